@@ -1,0 +1,35 @@
+"""Every error this package raises on purpose: one line that says what was wrong and what to do.
+
+The command line prints such an error as one line and exits with status 1; anything else that
+escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class MinisasrecError(Exception):
+    """Base class of the errors below."""
+
+
+class ShapeError(MinisasrecError, ValueError):
+    """Array shapes that do not fit an op's signature."""
+
+
+class GradientError(MinisasrecError, RuntimeError):
+    """A backward pass that cannot be right: non-scalar start, freed graph, wrong-shape gradient."""
+
+
+class DataError(MinisasrecError, ValueError):
+    """A data set that cannot be found, read or used."""
+
+
+class ConfigError(MinisasrecError, ValueError):
+    """A setting outside its range, or settings that contradict each other."""
+
+
+class CheckpointError(MinisasrecError, RuntimeError):
+    """A run folder or weights file that is missing, damaged or of another model."""
+
+
+class TrainingError(MinisasrecError, RuntimeError):
+    """Training that cannot go on: a loss that is not finite, an output folder that is full."""
