@@ -1,0 +1,490 @@
+"""The data set every part of minisasrec reads: one long array of item ids and where each user starts.
+
+Users are 0..U-1, items 1..I, and item 0 is the padding item. All actions lie in one ``items``
+array, user after user and in time order inside a user; ``offsets[u]:offsets[u + 1]`` is user u's
+slice. Nothing is a Python object per action, so 20 million actions take 80 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minisasrec.errors import DataError
+
+PAD = "<pad>"
+MANY_TIES = 0.2  # above this share of tied actions the order inside a user is the file's, mostly
+
+Filter = Literal["one-pass", "iterative", "none"]
+FILTERS: tuple[Filter, ...] = ("one-pass", "iterative", "none")
+
+
+class DataWarning(UserWarning):
+    """Data that can be used but that a reader of the results should know about."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The columns of the paper's Table II, with the shortest and the longest sequence."""
+
+    users: int
+    items: int
+    actions: int
+    actions_per_user: float
+    actions_per_item: float
+    min_length: int
+    max_length: int
+
+    def __str__(self) -> str:
+        """One line, as the command line prints it."""
+        return (
+            f"{self.users:,} users, {self.items:,} items, {self.actions:,} actions; "
+            f"{self.actions_per_user:.1f} actions/user ({self.min_length:,} to "
+            f"{self.max_length:,}), {self.actions_per_item:.1f} actions/item"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Actions of U users on I items in time order (Sec. IV-A), checked on construction.
+
+    ``items`` int32 (A,), ``offsets`` int64 (U+1,). ``user_ids`` and ``item_ids`` are the ids of the
+    source as text, ``item_ids[0]``, ``titles[0]`` being ``"<pad>"`` and ``categories[0]`` ``()``.
+    ``source`` says in one line which file, filter and licence; ``warnings`` lists what a reader of
+    the results should know; ``oracle`` is the simulator of a made-up data set. Both arrays are
+    made read-only. Raises DataError if the parts do not fit together.
+    """
+
+    name: str
+    items: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    user_ids: Sequence[str]
+    item_ids: Sequence[str]
+    titles: Sequence[str] | None = None
+    source: str = ""
+    categories: Sequence[tuple[str, ...]] | None = None
+    warnings: tuple[str, ...] = ()
+    oracle: object | None = None
+
+    def __post_init__(self) -> None:
+        """Check the parts against each other and lock the arrays."""
+        for name, dtype in (("items", np.int32), ("offsets", np.int64)):
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+                seen = (
+                    f"{array.dtype} {array.shape}"
+                    if isinstance(array, np.ndarray)
+                    else type(array).__name__
+                )
+                raise DataError(
+                    f"Dataset.{name} must be a one-dimensional {np.dtype(dtype)} array, got {seen}"
+                )
+            locked = array.view()
+            locked.flags.writeable = False
+            object.__setattr__(self, name, locked)
+        self._check_offsets()
+        self._check_ids()
+
+    def _check_offsets(self) -> None:
+        if len(self.offsets) < 2 or not len(self.items):
+            raise DataError(f"data set {self.name!r} holds no actions")
+        if self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
+            raise DataError(
+                f"offsets must run from 0 to the number of actions {len(self.items)}, "
+                f"got {self.offsets[0]} to {self.offsets[-1]}"
+            )
+        falls = np.flatnonzero(np.diff(self.offsets) < 0)
+        if len(falls):
+            u = int(falls[0])
+            raise DataError(
+                f"offsets must not fall: user {u} would run from {self.offsets[u]} "
+                f"to {self.offsets[u + 1]}"
+            )
+        if len(self.user_ids) != self.num_users:
+            raise DataError(
+                f"{len(self.user_ids)} user_ids for the {self.num_users} users of offsets "
+                f"(U+1 = {len(self.offsets)} entries)"
+            )
+
+    def _check_ids(self) -> None:
+        if not self.item_ids or self.item_ids[0] != PAD:
+            raise DataError(f"item_ids[0] must be {PAD!r}, the padding item; item i is item_ids[i]")
+        low, high = int(self.items.min()), int(self.items.max())
+        if low < 1 or high > self.num_items:
+            raise DataError(
+                f"item ids must lie in 1..{self.num_items} (0 is padding, item_ids has "
+                f"{len(self.item_ids)} entries), got {low}..{high}"
+            )
+        for what, by_item in (("titles", self.titles), ("categories", self.categories)):
+            if by_item is not None and len(by_item) != len(self.item_ids):
+                raise DataError(
+                    f"{what} must have one entry for each of the {len(self.item_ids)} item_ids "
+                    f"(padding first), got {len(by_item)}"
+                )
+        for what, ids in (("user_ids", self.user_ids), ("item_ids", self.item_ids)):
+            if len(set(ids)) != len(ids):
+                raise DataError(f"{what} must be distinct, got {len(ids) - len(set(ids))} repeats")
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_items(self) -> int:
+        """I, the padding item not counted."""
+        return len(self.item_ids) - 1
+
+    @property
+    def num_actions(self) -> int:
+        """A, duplicates counted."""
+        return len(self.items)
+
+    def sequence(self, u: int) -> NDArray[np.int32]:
+        """All items of user u, oldest first: a view, int32 (length,)."""
+        if not 0 <= u < self.num_users:
+            raise DataError(f"user {u} is outside 0..{self.num_users - 1}")
+        return self.items[self.offsets[u] : self.offsets[u + 1]]
+
+    def statistics(self) -> Statistics:
+        """Table II's columns, counted over all actions (the paper's ML-1M row counts train only)."""
+        lengths = np.diff(self.offsets)
+        return Statistics(
+            users=self.num_users,
+            items=self.num_items,
+            actions=self.num_actions,
+            actions_per_user=self.num_actions / self.num_users,
+            actions_per_item=self.num_actions / self.num_items,
+            min_length=int(lengths.min()),
+            max_length=int(lengths.max()),
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of actions and raw ids: equal on every platform, unequal for other data."""
+        digest = hashlib.sha256()
+        digest.update(np.ascontiguousarray(self.items, dtype="<i4"))
+        digest.update(np.ascontiguousarray(self.offsets, dtype="<i8"))
+        digest.update(json.dumps([list(self.user_ids), list(self.item_ids)]).encode())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        """The name and one line of statistics."""
+        return f"<Dataset {self.name}: {self.statistics()}>"
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``items.npy``, ``offsets.npy`` and ``dataset.json`` (the oracle is not written).
+
+        The JSON file goes last and each file appears whole or not at all, so that a folder with
+        a ``dataset.json`` can be loaded. Raises DataError if the folder cannot be written.
+        """
+        folder = Path(folder)
+        meta = {
+            "format": SAVED_FORMAT,
+            "name": self.name,
+            "source": self.source,
+            "warnings": list(self.warnings),
+            "actions": self.num_actions,
+            "user_ids": list(self.user_ids),
+            "item_ids": list(self.item_ids),
+            "titles": None if self.titles is None else list(self.titles),
+            "categories": None if self.categories is None else [list(c) for c in self.categories],
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / SAVED_META).unlink(missing_ok=True)
+            for name in ("items", "offsets"):
+                with open(folder / f"{name}.npy.part", "wb") as part:
+                    np.save(part, getattr(self, name), allow_pickle=False)
+                os.replace(folder / f"{name}.npy.part", folder / f"{name}.npy")
+            part_path = folder / f"{SAVED_META}.part"
+            part_path.write_text(json.dumps(meta), encoding="utf-8")
+            os.replace(part_path, folder / SAVED_META)
+        except OSError as error:
+            raise DataError(f"cannot save data set {self.name!r} to {folder}: {error}") from error
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], mmap: bool = True) -> Dataset:
+        """Read what `save` wrote; with ``mmap`` the actions stay on disk until they are touched."""
+        folder = Path(folder)
+        if not (folder / SAVED_META).is_file():
+            raise DataError(f"{folder} holds no {SAVED_META}: it was not written by Dataset.save")
+        try:
+            meta = json.loads((folder / SAVED_META).read_text(encoding="utf-8"))
+            if meta["format"] != SAVED_FORMAT:
+                raise DataError(
+                    f"{folder / SAVED_META} has format {meta['format']}, this version reads "
+                    f"{SAVED_FORMAT}: save the data set again"
+                )
+            arrays = {
+                name: np.load(
+                    folder / f"{name}.npy", mmap_mode="r" if mmap else None, allow_pickle=False
+                )
+                for name in ("items", "offsets")
+            }
+            return cls(
+                name=meta["name"],
+                items=arrays["items"],
+                offsets=arrays["offsets"],
+                user_ids=meta["user_ids"],
+                item_ids=meta["item_ids"],
+                titles=meta["titles"],
+                source=meta["source"],
+                categories=meta["categories"] and [tuple(c) for c in meta["categories"]],
+                warnings=tuple(meta["warnings"]),
+            )
+        except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(
+                f"{folder} is damaged ({type(error).__name__}: {error}): save the data set again"
+            ) from error
+
+
+SAVED_META = "dataset.json"
+SAVED_FORMAT = 1
+
+
+@dataclass
+class Actions:
+    """Raw actions in file order: ids as codes into the tables of raw ids, times as numbers.
+
+    What a reader returns. ``users`` and ``items`` int32 (A,), ``times`` float64 or int64 (A,) or
+    None when the file is already in time order. ``titles`` and ``categories`` are by raw item id.
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    times: NDArray[Any] | None
+    user_ids: Sequence[str]
+    item_ids: Sequence[str]
+    titles: Mapping[str, str] | None = None
+    categories: Mapping[str, tuple[str, ...]] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def build_dataset(
+    users: Any,
+    items: Any,
+    timestamps: Any | None = None,
+    *,
+    min_actions: int = 5,
+    filter: Filter = "one-pass",
+    name: str = "custom",
+    source: str = "built from columns",
+    titles: Mapping[Any, str] | None = None,
+    categories: Mapping[Any, Iterable[str]] | None = None,
+) -> Dataset:
+    """Columns of raw actions -> Dataset (Sec. IV-A; the filter is that of the authors' script).
+
+    ``users``, ``items``, ``timestamps`` are equally long columns (array, list or pandas Series);
+    without timestamps the rows of a user must already be in time order. Rules:
+
+    * ``"one-pass"`` counts the raw actions of each user and item once, then drops rows of users
+      and items with fewer than ``min_actions``; users and items may end up below it, as in the
+      paper's Table II. ``"iterative"`` repeats until none is below (a true k-core).
+      ``"none"`` or ``min_actions`` <= 1 keeps every row.
+    * Repeated actions are all kept.
+    * Rows of a user with equal timestamps keep the order of the columns.
+    * Users and items are numbered in the order of their raw ids: as numbers if all are decimal
+      numbers, else as text. So the numbering does not depend on the order of the rows.
+
+    ``titles`` and ``categories`` are by raw item id. Emits a DataWarning for many tied times or
+    for users too short to evaluate; raises DataError for unequal lengths, missing ids, times that
+    are not numbers or dates, or when no action is left.
+    """
+    actions = build_actions(users, items, timestamps, titles=titles, categories=categories)
+    dataset = assemble(actions, name=name, source=source, min_actions=min_actions, filter=filter)
+    emit_warnings(dataset)
+    return dataset
+
+
+def build_actions(
+    users: Any,
+    items: Any,
+    timestamps: Any | None = None,
+    *,
+    titles: Mapping[Any, str] | None = None,
+    categories: Mapping[Any, Iterable[str]] | None = None,
+) -> Actions:
+    """Columns of raw actions, checked as `build_dataset` says, not yet filtered or sorted."""
+    user_codes, user_ids = _encode(users, "users")
+    item_codes, item_ids = _encode(items, "items")
+    times = None if timestamps is None else _numeric_times(timestamps)
+    lengths = {len(c) for c in (user_codes, item_codes, times) if c is not None}
+    if len(lengths) != 1:
+        raise DataError(
+            f"columns must be equally long, got {len(user_codes)} users, {len(item_codes)} items"
+            + ("" if times is None else f", {len(times)} timestamps")
+        )
+    return Actions(
+        user_codes,
+        item_codes,
+        times,
+        user_ids,
+        item_ids,
+        titles and {str(k): v for k, v in titles.items()},
+        categories and {str(k): tuple(v) for k, v in categories.items()},
+    )
+
+
+def emit_warnings(dataset: Dataset) -> None:
+    """Issue each of ``dataset.warnings`` as a Python DataWarning."""
+    for text in dataset.warnings:
+        warnings.warn(f"{dataset.name}: {text}", DataWarning, stacklevel=3)
+
+
+def assemble(
+    actions: Actions, *, name: str, source: str, min_actions: int, filter: Filter
+) -> Dataset:
+    """Filter, sort and number raw actions; the rules are those of `build_dataset`."""
+    users, items, times = actions.users, actions.items, actions.times
+    num_rows = len(users)
+    keep = _filter_rows(users, items, min_actions, filter)
+    if keep is not None:
+        users, items = users[keep], items[keep]
+        times = None if times is None else times[keep]
+    if not len(users):
+        raise DataError(
+            f"{name}: no action is left of {num_rows:,} after the {filter!r} filter with "
+            f"min_actions={min_actions}: pass min_actions=0, or more data"
+        )
+    users, user_ids = _renumber(users, actions.user_ids)
+    items, item_ids = _renumber(items, actions.item_ids)
+    items += 1
+    # both sorts are stable: rows of a user with equal times stay in file order
+    order = np.argsort(users, kind="stable") if times is None else np.lexsort((times, users))
+    users, items = users[order], items[order]
+    counts = np.bincount(users, minlength=len(user_ids))
+    offsets = np.zeros(len(user_ids) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+
+    notes = list(actions.notes)
+    if times is not None:
+        times = times[order]
+        tied_with_previous = (np.diff(users) == 0) & (np.diff(times) == 0)
+        tied = np.zeros(len(users), dtype=bool)
+        tied[1:] |= tied_with_previous
+        tied[:-1] |= tied_with_previous
+        if tied.mean() > MANY_TIES:
+            notes.append(
+                f"{tied.mean():.0%} of the actions share their time with another one of the same "
+                "user; among those the order is the file's"
+            )
+    short = int((counts < 3).sum())
+    if short:
+        notes.append(
+            f"{short:,} of {len(counts):,} users have fewer than 3 actions: they are trained on "
+            "but never evaluated"
+        )
+    titles, categories = actions.titles, actions.categories
+    return Dataset(
+        name=name,
+        items=items,
+        offsets=offsets,
+        user_ids=user_ids,
+        item_ids=[PAD, *item_ids],
+        titles=None if titles is None else [PAD, *(titles.get(i, i) for i in item_ids)],
+        source=source,
+        categories=None if categories is None else [(), *(categories.get(i, ()) for i in item_ids)],
+        warnings=tuple(notes),
+    )
+
+
+def _filter_rows(
+    users: NDArray[np.int32], items: NDArray[np.int32], min_actions: int, filter: Filter
+) -> NDArray[np.bool_] | None:
+    """Which rows to keep, or None for all."""
+    if filter not in FILTERS:
+        raise DataError(f"filter must be one of {', '.join(FILTERS)}, got {filter!r}")
+    if filter == "none" or min_actions <= 1 or not len(users):
+        return None
+    keep = np.ones(len(users), dtype=bool)
+    kept = len(users)
+    while True:
+        few_by_user = np.bincount(users[keep], minlength=int(users.max()) + 1) < min_actions
+        few_by_item = np.bincount(items[keep], minlength=int(items.max()) + 1) < min_actions
+        keep &= ~(few_by_user[users] | few_by_item[items])
+        left = int(keep.sum())
+        if filter == "one-pass" or left == kept:
+            return keep
+        kept = left
+
+
+def _renumber(codes: NDArray[np.int32], ids: Sequence[str]) -> tuple[NDArray[np.int32], list[str]]:
+    """Codes 0.. of the ids that still occur, in id order; a fresh array."""
+    present = np.flatnonzero(np.bincount(codes, minlength=len(ids))).tolist()
+    names = [ids[c] for c in present]
+    if all(n.isdecimal() and n.isascii() for n in names):
+        present.sort(key=lambda c: (int(ids[c]), ids[c]))
+    else:
+        present.sort(key=lambda c: ids[c])
+    new = np.full(len(ids), -1, dtype=np.int32)
+    new[present] = np.arange(len(present), dtype=np.int32)
+    return new[codes], [ids[c] for c in present]
+
+
+def id_coder() -> defaultdict[str, int]:
+    """A table that gives each new key the next code: 0, 1, 2 ... in order of first look-up."""
+    table: defaultdict[str, int] = defaultdict()
+    table.default_factory = table.__len__
+    return table
+
+
+def _encode(column: Any, what: str) -> tuple[NDArray[np.int32], list[str]]:
+    """A column of raw ids -> int32 codes and the distinct ids as text; no id may be missing."""
+    values = np.asarray(column)
+    if values.ndim != 1:
+        raise DataError(f"{what} must be one column, got shape {values.shape}")
+    if values.dtype.kind == "f":
+        odd = np.flatnonzero(~np.isfinite(values) | (values != np.rint(values)))
+        if len(odd):
+            raise DataError(
+                f"row {odd[0]} of {what} is {values[odd[0]]}: ids must be whole numbers or text; "
+                "drop or fill the rows that have none"
+            )
+        values = values.astype(np.int64)
+    if values.dtype.kind in "iu":
+        distinct, codes = np.unique(values, return_inverse=True)
+        return codes.astype(np.int32), [str(v) for v in distinct.tolist()]
+    table = id_coder()
+    texts = [v if isinstance(v, str) else _id_text(v, row, what) for row, v in enumerate(values)]
+    return np.fromiter(map(table.__getitem__, texts), np.int32, len(texts)), list(table)
+
+
+def _id_text(value: Any, row: int, what: str) -> str:
+    if value is None or value != value or str(value) in ("<NA>", "NaT"):
+        raise DataError(f"row {row} of {what} is missing ({value}): drop or fill such rows")
+    return str(value)
+
+
+def _numeric_times(column: Any) -> NDArray[Any]:
+    """Times as int64 or float64, none of them missing or negative."""
+    values = np.asarray(column)
+    if values.dtype.kind == "M":
+        missing = np.isnat(values)
+        values = values.astype("datetime64[us]").astype(np.int64)
+    elif values.dtype.kind in "iuf":
+        values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        missing = ~np.isfinite(values)
+    else:
+        raise DataError(
+            f"timestamps must be numbers or datetime64, got {values.dtype}: convert them, "
+            "for example with pandas.to_datetime"
+        )
+    bad = np.flatnonzero(missing | (values < 0))
+    if len(bad):
+        raise DataError(
+            f"row {bad[0]} of timestamps is {np.asarray(column)[bad[0]]}: times must be present "
+            "and not negative"
+        )
+    return values

@@ -1,0 +1,473 @@
+"""`load_dataset`: a known name or a path of one's own in, a `Dataset` out.
+
+Everything that is known about a public data set stands once, in `DATASETS`: where it is published,
+its checksum and licence, the forms in which it is met, the filter of each form, and the counts
+that a correct reading must give. A host that has moved is one line to change.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from minisasrec.data import files, readers
+from minisasrec.data.dataset import (
+    SAVED_META,
+    Actions,
+    Dataset,
+    DataWarning,
+    Filter,
+    assemble,
+    emit_warnings,
+)
+from minisasrec.data.files import Source
+from minisasrec.errors import DataError
+
+DATA_DIR_VARIABLE = "MINISASREC_DATA_DIR"
+
+Reader = Callable[..., Actions]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form in which a data set is met: which files, how they are read, which filter.
+
+    ``files`` are accepted names of the file of actions, ``companions`` those of a file with titles
+    beside it (each also with ``.gz``). ``counts`` are the users, items and actions (None: not
+    published) after the filter. If they differ, a ``fixed`` release is damaged: DataError; of
+    others there are variants: DataWarning.
+    """
+
+    files: tuple[str, ...]
+    read: Reader
+    companions: tuple[str, ...] = ()
+    min_actions: int = 5
+    filter: Filter = "one-pass"
+    counts: tuple[int, int, int | None] | None = None
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A public data set. ``file`` is what ``urls`` (the first that answers) download."""
+
+    name: str
+    title: str
+    licence: str
+    file: str
+    urls: tuple[str, ...]
+    forms: tuple[Form, ...]
+    md5: str | None = None
+    companion_urls: tuple[str, ...] = ()
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """Names of a zip archive that holds the files."""
+        return (self.file,) if self.file.endswith(".zip") else ()
+
+
+GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+GROUPLENS_LICENCE = "GroupLens: research use, no redistribution, no commercial use"
+AMAZON = (
+    "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles",
+    "https://mcauleylab.ucsd.edu/public_datasets/data/amazon/categoryFiles",
+)
+AMAZON_LICENCE = "not stated: research use, cite McAuley et al. (2015), do not redistribute"
+
+_ML_1M = Form(
+    ("ratings.dat",),
+    readers.read_movielens,
+    ("movies.dat",),
+    counts=(6_040, 3_416, 999_611),
+    fixed=True,
+)
+_ML_100K = Form(
+    ("u.data",), readers.read_ml_100k, ("u.item",), counts=(943, 1_349, 99_287), fixed=True
+)
+_ML_20M = Form(("ratings.csv",), readers.read_table, ("movies.csv",))
+_ONLINE_RETAIL_COUNTS = (4_074, 3_145, 264_514)
+
+DATASETS: dict[str, DatasetSpec | None] = {
+    "bookshop": None,  # made by minisasrec.data.bookshop, not read from a file
+    **{
+        spec.name: spec
+        for spec in (
+            DatasetSpec(
+                name="ml-1m",
+                title="MovieLens 1M",
+                licence=GROUPLENS_LICENCE,
+                file="ml-1m.zip",
+                urls=(f"{GROUPLENS}/ml-1m.zip",),
+                md5="c4d9eecfca2ab87c1945afe126590906",
+                forms=(_ML_1M,),
+            ),
+            DatasetSpec(
+                name="ml-100k",
+                title="MovieLens 100K",
+                licence=GROUPLENS_LICENCE,
+                file="ml-100k.zip",
+                urls=(f"{GROUPLENS}/ml-100k.zip",),
+                md5="0e33842e24a9c977be4e0107933c0723",
+                forms=(_ML_100K,),
+            ),
+            DatasetSpec(
+                name="ml-20m",
+                title="MovieLens 20M",
+                licence=GROUPLENS_LICENCE,
+                file="ml-20m.zip",
+                urls=(f"{GROUPLENS}/ml-20m.zip",),
+                md5="cd245b17a1ae2cc31bb14903e1204af3",
+                forms=(_ML_20M,),
+            ),
+            DatasetSpec(
+                name="amazon-beauty",
+                title="Amazon Beauty (reviews of 2014)",
+                licence=AMAZON_LICENCE,
+                file="reviews_Beauty.json.gz",
+                urls=tuple(f"{host}/reviews_Beauty.json.gz" for host in AMAZON),
+                forms=(
+                    Form(
+                        ("Beauty.txt",),
+                        readers.read_pairs,
+                        filter="none",
+                        counts=(52_024, 57_289, None),
+                    ),
+                    Form(
+                        ("reviews_Beauty.json",),
+                        readers.read_json_lines,
+                        ("meta_Beauty.json",),
+                        counts=(52_024, 57_289, None),
+                    ),
+                ),
+            ),
+            DatasetSpec(
+                name="amazon-games",
+                title="Amazon Video Games (reviews of 2014)",
+                licence=AMAZON_LICENCE,
+                file="reviews_Video_Games.json.gz",
+                urls=tuple(f"{host}/reviews_Video_Games.json.gz" for host in AMAZON),
+                forms=(
+                    Form(
+                        ("Video.txt", "Games.txt", "Video_Games.txt"),
+                        readers.read_pairs,
+                        filter="none",
+                        counts=(31_013, 23_715, 287_107),
+                    ),
+                    Form(
+                        ("reviews_Video_Games.json",),
+                        readers.read_json_lines,
+                        ("meta_Video_Games.json",),
+                        counts=(31_013, 23_715, 287_107),
+                    ),
+                ),
+            ),
+            DatasetSpec(
+                name="steam",
+                title="Steam reviews",
+                licence="not stated: research use, cite Kang and McAuley (2018)",
+                file="steam_reviews.json.gz",
+                urls=(
+                    "https://cseweb.ucsd.edu/~wckang/steam_reviews.json.gz",
+                    "https://mcauleylab.ucsd.edu/public_datasets/data/steam/steam_reviews.json.gz",
+                ),
+                forms=(
+                    Form(
+                        ("Steam.txt",),
+                        readers.read_pairs,
+                        filter="none",
+                        counts=(334_730, 13_047, None),
+                    ),
+                    Form(
+                        ("steam_reviews.json",),
+                        readers.read_steam,
+                        ("steam_games.json",),
+                        counts=(334_730, 13_047, None),
+                    ),
+                ),
+            ),
+            DatasetSpec(
+                name="online-retail",
+                title="Online Retail (UCI)",
+                licence="CC BY 4.0: Chen, Sain and Guo (2012), doi:10.24432/C5BW33",
+                file="online+retail.zip",
+                urls=("https://archive.ics.uci.edu/static/public/352/online+retail.zip",),
+                forms=(
+                    Form(
+                        ("interactions.csv",),
+                        readers.read_table,
+                        ("items.csv",),
+                        filter="none",
+                        counts=_ONLINE_RETAIL_COUNTS,
+                    ),
+                    Form(
+                        ("Online Retail.xlsx", "online_retail.xlsx"),
+                        readers.read_online_retail,
+                        filter="iterative",
+                        counts=_ONLINE_RETAIL_COUNTS,
+                    ),
+                ),
+            ),
+        )
+    },
+}
+
+
+def load_dataset(
+    name_or_path: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    min_actions: int | None = None,
+    filter: Filter | None = None,
+    user_column: str | None = None,
+    item_column: str | None = None,
+    time_column: str | None = None,
+    title_column: str | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
+    download: bool = True,
+    progress: bool = True,
+) -> Dataset:
+    """Read a data set by its name in `DATASETS`, or a file or folder by its path.
+
+    A name is looked for in ``data_dir`` (or the folder in the environment variable
+    MINISASREC_DATA_DIR) and its subfolder of that name, packed or unpacked; then among earlier
+    downloads; then it is downloaded, unless ``download`` is False. A download that breaks off is
+    continued by the next call.
+
+    A path may be a folder written by `Dataset.save`, an archive or folder in a layout of `DATASETS`,
+    or a file: ``.dat`` (MovieLens), ``.inter`` (RecBole), ``.csv``/``.tsv``, ``.parquet``,
+    ``.json``/``.jsonl`` (one object a line; Steam's Python literals too), ``.txt`` (``user item`` per
+    line, in order); each also with ``.gz``. Only tables and JSON take the ``*_column`` options, and
+    only delimited ones ``separator`` and ``encoding``.
+
+    ``min_actions`` and ``filter`` are those of `build_dataset`; by default a named data set has the
+    paper's, and a file of one's own ``"one-pass"`` with 5, except ``.txt``, which is not filtered.
+    Raises DataError, one line, for anything that cannot be found, read or used.
+    """
+    columns = {
+        "user_column": user_column,
+        "item_column": item_column,
+        "time_column": time_column,
+        "title_column": title_column,
+        "separator": separator,
+        "encoding": encoding,
+    }
+    options = {key: value for key, value in columns.items() if value is not None}
+    name = os.fspath(name_or_path)
+    if name in DATASETS:
+        if options:
+            raise DataError(f"{', '.join(options)} is for files of one's own, not for {name!r}")
+        spec = DATASETS[name]
+        if spec is not None:
+            return _load_known(spec, data_dir, min_actions, filter, download, progress)
+        _refuse_filter(name, min_actions, filter)
+        from minisasrec.data.bookshop import load_bookshop
+
+        return load_bookshop()
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise DataError(_unknown(name))
+    if (path / SAVED_META).is_file():
+        _refuse_filter(name, min_actions, filter)
+        return Dataset.load(path)
+    form, source, companion = _form_of_path(path)
+    return _read(
+        path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
+        form,
+        replace(source, progress=progress),
+        companion,
+        min_actions,
+        filter,
+        options,
+    )
+
+
+def _refuse_filter(name: str, min_actions: int | None, filter: Filter | None) -> None:
+    if min_actions is not None or filter is not None:
+        raise DataError(f"{name} is already prepared: min_actions and filter cannot be applied")
+
+
+def _unknown(name: str) -> str:
+    if os.sep in name or "/" in name or "." in name:
+        return f"no file or folder {name}"
+    close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+    meant = f", did you mean {close[0]!r}?" if close else ";"
+    return (
+        f"no data set {name!r}{meant} the names are {', '.join(DATASETS)}, and the path of a file "
+        "or folder works too"
+    )
+
+
+def _load_known(
+    spec: DatasetSpec,
+    data_dir: str | os.PathLike[str] | None,
+    min_actions: int | None,
+    filter: Filter | None,
+    download: bool,
+    progress: bool,
+) -> Dataset:
+    cache = files.cache_folder() / spec.name
+    places = [*_data_places(spec, data_dir), cache]
+    found = _search(_with_archives(places, spec.archives), spec.forms)
+    if found is None:
+        if not download:
+            raise DataError(
+                f"{spec.name} is not in {', '.join(map(str, places))}: get {spec.urls[0]} and put "
+                f"it there, or allow the download"
+            )
+        files.download(spec.urls, cache / spec.file, spec.md5, progress)
+        found = _search(_with_archives([cache], spec.archives), spec.forms)
+    if found is None:
+        raise DataError(
+            f"{cache / spec.file} holds none of {', '.join(_file_names(spec.forms))}: delete it "
+            "to download it again"
+        )
+    form, source, companion = found
+    source = replace(source, progress=progress)
+    dataset = _read(spec.name, form, source, companion, min_actions, filter, {}, spec)
+    if min_actions is None and filter is None and form.counts is not None:
+        _check_counts(spec, form, source, dataset)
+    return dataset
+
+
+def _data_places(spec: DatasetSpec, data_dir: str | os.PathLike[str] | None) -> list[Path]:
+    """The folders of the user's own in which to look."""
+    told = data_dir if data_dir is not None else os.environ.get(DATA_DIR_VARIABLE)
+    if not told:
+        return []
+    folder = Path(told).expanduser()
+    if not folder.is_dir():
+        what = "data_dir" if data_dir is not None else DATA_DIR_VARIABLE
+        raise DataError(f"{what} {folder} is not a folder")
+    return [folder / spec.name, folder / spec.name / spec.name, folder]
+
+
+def _with_archives(places: Iterable[Path], archives: Iterable[str]) -> Iterator[Path]:
+    for place in places:
+        if place.is_dir():
+            yield place
+            for archive in archives:
+                if (place / archive).is_file():
+                    yield place / archive
+
+
+def _search(
+    places: Iterable[Path], forms: Iterable[Form]
+) -> tuple[Form, Source, Source | None] | None:
+    for place in places:
+        for form in forms:
+            if source := files.find(place, form.files):
+                return form, source, files.find(place, form.companions)
+    return None
+
+
+def _file_names(forms: Iterable[Form]) -> list[str]:
+    return [name for form in forms for name in form.files]
+
+
+FORMS_BY_SUFFIX = {
+    ".dat": Form((), readers.read_movielens),
+    ".data": Form((), readers.read_ml_100k),
+    ".csv": Form((), readers.read_table),
+    ".tsv": Form((), readers.read_table),
+    ".inter": Form((), readers.read_table),
+    ".parquet": Form((), readers.read_parquet),
+    ".json": Form((), readers.read_json_lines),
+    ".jsonl": Form((), readers.read_json_lines),
+    ".txt": Form((), readers.read_pairs, filter="none"),
+}
+
+
+def _form_of_path(path: Path) -> tuple[Form, Source, Source | None]:
+    """How to read a file or folder that is not in a data set's place."""
+    forms = [form for spec in DATASETS.values() if spec is not None for form in spec.forms]
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        found = _search([path], forms)
+        if found is None:
+            known = ", ".join(dict.fromkeys([SAVED_META, *_file_names(forms)]))
+            raise DataError(f"{path} holds no file that is known ({known}): give a file's path")
+        return found
+    source = Source(path)
+    for form in forms:
+        if source.name in (name.lower() for name in form.files):
+            return form, source, files.find(path.parent, form.companions)
+    form_by_suffix = FORMS_BY_SUFFIX.get(Path(source.name).suffix)
+    if form_by_suffix is None:
+        raise DataError(
+            f"cannot tell the format of {path} by its name; known endings are "
+            f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip"
+        )
+    if form_by_suffix.read is readers.read_json_lines and _has_python_literals(source):
+        form_by_suffix = Form((), readers.read_steam)
+    companions = (f"{Path(source.name).stem}.item",) if source.name.endswith(".inter") else ()
+    return form_by_suffix, source, files.find(path.parent, companions)
+
+
+def _has_python_literals(source: Source) -> bool:
+    with source.open() as stream:
+        return stream.readline(16).lstrip().startswith((b"{'", b"{u'"))
+
+
+def _read(
+    name: str,
+    form: Form,
+    source: Source,
+    companion: Source | None,
+    min_actions: int | None,
+    filter: Filter | None,
+    options: dict[str, Any],
+    spec: DatasetSpec | None = None,
+) -> Dataset:
+    """Read a source as its form says and put the data set together."""
+    try:
+        actions = form.read(source, companion, **options)
+    except TypeError as error:
+        if options and "unexpected keyword" in str(error):
+            raise DataError(
+                f"{source}: a file of this format takes no {', '.join(options)}"
+            ) from error
+        raise
+    if filter is None:
+        asked = min_actions is not None and form.filter == "none"
+        filter = "one-pass" if asked else form.filter
+    least = form.min_actions if min_actions is None else min_actions
+    rule = (
+        "no filter" if filter == "none" or least <= 1 else f"{filter} filter, min_actions={least}"
+    )
+    origin = source.path.name + (f" [{source.member}]" if source.member else "")
+    about = [f"{spec.title}: {origin}", rule, spec.licence] if spec else [origin, rule]
+    dataset = assemble(
+        actions, name=name, source="; ".join(about), min_actions=least, filter=filter
+    )
+    if spec is None:  # what is odd about the known ones is in the docs, not news on every run
+        emit_warnings(dataset)
+    return dataset
+
+
+def _check_counts(spec: DatasetSpec, form: Form, source: Source, dataset: Dataset) -> None:
+    """Compare with the counts that a correct reading of this form gives."""
+    assert form.counts is not None
+    seen = (dataset.num_users, dataset.num_items, dataset.num_actions)
+    if all(want in (None, got) for want, got in zip(form.counts, seen, strict=True)):
+        return
+    kinds = ("users", "items", "actions")
+    got = ", ".join(f"{n:,} {kind}" for n, kind in zip(seen, kinds, strict=True))
+    want = ", ".join(
+        f"{n:,} {kind}" for n, kind in zip(form.counts, kinds, strict=True) if n is not None
+    )
+    if form.fixed:
+        raise DataError(
+            f"{source} is not the whole {spec.title}: {got} instead of {want}; get {spec.urls[0]} "
+            "again, or load the file by its path"
+        )
+    warnings.warn(
+        f"{source} has {got}; the published {spec.title} has {want}: a variant, not comparable "
+        "with the paper's row",
+        DataWarning,
+        stacklevel=4,
+    )
