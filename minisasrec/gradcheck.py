@@ -1,0 +1,197 @@
+"""Gradient checking: is an op's backward the derivative of its forward?
+
+The whole Jacobian is compared, in float64, by central differences, under a random cotangent. Both
+choices matter. With `loss = y.sum()` the cotangent is all ones, and then a wrong softmax or layer
+norm looks right: softmax rows sum to 1 whatever x is, so the true gradient of that loss is 0, and
+a backward that returns 0 passes. And one number per check (a random direction) can miss an error
+in one entry of a thousand.
+
+When a check fails, `diagnose` tries the usual mistakes in turn and names the one that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minisasrec.errors import GradientError
+from minisasrec.op import Backward, Op
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One argument whose gradient is wrong: both values of dx, and the likely mistake."""
+
+    op: str
+    argument: str
+    analytic: Array
+    numeric: Array
+    diagnosis: str
+
+    def __str__(self) -> str:
+        error = np.abs(self.analytic - self.numeric)
+        at = tuple(int(i) for i in np.unravel_index(np.nanargmax(error), error.shape))
+        return (
+            f"{self.op}: gradient of {self.argument} {self.numeric.shape} is wrong at {at}: backward "
+            f"says {self.analytic[at]:.6g}, finite differences say {self.numeric[at]:.6g}. "
+            f"Likely: {self.diagnosis}"
+        )
+
+
+def gradcheck(
+    function: Op | Callable[..., tuple[Array, Backward]],
+    *args: Array,
+    seed: int = 0,
+    step: float = 1e-6,
+    rtol: float = 1e-6,
+    atol: float = 1e-7,
+    **constants: Any,
+) -> None:
+    """Check every entry of the Jacobian of `function` at `args`.
+
+    `function` is an `Op` (the current backend's implementation is checked) or any function that
+    returns `(y, backward)`. Row by row: the cotangent of an output entry is a random number, so
+    its sign and scale are checked too, and then all outputs at once under one random cotangent,
+    which is how the engine calls `backward`.
+
+    Central differences have an error of order step^2 from the curvature and 1e-16 / step from
+    rounding; with step = 1e-6 both are near 1e-10 for numbers of size 1, so the default
+    tolerances are a thousand times what is needed.
+
+    Raises `GradientError` with the worst entry and a diagnosis.
+    """
+    mismatches = find_mismatches(
+        function, *args, seed=seed, step=step, rtol=rtol, atol=atol, **constants
+    )
+    if mismatches:
+        raise GradientError("; ".join(str(m) for m in mismatches))
+
+
+def find_mismatches(
+    function: Op | Callable[..., tuple[Array, Backward]],
+    *args: Array,
+    seed: int = 0,
+    step: float = 1e-6,
+    rtol: float = 1e-6,
+    atol: float = 1e-7,
+    **constants: Any,
+) -> list[Mismatch]:
+    """Like `gradcheck`, but returns what is wrong (an empty list when nothing is)."""
+    name, names, call = _unpack(function, len(args))
+    arrays = [np.array(a, dtype=np.float64) for a in args]
+    y, backward = call(*arrays, **constants)
+    y = np.asarray(y)
+    rng = np.random.default_rng(seed)
+    cotangent = rng.uniform(0.5, 2.0, y.shape) * rng.choice([-1.0, 1.0], y.shape)
+
+    jacobians = [
+        numeric_jacobian(lambda *a: np.asarray(call(*a, **constants)[0]), arrays, i, step)
+        for i in range(len(arrays))
+    ]
+    whole = _returned(name, backward(cotangent.copy()), arrays, names)
+    rows = []
+    for index in np.ndindex(y.shape):  # one output entry at a time: the full Jacobian
+        one = np.zeros_like(cotangent)
+        one[index] = cotangent[index]
+        rows.append(_returned(name, backward(one), arrays, names))
+
+    mismatches = []
+    for i, jacobian in enumerate(jacobians):  # (outputs, *shape of argument)
+        weighted = jacobian * cotangent.reshape(-1, *[1] * arrays[i].ndim)
+        analytic = np.array([row[i] for row in rows]).reshape(weighted.shape)
+        checks = [(whole[i], weighted.sum(0)), *zip(analytic, weighted, strict=True)]
+        for got, want in checks:
+            if not np.allclose(got, want, rtol=rtol, atol=atol):
+                diagnosis = diagnose(got, want, rtol, atol)
+                mismatches.append(Mismatch(name, names[i], got, want, diagnosis))
+                break
+    return mismatches
+
+
+def numeric_jacobian(
+    f: Callable[..., Array], args: Sequence[Array], i: int, step: float = 1e-6
+) -> Array:
+    """dy/dx for x = args[i] by central differences; shape (outputs, *x.shape)."""
+    x = args[i]
+    columns = []
+    for index in np.ndindex(x.shape):
+        moved = [a.copy() for a in args]
+        h = step * max(1.0, abs(float(x[index])))
+        moved[i][index] = x[index] + h
+        above = np.array(f(*moved), dtype=np.float64)
+        up = moved[i][index]
+        moved[i][index] = x[index] - h
+        below = np.array(f(*moved), dtype=np.float64)
+        columns.append((above - below).ravel() / (up - moved[i][index]))
+    outputs = columns[0].size if columns else np.asarray(f(*args)).size
+    return np.array(columns).reshape(x.size, outputs).T.reshape(outputs, *x.shape)
+
+
+def diagnose(got: Array, want: Array, rtol: float = 1e-6, atol: float = 1e-7) -> str:
+    """The usual mistake that turns `want` into `got`, in words."""
+
+    def same(a: Array, b: Array) -> bool:
+        return a.shape == b.shape and bool(np.allclose(a, b, rtol=rtol, atol=atol))
+
+    if not np.isfinite(got).all():
+        return "backward returns NaN or infinity (0/0, log 0 or an overflowing exp?)"
+    if same(got, np.zeros_like(got)):
+        return "backward returns 0: a path from this argument to the result is missing"
+    if same(got, -want):
+        return "the sign is wrong"
+    if got.ndim >= 2 and same(got.swapaxes(-1, -2), want):
+        return "the result is transposed"
+    if got.ndim >= 2 and got.shape[-1] == got.shape[-2] and same(got.swapaxes(-1, -2), -want):
+        return "the result is transposed and its sign is wrong"
+    big = np.abs(want) > 1e-3 * max(float(np.abs(want).max(initial=0)), atol)
+    if big.any():
+        ratio = got[big] / want[big]
+        factor = float(np.median(ratio))
+        if same(got, want * factor):
+            return f"every entry is {factor:.4g} times too large: a constant factor is wrong"
+    zero = (np.abs(got) <= atol) & (np.abs(want) > atol)
+    if zero.any() and same(got[~zero], want[~zero]):
+        return (
+            f"{int(zero.sum())} of {got.size} entries are 0 and should not be: a path is missing, "
+            "or repeated indices were assigned instead of added"
+        )
+    error = got - want
+    if got.ndim and got.shape[-1] > 1 and same(error, np.broadcast_to(error[..., :1], error.shape)):
+        return (
+            "right up to a constant per row: a term that subtracts a row's mean (softmax, layer "
+            "norm) is missing"
+        )
+    wrong = np.abs(error) > atol + rtol * np.abs(want)
+    if wrong.mean() < 0.5:
+        return f"{int(wrong.sum())} of {got.size} entries are wrong, the others right"
+    return "no usual mistake fits; check the formula term by term"
+
+
+def _unpack(function: Any, count: int) -> tuple[str, list[str], Callable[..., Any]]:
+    if isinstance(function, Op):
+        axes = function.signature.axes(count)
+        return function.name, [name for name, _ in axes], function.implementation()
+    return getattr(function, "__name__", "op"), [f"argument {i}" for i in range(count)], function
+
+
+def _returned(
+    name: str, gradients: Any, arrays: Sequence[Array], names: Sequence[str]
+) -> tuple[Array, ...]:
+    if not isinstance(gradients, tuple) or len(gradients) != len(arrays):
+        count = len(gradients) if isinstance(gradients, tuple) else type(gradients).__name__
+        raise GradientError(
+            f"{name}: backward must return a tuple of {len(arrays)} gradients, one per positional "
+            f"argument; got {count}"
+        )
+    for gradient, array, argument in zip(gradients, arrays, names, strict=True):
+        if np.shape(gradient) != array.shape:
+            raise GradientError(
+                f"{name}: the gradient of {argument} has shape {np.shape(gradient)}, the argument "
+                f"{array.shape}; did backward forget sum_to_shape?"
+            )
+    return tuple(np.asarray(g) for g in gradients)

@@ -1,0 +1,41 @@
+"""Adam in one pass: each weight and its three companions are read and written once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from minisasrec.kernels._jit import parallel_kernel
+
+ELEMENTS = 16384  # elements a task
+
+
+def adam_step(w, g, m, v, beta1, beta2, step_size, eps, l2, factor):
+    """Change w, m and v in place; the definition is `minisasrec.optim.adam_step`."""
+    real = w.dtype.type
+    _adam(
+        w.reshape(-1),
+        np.ascontiguousarray(g).reshape(-1),
+        m.reshape(-1),
+        v.reshape(-1),
+        real(beta1),
+        real(1 - beta1),
+        real(beta2),
+        real(1 - beta2),
+        real(step_size),
+        real(eps),
+        real(l2),
+        real(factor),
+    )
+
+
+@parallel_kernel
+def _adam(w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
+    for task in prange((len(w) + ELEMENTS - 1) // ELEMENTS):
+        for i in range(task * ELEMENTS, min((task + 1) * ELEMENTS, len(w))):
+            gradient = factor * g[i] + l2 * w[i]
+            m[i] = beta1 * m[i] + rest1 * gradient
+            v[i] = beta2 * v[i] + rest2 * gradient * gradient
+            w[i] -= step_size * m[i] / (math.sqrt(v[i]) + eps)

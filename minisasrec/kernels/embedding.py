@@ -1,0 +1,93 @@
+"""Rows of a table: reading them, adding gradients into them, and dot products with them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from minisasrec.kernels._jit import kernel, parallel_kernel
+
+ROWS = 256  # rows a task
+
+
+def gather(table, ids, padding_id):
+    """y[t] = table[ids[t]], or 0 where ids[t] is `padding_id` (-1: no padding)."""
+    y = np.empty((len(ids), table.shape[1]), table.dtype)
+    _gather(np.ascontiguousarray(table), ids, padding_id, y)
+    return y
+
+
+@parallel_kernel
+def _gather(table, ids, padding_id, y):
+    for task in prange((len(ids) + ROWS - 1) // ROWS):
+        for t in range(task * ROWS, min((task + 1) * ROWS, len(ids))):
+            if ids[t] == padding_id:
+                y[t] = 0
+            else:
+                y[t] = table[ids[t]]
+
+
+def group_rows(ids, size):
+    """Rows sorted by id: `order` (T) and `starts` (size + 1).
+
+    The rows of id i are order[starts[i]:starts[i + 1]], in rising order (a counting sort).
+    """
+    starts = np.zeros(size + 1, np.int64)
+    order = np.empty(len(ids), np.int64)
+    _group_rows(ids, starts, order)
+    return order, starts
+
+
+@kernel
+def _group_rows(ids, starts, order):
+    size = len(starts) - 1
+    for t in range(len(ids)):
+        starts[ids[t] + 1] += 1
+    for i in range(size):
+        starts[i + 1] += starts[i]
+    free = starts[:size].copy()
+    for t in range(len(ids)):
+        order[free[ids[t]]] = t
+        free[ids[t]] += 1
+
+
+def scatter_add(dy, ids, size, padding_id):
+    """dtable[i] = sum of dy[t] over the rows t with ids[t] = i; dy (T, d), dtable (size, d).
+
+    Two threads must not add into one row at a time. Instead of locks, rows are first grouped by
+    id; then every row of the table has one owner, which adds in rising order of t.
+    """
+    dtable = np.empty((size, dy.shape[1]), dy.dtype)
+    order, starts = group_rows(ids, size)
+    _scatter_add(np.ascontiguousarray(dy), order, starts, padding_id, dtable)
+    return dtable
+
+
+@parallel_kernel
+def _scatter_add(dy, order, starts, padding_id, dtable):
+    size = len(dtable)
+    for task in prange((size + ROWS - 1) // ROWS):
+        for i in range(task * ROWS, min((task + 1) * ROWS, size)):
+            dtable[i] = 0
+            if i != padding_id:
+                for at in range(starts[i], starts[i + 1]):
+                    t = order[at]
+                    for j in range(dy.shape[1]):
+                        dtable[i, j] += dy[t, j]
+
+
+def gather_dot(vectors, table, ids):
+    """y[b, c] = vectors[b] . table[ids[b, c]]; vectors (B, d), ids (B, c)."""
+    y = np.empty(ids.shape, vectors.dtype)
+    _gather_dot(np.ascontiguousarray(vectors), np.ascontiguousarray(table), ids, y)
+    return y
+
+
+@parallel_kernel
+def _gather_dot(vectors, table, ids, y):
+    for b in prange(len(ids)):
+        for c in range(ids.shape[1]):
+            total = vectors.dtype.type(0)
+            for j in range(table.shape[1]):
+                total += vectors[b, j] * table[ids[b, c], j]
+            y[b, c] = total

@@ -1,0 +1,61 @@
+"""What every recommender offers: a loss to train on, and scores to rank by."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisasrec import kernels
+from minisasrec.data.batches import Batch, Packed
+from minisasrec.nn import Module
+from minisasrec.op import backend
+from minisasrec.random import Keys
+from minisasrec.tensor import Tensor
+
+Array = np.ndarray
+
+
+class Recommender:
+    """Something that scores items for users, by their number and their history.
+
+    Users that the model has never seen are fine as long as it goes by the history alone.
+    """
+
+    num_items: int
+
+    def all_scores(self, users: Array, histories: Packed) -> Array:
+        """A score for every item, (B, |I| + 1); entry 0 belongs to padding and means nothing."""
+        raise TypeError(f"{type(self).__name__} has no all_scores")
+
+    def candidate_scores(self, users: Array, histories: Packed, candidates: Array) -> Array:
+        """Scores of `candidates` (B, c) only, (B, c)."""
+        return np.take_along_axis(self.all_scores(users, histories), candidates, axis=1)
+
+
+class SequenceModel(Module, Recommender):
+    """A trained model that sums a history up in a vector and scores an item by a dot product.
+
+    Subclasses define `loss`, `encode` and `item_vectors`.
+    """
+
+    def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
+        """The training loss of a batch, a scalar; `keys` switch dropout on."""
+        raise TypeError(f"{type(self).__name__} has no loss")
+
+    def encode(self, users: Array, histories: Packed) -> Array:
+        """One vector per user, (B, d)."""
+        raise TypeError(f"{type(self).__name__} has no encode")
+
+    def item_vectors(self) -> Array:
+        """One vector per item, (|I| + 1, d)."""
+        raise TypeError(f"{type(self).__name__} has no item_vectors")
+
+    def all_scores(self, users: Array, histories: Packed) -> Array:
+        """r_i = encode(history) . item i, for every item (Sec. III-D)."""
+        return self.encode(users, histories) @ self.item_vectors().T
+
+    def candidate_scores(self, users: Array, histories: Packed, candidates: Array) -> Array:
+        """r_i for the candidates only."""
+        vectors, items = self.encode(users, histories), self.item_vectors()
+        if backend() == "numba":
+            return kernels.embedding.gather_dot(vectors, items, candidates)
+        return np.einsum("bd,bcd->bc", vectors, items[candidates])

@@ -1,0 +1,24 @@
+"""Initial weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisasrec.nn.module import Parameter
+from minisasrec.random import make_key, random_uint32
+
+
+def glorot_uniform(shape: tuple[int, int], seed: int) -> Parameter:
+    """Uniform in +-sqrt(6 / (rows + columns)): keeps the size of signals through a layer.
+
+    The authors' code leaves every table and dense layer to this TensorFlow default. Drawn from
+    the package's own hash, so that a seed gives the same weights with every NumPy version.
+    """
+    limit = np.sqrt(6 / sum(shape))
+    word = random_uint32(make_key(seed), np.arange(shape[0] * shape[1]))
+    return Parameter(((word / 2**31 - 1) * limit).astype(np.float32).reshape(shape))
+
+
+def constant(length: int, value: float) -> Parameter:
+    """A vector of one value (biases 0; layer norm gamma 1, beta 0)."""
+    return Parameter(np.full(length, value, dtype=np.float32))

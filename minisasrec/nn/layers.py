@@ -1,0 +1,71 @@
+"""Layers: an op together with its parameters."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from minisasrec import ops
+from minisasrec.nn.init import constant, glorot_uniform
+from minisasrec.nn.module import Module
+from minisasrec.random import Keys
+from minisasrec.tensor import Tensor
+
+
+class Linear(Module):
+    """y = x W + b, optionally with ReLU; x (... k) -> (... m)."""
+
+    def __init__(
+        self, k: int, m: int, seed: int, activation: Literal["relu"] | None = None
+    ) -> None:
+        self.W = glorot_uniform((k, m), seed)
+        self.b = constant(m, 0)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x W + b."""
+        return ops.linear(x, self.W, self.b, activation=self.activation)
+
+
+class LayerNorm(Module):
+    """Normalise the d features of each row (Sec. III-C); eps as in the authors' code."""
+
+    def __init__(self, d: int, eps: float = 1e-8) -> None:
+        self.gamma = constant(d, 1)
+        self.beta = constant(d, 0)
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """gamma * (x - mean) / sqrt(var + eps) + beta."""
+        return ops.layer_norm(x, self.gamma, self.beta, eps=self.eps)
+
+
+class Embedding(Module):
+    """Rows of a table by id; with `padding_id` that row reads as the zero vector (Sec. III-A)."""
+
+    def __init__(self, rows: int, d: int, seed: int, padding_id: int | None = None) -> None:
+        self.table = glorot_uniform((rows, d), seed)
+        self.padding_id = padding_id
+        if padding_id is not None:
+            self.table.data[padding_id] = 0
+
+    def forward(self, ids: np.ndarray) -> Tensor:
+        """table[ids]."""
+        return ops.embedding(self.table, ids=ids, padding_id=self.padding_id)
+
+
+def dropout(x: Tensor, rate: float, keys: Keys | None, rows: np.ndarray | None = None) -> Tensor:
+    """Dropout while training (`keys` given), x itself otherwise."""
+    if keys is None or rate == 0:
+        return x
+    return ops.dropout(x, rate=rate, key=keys.next(), rows=rows)
+
+
+def residual(
+    x: Tensor, g: Tensor, rate: float, keys: Keys | None, rows: np.ndarray | None = None
+) -> Tensor:
+    """x + dropout(g) (Sec. III-C)."""
+    if keys is None or rate == 0:
+        return x + g
+    return ops.add_dropout(x, g, rate=rate, key=keys.next(), rows=rows)

@@ -1,0 +1,60 @@
+"""Every op, by family. Importing this package fills `minisasrec.op.OPS`."""
+
+from minisasrec.ops.attention import causal_attention, packed_causal_attention
+from minisasrec.ops.dropout import add_dropout, dropout
+from minisasrec.ops.elementwise import (
+    add,
+    div,
+    exp,
+    log,
+    log_sigmoid,
+    masked_fill,
+    mul,
+    relu,
+    scale,
+    sigmoid,
+    sqrt,
+    sub,
+    tanh,
+)
+from minisasrec.ops.embedding import embedding
+from minisasrec.ops.layer_norm import layer_norm
+from minisasrec.ops.loss import bce_with_logits, sampled_bce, softmax_cross_entropy
+from minisasrec.ops.matmul import linear, matmul
+from minisasrec.ops.shape import concatenate, getitem, max, mean, reshape, sum, transpose
+from minisasrec.ops.softmax import softmax
+
+__all__ = [
+    "add",
+    "add_dropout",
+    "bce_with_logits",
+    "causal_attention",
+    "concatenate",
+    "div",
+    "dropout",
+    "embedding",
+    "exp",
+    "getitem",
+    "layer_norm",
+    "linear",
+    "log",
+    "log_sigmoid",
+    "masked_fill",
+    "matmul",
+    "max",
+    "mean",
+    "mul",
+    "packed_causal_attention",
+    "relu",
+    "reshape",
+    "sampled_bce",
+    "scale",
+    "sigmoid",
+    "softmax",
+    "softmax_cross_entropy",
+    "sqrt",
+    "sub",
+    "sum",
+    "tanh",
+    "transpose",
+]

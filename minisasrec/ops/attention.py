@@ -1,0 +1,191 @@
+"""Causal self-attention, padded by the book and packed.
+
+Both compute, per sequence and head, with d' = d / h features a head,
+
+    out_t = sum over s <= t of p_ts v_s,   p_t = softmax over s <= t of (q_t . k_s / sqrt(d'))
+
+`causal_attention` works on the padded batch (B, n, d) of the paper, with masks.
+`packed_causal_attention` works on the T real rows of all sequences one after another, where
+sequence b owns rows offsets[b] to offsets[b + 1]: no padding and no masks, causality is the end
+of a loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec.errors import ConfigError, ShapeError
+from minisasrec.op import Array, Backward, op
+from minisasrec.ops.dropout import check_rate
+from minisasrec.random import Key, drop_threshold, make_key, random_uint32
+from minisasrec.signature import Draw
+
+Result = tuple[Array, Backward]
+NO_KEY = Key(0, 0)
+
+
+def _padded_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    B, n, heads = draw.dim("B", 1, 2), draw.dim("n", 1, 4), draw.integer(1, 2)
+    d = heads * draw.dim("d_head", 1, 2)
+    lengths = draw.ids(0, n, B)
+    real = np.arange(n) >= n - lengths[:, None]  # left padding: real items at the end
+    rate = [0.0, 0.5][draw.integer(0, 1)]
+    constants = {"real": real, "heads": heads, "rate": rate, "key": make_key(draw.integer(0, 99))}
+    return [draw.normal(B, n, d) for _ in range(3)], constants
+
+
+def _packed_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    lengths = draw.ids(0, 3, draw.integer(1, 3))
+    lengths[-1] += 1  # at least one row
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    heads = draw.integer(1, 2)
+    shape = (int(offsets[-1]), heads * draw.dim("d_head", 1, 2))
+    rate = [0.0, 0.5][draw.integer(0, 1)]
+    constants = {
+        "offsets": offsets,
+        "heads": heads,
+        "rate": rate,
+        "key": make_key(draw.integer(0, 99)),
+    }
+    return [draw.normal(*shape) for _ in range(3)], constants
+
+
+def _check(name: str, d: int, heads: int, rate: float) -> None:
+    check_rate(name, rate)
+    if heads < 1 or d % heads:
+        raise ConfigError(f"{name}: {heads} heads do not divide d = {d}")
+
+
+def attention_weights(q: Array, k: Array, allowed: Array) -> Array:
+    """softmax(q k^T / sqrt(d')) over the keys that `allowed` names; q, k (... n d')."""
+    scores = q @ k.swapaxes(-1, -2) / q.dtype.type(np.sqrt(q.shape[-1]))
+    scores = np.where(allowed, scores, -np.inf)  # e^-inf = 0: a link that is cut has no weight
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def attention_keep(row_q: Array, row_k: Array, heads: int, rate: float, key: Key) -> Array:
+    """Which attention weights stay under dropout: bool (... h, queries, keys).
+
+    `row_q` (... queries) and `row_k` (... keys) are row names as in `dropout.keep_mask`. The
+    counter of a weight is (row_q * h + head) * 0x9E3779B1 + row_k, modulo 2^32.
+    """
+    head = np.arange(heads, dtype=np.uint32)[:, None]
+    query = row_q.astype(np.uint32)[..., None, :] * np.uint32(heads) + head  # (... h, queries)
+    counter = query[..., None] * np.uint32(0x9E3779B1) + row_k.astype(np.uint32)[..., None, None, :]
+    return random_uint32(key, counter) >= np.uint32(drop_threshold(rate))
+
+
+def _attend(
+    q: Array, k: Array, v: Array, allowed: Array, heads: int, keep: Array | None, rate: float
+) -> Result:
+    """Multi-head attention over the pairs that `allowed` (... 1, n, n) names; q, k, v (... n d)."""
+
+    def split(x: Array) -> Array:  # (... n, d) -> (... h, n, d / h)
+        return x.reshape(*x.shape[:-1], heads, -1).swapaxes(-2, -3)
+
+    def join(x: Array) -> Array:  # (... h, n, d / h) -> (... n, d)
+        return x.swapaxes(-2, -3).reshape(q.shape)
+
+    Q, K, V = split(q), split(k), split(v)
+    p = attention_weights(Q, K, allowed)  # (... h, n, n)
+    # dropout works on the weights: w is p with some weights set to 0 and the others enlarged
+    factor = 1 if keep is None else keep * p.dtype.type(1 / (1 - rate))
+    w = p * factor
+    scale = q.dtype.type(1 / np.sqrt(Q.shape[-1]))
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        dout = split(dy)
+        dV = w.swapaxes(-1, -2) @ dout  # forward was: out = w V
+        dp = dout @ V.swapaxes(-1, -2) * factor
+        dscores = (
+            p * (dp - (dp * p).sum(axis=-1, keepdims=True)) * scale
+        )  # softmax, as in softmax.py
+        return join(dscores @ K), join(dscores.swapaxes(-1, -2) @ Q), join(dV)
+
+    return join(w @ V), backward
+
+
+@op("q (B n d), k (B n d), v (B n d) -> (B n d)", paper="Sec. III-B", sample=_padded_sample)
+def causal_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    real: Array,
+    heads: int = 1,
+    rate: float = 0.0,
+    key: Key = NO_KEY,
+) -> Result:
+    """Causal attention on a padded batch; `real` (B n) is False where a slot holds padding.
+
+    A query may see the real items up to its own slot. A padded slot, which nothing reads, sees
+    itself, so that its softmax is defined. `rate` drops attention weights (the authors' code
+    does, the paper's text does not).
+    """
+    _check("causal_attention", q.shape[-1], heads, rate)
+    if real.shape != q.shape[:2]:
+        raise ShapeError(
+            f"causal_attention: real has shape {real.shape}, q has (B, n) = {q.shape[:2]}"
+        )
+    n = q.shape[1]
+    allowed = np.tril(np.ones((n, n), dtype=bool)) & (real[:, None, :] | np.eye(n, dtype=bool))
+    keep = None
+    if rate:
+        rows = np.arange(real.size).reshape(real.shape)
+        keep = attention_keep(rows, rows, heads, rate, key)
+    return _attend(q, k, v, allowed[:, None], heads, keep, rate)
+
+
+@op("q (T d), k (T d), v (T d) -> (T d)", paper="Sec. III-B", sample=_packed_sample)
+def packed_causal_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    offsets: Array,
+    heads: int = 1,
+    rate: float = 0.0,
+    key: Key = NO_KEY,
+    rows: Array | None = None,
+) -> Result:
+    """Causal attention on packed rows; sequence b owns rows offsets[b] to offsets[b + 1].
+
+    The definition is `causal_attention` once per sequence, nothing padded. `rows` names the rows
+    for dropout (0, 1, 2, ... by default), see `dropout.keep_mask`.
+    """
+    _check("packed_causal_attention", q.shape[-1], heads, rate)
+    offsets = check_offsets("packed_causal_attention", offsets, len(q))
+    names = np.arange(len(q)) if rows is None else rows
+    y = np.empty_like(q)
+    sequences = []
+    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        if start == end:
+            continue
+        own = slice(start, end)
+        n = end - start
+        keep = attention_keep(names[own], names[own], heads, rate, key) if rate else None
+        allowed = np.tril(np.ones((n, n), dtype=bool))
+        y[own], one_backward = _attend(q[own], k[own], v[own], allowed, heads, keep, rate)
+        sequences.append((own, one_backward))
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
+        for own, one_backward in sequences:
+            dq[own], dk[own], dv[own] = one_backward(dy[own])
+        return dq, dk, dv
+
+    return y, backward
+
+
+def check_offsets(name: str, offsets: Array, rows: int) -> Array:
+    """`offsets` as int64, or a `ShapeError` unless they rise from 0 to the number of rows."""
+    offsets = np.asarray(offsets, dtype=np.int64)
+    if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != rows:
+        ends = f"{offsets.flat[0]} to {offsets.flat[-1]}" if offsets.size else "empty"
+        raise ShapeError(f"{name}: offsets run from 0 to the {rows} rows; these are {ends}")
+    if (np.diff(offsets) < 0).any():
+        raise ShapeError(f"{name}: offsets must not fall")
+    return offsets

@@ -1,0 +1,86 @@
+"""Dropout, alone and with the residual connection it sits in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec import kernels
+from minisasrec.errors import ConfigError
+from minisasrec.op import Array, Backward, op
+from minisasrec.random import Key, drop_threshold, make_key, random_uint32
+from minisasrec.signature import Draw
+
+Result = tuple[Array, Backward]
+
+
+def _sample(draw: Draw, inputs: int) -> tuple[list[Array], dict[str, Any]]:
+    rows = draw.dim("T")
+    arrays = [draw.normal(rows, draw.dim("d")) for _ in range(inputs)]
+    return arrays, {"rate": 0.5, "key": make_key(draw.integer(0, 99)), "rows": np.arange(rows) + 3}
+
+
+def keep_mask(shape: tuple[int, ...], rate: float, key: Key, rows: Array | None) -> Array:
+    """Which elements of an array of this shape stay: a bool array.
+
+    The element in column j of row r is dropped when the random word of counter `rows[r] * d + j`
+    is below rate * 2^32. `rows` names the rows (0, 1, 2, ... by default): a packed row is given
+    the number of its slot b * n + i in the padded batch, so both layouts drop the same elements.
+    """
+    d = shape[-1]
+    names = np.arange(int(np.prod(shape[:-1]))) if rows is None else np.asarray(rows)
+    counter = names.astype(np.uint32)[:, None] * np.uint32(d) + np.arange(d, dtype=np.uint32)
+    return (random_uint32(key, counter) >= np.uint32(drop_threshold(rate))).reshape(shape)
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Raise `ConfigError` unless 0 <= rate < 1."""
+    if not 0 <= rate < 1:
+        raise ConfigError(f"{name}: rate is {rate}; it is the share dropped, 0 <= rate < 1")
+
+
+@op("x (... d) -> (... d)", paper="Sec. III-C", sample=lambda draw: _sample(draw, 1))
+def dropout(x: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
+    """y = x * keep / (1 - rate): each element is dropped with probability `rate`.
+
+    The rest grows, so that the expected value stays x and nothing is to be done at test time.
+    """
+    check_rate("dropout", rate)
+    factor = x.dtype.type(1 / (1 - rate))
+    y = np.where(keep_mask(x.shape, rate, key, rows), x * factor, x.dtype.type(0))
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        # the mask is made again rather than kept: the key gives the same one
+        return (np.where(keep_mask(dy.shape, rate, key, rows), dy * factor, dy.dtype.type(0)),)
+
+    return y, backward
+
+
+@dropout.fast
+def _(x: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
+    check_rate("dropout", rate)
+
+    def drop(x: Array) -> Array:
+        return kernels.dropout.dropout(x, kernels.dropout.row_names(x, rows), rate, key)
+
+    return drop(x), lambda dy: (drop(dy),)
+
+
+@op("x (... d), g (... d) -> (... d)", paper="Sec. III-C", sample=lambda draw: _sample(draw, 2))
+def add_dropout(x: Array, g: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
+    """y = x + dropout(g): the residual connection around a sub-layer whose output is g."""
+    dropped, drop_backward = dropout.reference(g, rate=rate, key=key, rows=rows)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        return (dy, *drop_backward(dy))
+
+    return x + dropped, backward
+
+
+@add_dropout.fast
+def _(x: Array, g: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
+    check_rate("add_dropout", rate)
+    names = kernels.dropout.row_names(x, rows)
+    y = kernels.dropout.add_dropout(x, g, names, rate, key)
+    return y, lambda dy: (dy, kernels.dropout.dropout(dy, names, rate, key))

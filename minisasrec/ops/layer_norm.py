@@ -1,0 +1,42 @@
+"""Layer normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec.op import Array, Backward, op
+from minisasrec.signature import Draw
+
+
+def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    # rows of d >= 3 distinct numbers and an eps that shows: with d = 2 or equal numbers xhat is
+    # nearly constant, and the check would compare rounding errors
+    draw.dim("d", 3, 5)
+    return draw.arguments(layer_norm.signature), {"eps": 0.1}
+
+
+@op("x (... d), gamma (d), beta (d) -> (... d)", paper="Sec. III-C", sample=_sample)
+def layer_norm(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array, Backward]:
+    """y = gamma * xhat + beta,  xhat = (x - mean) / sqrt(var + eps), over the d features of a row.
+
+    The paper's alpha is gamma here. The variance is that of the row itself (divided by d, not
+    d - 1) and eps is inside the root.
+    """
+    eps = x.dtype.type(eps)
+    rstd = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
+    xhat = (x - x.mean(axis=-1, keepdims=True)) * rstd
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        dxhat = dy * gamma  # forward was: y = gamma * xhat + beta
+        # xhat depends on x directly, through the mean and through rstd: one term for each
+        dx = rstd * (
+            dxhat
+            - dxhat.mean(axis=-1, keepdims=True)
+            - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)
+        )
+        rows = tuple(range(dy.ndim - 1))
+        return dx, (dy * xhat).sum(rows), dy.sum(rows)
+
+    return gamma * xhat + beta, backward

@@ -1,0 +1,161 @@
+"""Losses: the paper's binary cross-entropy, its generalised form, and softmax cross-entropy.
+
+The hidden state of a position is h_t, the score of item j there is r_jt = h_t . N_j with N the
+item embedding (Sec. III-D). The fused ops below take h and N and never store scores or gathered
+embeddings for the whole catalogue.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec import kernels
+from minisasrec.errors import ShapeError
+from minisasrec.op import Array, Backward, check_ids, op
+from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
+from minisasrec.signature import Draw
+
+Result = tuple[Array, Backward]
+
+
+def _bce_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    (logits,) = draw.arguments(bce_with_logits.signature)
+    return [logits], {"targets": (draw.normal(*logits.shape) > 0).astype(float)}
+
+
+def _sampled_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    T, V = draw.dim("T"), draw.dim("V", 2, 5)
+    targets = draw.ids(0, V - 1, T)
+    targets[0] = 1  # at least one position counts
+    constants = {"targets": targets, "negatives": draw.ids(1, V - 1, T, draw.integer(1, 2))}
+    return [draw.normal(T, draw.dim("d")), draw.normal(V, draw.dim("d"))], constants | {"beta": 0.7}
+
+
+def _softmax_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    args, constants = _sampled_sample(draw)
+    return args, {"targets": constants["targets"]}
+
+
+@op("logits (...) -> ()", paper="Sec. III-E", sample=_bce_sample)
+def bce_with_logits(logits: Array, *, targets: Array) -> Result:
+    """Mean over all elements of -[y log s + (1 - y) log(1 - s)], s = sigmoid(logit), y = target.
+
+    log(1 - sigmoid(x)) is log sigmoid(-x), so no logarithm ever sees a 0.
+    """
+    if targets.shape != logits.shape:
+        raise ShapeError(
+            f"bce_with_logits: targets have shape {targets.shape}, logits {logits.shape}"
+        )
+    y = targets.astype(logits.dtype)
+    loss = -(y * stable_log_sigmoid(logits) + (1 - y) * stable_log_sigmoid(-logits)).mean()
+
+    def backward(dloss: Array) -> tuple[Array, ...]:
+        return (dloss * (stable_sigmoid(logits) - y) / logits.dtype.type(logits.size),)
+
+    return loss, backward
+
+
+@op("h (T d), items (V d) -> ()", paper="Sec. III-E", sample=_sampled_sample)
+def sampled_bce(
+    h: Array, items: Array, *, targets: Array, negatives: Array, beta: float = 1.0
+) -> Result:
+    """The paper's loss: one target and k sampled negatives per position, target 0 = no target.
+
+    loss = 1/N sum over positions t with a target o_t of
+           -[ beta log sigmoid(r_{o_t, t}) + sum over its negatives j of log(1 - sigmoid(r_{j, t})) ]
+
+    N is the number of such positions: the two terms are added, not averaged (as in the authors'
+    code), so an untrained model with one negative starts at 2 ln 2 = 1.386. beta = 1 is the
+    paper; beta < 1 is gBCE (arXiv 2308.07192), which corrects for sampling only k negatives.
+    `targets` (T), `negatives` (T k). Raises `ShapeError` for ids outside the table.
+    """
+    targets, negatives = _check_targets("sampled_bce", h, items, targets, negatives)
+    real = targets != 0
+    count = h.dtype.type(max(int(real.sum()), 1))
+    beta = h.dtype.type(beta)
+    positive = (h * items[targets]).sum(-1)  # r of the target, (T)
+    negative = np.einsum("td,tkd->tk", h, items[negatives])  # r of each negative, (T k)
+    per_row = -beta * stable_log_sigmoid(positive) - stable_log_sigmoid(-negative).sum(-1)
+    loss = np.where(real, per_row, 0).sum(dtype=np.float64) / count
+
+    def backward(dloss: Array) -> tuple[Array, ...]:
+        weight = dloss.astype(h.dtype) * real / count  # (T), 0 where there is no target
+        dpositive = -beta * stable_sigmoid(-positive) * weight
+        dnegative = stable_sigmoid(negative) * weight[:, None]
+        # forward was: positive = h . items[targets], negative = h . items[negatives]
+        dh = dpositive[:, None] * items[targets]
+        dh += np.einsum("tk,tkd->td", dnegative, items[negatives])
+        ditems = np.zeros_like(items)
+        np.add.at(ditems, targets, dpositive[:, None] * h)
+        np.add.at(ditems, negatives, dnegative[..., None] * h[:, None, :])
+        return dh, ditems
+
+    return h.dtype.type(loss), backward
+
+
+@sampled_bce.fast
+def _(h: Array, items: Array, *, targets: Array, negatives: Array, beta: float = 1.0) -> Result:
+    targets, negatives = _check_targets("sampled_bce", h, items, targets, negatives)
+    k = kernels.loss
+    loss, count, ids, slopes = k.sampled_bce_forward(h, items, targets, negatives, beta)
+
+    def backward(dloss: Array) -> tuple[Array, ...]:
+        return k.sampled_bce_backward(h, items, ids, slopes, float(dloss) / count)
+
+    return h.dtype.type(loss), backward
+
+
+@op(
+    "h (T d), items (V d) -> ()", paper="beyond the paper: arXiv 2309.07602", sample=_softmax_sample
+)
+def softmax_cross_entropy(h: Array, items: Array, *, targets: Array, block: int = 4096) -> Result:
+    """Cross-entropy over the whole catalogue: every other item is a negative.
+
+    loss = 1/N sum over positions t with a target of -r_{o_t, t} + log sum over items j >= 1 of e^(r_jt)
+
+    Row 0 of `items`, the padding item, is no candidate. Scores are made for `block` positions at
+    a time and made again in the backward pass, so memory is block * V numbers, not T * V.
+    """
+    targets, _ = _check_targets("softmax_cross_entropy", h, items, targets, None)
+    rows = np.flatnonzero(targets)
+    count = h.dtype.type(max(len(rows), 1))
+    catalogue = items[1:]
+    log_sum = np.empty(len(rows), dtype=h.dtype)
+    parts = [slice(i, i + block) for i in range(0, len(rows), block)]
+    loss = 0.0
+    for part in parts:
+        at = rows[part]
+        scores = h[at] @ catalogue.T  # (block, |I|)
+        top = scores.max(axis=1)
+        log_sum[part] = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
+        loss += float((log_sum[part] - scores[np.arange(len(at)), targets[at] - 1]).sum())
+
+    def backward(dloss: Array) -> tuple[Array, ...]:
+        dh, ditems = np.zeros_like(h), np.zeros_like(items)
+        for part in parts:
+            at = rows[part]
+            # the slope of log sum e^r is the softmax; that of -r at the target is -1
+            dscores = np.exp(h[at] @ catalogue.T - log_sum[part][:, None])
+            dscores[np.arange(len(at)), targets[at] - 1] -= 1
+            dscores *= dloss.astype(h.dtype) / count
+            dh[at] = dscores @ catalogue
+            ditems[1:] += dscores.T @ h[at]
+        return dh, ditems
+
+    return h.dtype.type(loss / count), backward
+
+
+def _check_targets(
+    name: str, h: Array, items: Array, targets: Array, negatives: Array | None
+) -> tuple[Array, Array]:
+    targets = check_ids(name, targets, len(items), "targets")
+    if targets.shape != h.shape[:1]:
+        raise ShapeError(f"{name}: targets have shape {targets.shape}, h has {len(h)} rows")
+    if negatives is None:
+        return targets, targets
+    negatives = check_ids(name, negatives, len(items), "negatives")
+    if negatives.ndim != 2 or len(negatives) != len(h):
+        raise ShapeError(f"{name}: negatives have shape {negatives.shape}, expected ({len(h)}, k)")
+    return targets, negatives

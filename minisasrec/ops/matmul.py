@@ -1,0 +1,69 @@
+"""Matrix product and the linear layer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from minisasrec import kernels
+from minisasrec.errors import ConfigError
+from minisasrec.op import Array, Backward, op, sum_to_shape
+from minisasrec.signature import Draw
+
+Result = tuple[Array, Backward]
+Activation = Literal["relu"] | None
+
+
+def _linear_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    x, W, b = draw.arguments(linear.signature)
+    # a bias of +-4 keeps every x W + b away from the kink of relu
+    return [x * 0.2, W, b + np.copysign(4, b)], {"activation": [None, "relu"][draw.integer(0, 1)]}
+
+
+def _swap(x: Array) -> Array:
+    return x.swapaxes(-1, -2)
+
+
+@op("a (* n k), b (* k m) -> (* n m)", paper="Sec. III-B")
+def matmul(a: Array, b: Array) -> Result:
+    """y = a b over the last two axes; the leading axes broadcast.
+
+    y_ij = sum_k a_ik b_kj, so dy_ij reaches a_ik through b_kj: da = dy b^T, and db = a^T dy.
+    """
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        return sum_to_shape(dy @ _swap(b), a.shape), sum_to_shape(_swap(a) @ dy, b.shape)
+
+    return a @ b, backward
+
+
+@matmul.fast
+def _(a: Array, b: Array) -> Result:
+    if a.ndim == b.ndim == 2:
+        k = kernels.matmul
+        y = k.matmul(a, b)
+        return y, lambda dy: (k.matmul_nt(dy, b), k.matmul_tn(a, dy))
+    return matmul.reference(a, b)
+
+
+@op("x (... k), W (k m), b (m) -> (... m)", paper="Sec. III-B", sample=_linear_sample)
+def linear(x: Array, W: Array, b: Array, *, activation: Activation = None) -> Result:
+    """y = x W + b, or y = max(x W + b, 0) with activation="relu".
+
+    The activation is part of this op because its backward needs only the sign of y: nothing
+    more has to be kept and no extra pass over memory is made.
+    """
+    if activation not in (None, "relu"):
+        raise ConfigError(f"linear: activation {activation!r}; choose None or 'relu'")
+    y = x @ W + b
+    if activation == "relu":
+        y = np.maximum(y, 0)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        if activation == "relu":
+            dy = dy * (y > 0)
+        rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+        return dy @ W.T, rows.T @ drows, drows.sum(0)
+
+    return y, backward

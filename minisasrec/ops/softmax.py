@@ -1,0 +1,23 @@
+"""Softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisasrec.op import Array, Backward, op
+
+
+@op("x (... n) -> (... n)", paper="Sec. III-B")
+def softmax(x: Array) -> tuple[Array, Backward]:
+    """y_i = e^(x_i) / sum_j e^(x_j) over the last axis.
+
+    The largest x of a row is subtracted first: it cancels in the fraction and keeps e^x finite.
+    """
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    y = e / e.sum(axis=-1, keepdims=True)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        # dy_i/dx_j = y_i (1[i=j] - y_j), so a row's dx is y * (dy - <dy, y>)
+        return (y * (dy - (dy * y).sum(axis=-1, keepdims=True)),)
+
+    return y, backward

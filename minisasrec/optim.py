@@ -1,0 +1,149 @@
+"""Optimisers: Adam, and plain gradient descent to compare it with."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minisasrec import kernels
+from minisasrec.errors import ConfigError, TrainingError
+from minisasrec.nn.module import Parameter
+from minisasrec.op import backend
+
+
+class Optimizer:
+    """Base: holds the parameters, clears their gradients, clips them by their common norm."""
+
+    def __init__(self, parameters: Sequence[Parameter], lr: float, clip_norm: float = 0.0) -> None:
+        if not lr > 0:
+            raise ConfigError(f"learning rate is {lr}; it must be above 0")
+        self.parameters = list(parameters)
+        self.lr, self.clip_norm = lr, clip_norm
+        self.steps = 0
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the last step; otherwise the next ones are added to them."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self, lr: float | None = None) -> None:
+        """Change every parameter along its gradient; `lr` overrides the learning rate this once."""
+        self.steps += 1
+        factor = self._clip_factor()
+        for i, parameter in enumerate(self.parameters):
+            if parameter.grad is None:
+                warnings.warn(
+                    f"{parameter.name or f'parameter {i}'} has no gradient: the loss does not depend "
+                    "on it, so it is not trained",
+                    stacklevel=2,
+                )
+                continue
+            self._update(i, parameter, factor, self.lr if lr is None else lr)
+
+    def _clip_factor(self) -> float:
+        """What to multiply every gradient with so that their common norm is at most clip_norm."""
+        if not self.clip_norm:
+            return 1.0
+        total = 0.0
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                total += float(np.square(parameter.grad, dtype=np.float64).sum())
+        if not np.isfinite(total):
+            raise TrainingError("gradient norm is not finite; lower the learning rate")
+        return min(1.0, self.clip_norm / (total**0.5 + 1e-12))
+
+    def _update(self, i: int, parameter: Parameter, factor: float, lr: float) -> None:
+        raise TypeError(f"{type(self).__name__} has no _update")
+
+
+class SGD(Optimizer):
+    """w <- w - lr * gradient."""
+
+    def _update(self, i: int, parameter: Parameter, factor: float, lr: float) -> None:
+        parameter.data = parameter.data - parameter.dtype.type(lr * factor) * parameter.grad
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba, 2015), as the paper trains with (Sec. III-E).
+
+    m <- beta1 m + (1 - beta1) g          running mean of the gradient
+    v <- beta2 v + (1 - beta2) g^2        running mean of its square
+    w <- w - lr * mhat / (sqrt(vhat) + eps),   mhat = m / (1 - beta1^t),  vhat = v / (1 - beta2^t)
+
+    beta2 = .98 is the authors' setting. `l2` adds l2 * w to the gradient (of l2/2 |w|^2).
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        lr: float = 1e-3,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.98,
+        eps: float = 1e-8,
+        l2: float = 0.0,
+        clip_norm: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, clip_norm)
+        for name, value in (("beta1", beta1), ("beta2", beta2)):
+            if not 0 <= value < 1:
+                raise ConfigError(f"Adam: {name} is {value}; 0 <= {name} < 1")
+        self.beta1, self.beta2, self.eps, self.l2 = beta1, beta2, eps, l2
+        self.m = [np.zeros_like(p.data) for p in self.parameters]
+        self.v = [np.zeros_like(p.data) for p in self.parameters]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a resumed run needs, as arrays by name."""
+        state = {"steps": np.array(self.steps)}
+        for i in range(len(self.parameters)):
+            state[f"m.{i}"], state[f"v.{i}"] = self.m[i], self.v[i]
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state()` returned."""
+        self.steps = int(state["steps"])
+        for i in range(len(self.parameters)):
+            self.m[i], self.v[i] = state[f"m.{i}"].copy(), state[f"v.{i}"].copy()
+
+    def _update(self, i: int, parameter: Parameter, factor: float, lr: float) -> None:
+        # the two corrections, folded into the step size and eps: m and v are read once
+        correction1, correction2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
+        step_size = lr * correction2**0.5 / correction1
+        eps = self.eps * correction2**0.5
+        w, g, m, v = parameter.data, parameter.grad, self.m[i], self.v[i]
+        assert g is not None
+        settings = (self.beta1, self.beta2, step_size, eps, self.l2, factor)
+        if backend() == "numba":
+            kernels.adam.adam_step(w, g, m, v, *settings)
+        else:
+            adam_step(w, g, m, v, *settings)
+
+
+def adam_step(
+    w: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    beta1: float,
+    beta2: float,
+    step_size: float,
+    eps: float,
+    l2: float,
+    factor: float,
+) -> None:
+    """One Adam step in place, by the book: the definition of `kernels.adam.adam_step`."""
+    real = w.dtype.type
+    g = real(factor) * g + real(l2) * w
+    m *= real(beta1)
+    m += real(1 - beta1) * g
+    v *= real(beta2)
+    v += real(1 - beta2) * g * g
+    w -= real(step_size) * m / (np.sqrt(v) + real(eps))
+
+
+def warm_up(step: int, steps: int) -> float:
+    """Factor on the learning rate: rises from 1/steps to 1 over the first `steps` steps."""
+    return min(1.0, (step + 1) / steps) if steps else 1.0

@@ -1,0 +1,77 @@
+"""Random numbers that depend on where they are used, not on when.
+
+A generator with a state gives a number that depends on how many were drawn before. Here a number
+is a hash of (seed, step, stream) and a counter that names the place: the element of the array
+that it drops, the position that a negative is drawn for. So the numbers are the same whatever the
+number of threads, the padded and the packed layout drop the same elements, the backward pass can
+make the mask again instead of keeping it, and a resumed run goes on exactly as it would have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+_MASK64 = (1 << 64) - 1
+
+
+class Key(NamedTuple):
+    """Two 32-bit words that choose one family of random numbers."""
+
+    k0: int
+    k1: int
+
+
+def make_key(*words: int) -> Key:
+    """The key of a tuple of integers such as (seed, step, stream), by splitmix64."""
+    state = 0
+    for word in words:
+        state = (state + 0x9E3779B97F4A7C15 + (word & _MASK64)) & _MASK64
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK64
+        state ^= state >> 31
+    return Key(state & 0xFFFFFFFF, state >> 32)
+
+
+def lowbias32(x: np.ndarray) -> np.ndarray:
+    """Scramble 32-bit words: every bit of x changes about half the bits of the result.
+
+    The constants are C. Wellons' "lowbias32" (public domain), found by search for low bias.
+    """
+    x = x.astype(np.uint32)  # a copy: the steps below work in place
+    x ^= x >> np.uint32(16)
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    return x
+
+
+def random_uint32(key: Key, counter: np.ndarray) -> np.ndarray:
+    """One uniform 32-bit word per counter: lowbias32(lowbias32(counter ^ k0) + k1).
+
+    Counters are taken modulo 2^32.
+    """
+    counter = np.asarray(counter).astype(np.uint32)
+    return lowbias32(lowbias32(counter ^ np.uint32(key.k0)) + np.uint32(key.k1))
+
+
+def drop_threshold(rate: float) -> int:
+    """The word below which an element is dropped, so that it happens with probability `rate`."""
+    return min(int(rate * 2**32), 2**32 - 1)
+
+
+@dataclass
+class Keys:
+    """The keys of one training step, one for each place that needs random numbers, in order."""
+
+    seed: int
+    step: int
+    used: int = 0
+
+    def next(self) -> Key:
+        """The key of the next place."""
+        self.used += 1
+        return make_key(self.seed, self.step, self.used)
