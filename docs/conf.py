@@ -1,0 +1,121 @@
+"""How Sphinx builds the site: `sphinx-build -W -b html docs docs/_build/html`."""
+
+import inspect
+import pkgutil
+import re
+import shutil
+from pathlib import Path
+
+import minisasrec
+from minisasrec.op import OPS, Op
+
+HERE = Path(__file__).parent
+NOTEBOOKS = HERE.parent / "notebooks"
+
+project = "minisasrec"
+author = "the minisasrec authors"
+copyright = "2026, the minisasrec authors"
+version = release = minisasrec.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+suppress_warnings = [
+    "toc.not_readable",  # a page of docs/index.md that is not written yet
+    "mystnb.unknown_mime_type",  # a widget's or progress bar's live view: its text is shown
+]
+
+html_theme = "furo"
+html_title = "minisasrec"
+copybutton_exclude = ".linenos, .gp, .go"
+
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks are stored with their results; the tests execute them
+
+default_role = "literal"  # docstrings write code in single backticks
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+viewcode_follow_imported_members = False  # an op is where its definition is
+autodoc_default_options = {
+    "members": True,
+    "ignore-module-all": True,  # a name is documented where it is defined, and only there
+    "show-inheritance": True,
+}
+python_maximum_signature_line_length = 88
+
+
+def copy_notebooks(*_):
+    """Put ../notebooks beside docs/notebooks/index.md, since Sphinx reads one folder only."""
+    target = HERE / "notebooks"
+    for old in target.rglob("*.ipynb"):
+        old.unlink()
+    for source in NOTEBOOKS.rglob("*.ipynb"):
+        if ".ipynb_checkpoints" not in source.parts:
+            copy = target / source.relative_to(NOTEBOOKS)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+
+
+def write_api_pages(*_):
+    """Write one page for each module; an op, being an object, is documented as a function."""
+    target = HERE / "api" / "generated"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    modules = [info.name for info in pkgutil.walk_packages(minisasrec.__path__, "minisasrec.")]
+    for module in ["minisasrec", *modules]:
+        if not module.endswith("__main__"):
+            ops = [name for name, op in OPS.items() if op.reference.__module__ == module]
+            page = [module, "=" * len(module), "", f".. automodule:: {module}", ""]
+            page += [f".. autofunction:: {module}.{name}\n" for name in ops]
+            (target / f"{module}.rst").write_text("\n".join(page), encoding="utf-8")
+
+
+MARKUP = re.compile(
+    r"""(?P<kept> ``.+?`` | `[^`]+` | ^\*\  | (?<!\S)\*[^\s*][^*\n]*[\w.:]\*(?=\W|$) )
+      | (?P<escaped> [*|] | _\b )""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def as_written(app, what, name, obj, options, lines):
+    """Show docstrings as they are written: they hold formulas, where * and | are no markup.
+
+    An indented paragraph keeps its lines and spaces; elsewhere `code` and *words* are marked up.
+    """
+    paragraphs = []
+    literal = False
+    for paragraph in "\n".join(lines).split("\n\n"):
+        if paragraph.startswith("    "):
+            if not literal and not "".join(paragraphs[-1:]).endswith("::"):
+                paragraphs.append("::")
+            literal = True
+        else:
+            literal = False
+            if not paragraph.startswith((">>>", "..")):
+                paragraph = MARKUP.sub(lambda m: m["kept"] or "\\" + m["escaped"], paragraph)
+        paragraphs.append(paragraph)
+    if isinstance(obj, Op):
+        paragraphs.insert(0, f"``{obj.signature}``" + (f" ({obj.paper})" if obj.paper else ""))
+    lines[:] = "\n\n".join(paragraphs).split("\n")
+
+
+def op_signature(app, what, name, obj, options, signature, return_annotation):
+    """An op is called with arrays or tensors: show its arguments without the definition's types."""
+    if isinstance(obj, Op):
+        parameters = inspect.signature(obj.reference).parameters.values()
+        bare = [p.replace(annotation=p.empty) for p in parameters]
+        return str(inspect.Signature(bare)), "Tensor"
+    return None
+
+
+def setup(app):
+    app.connect("builder-inited", copy_notebooks)
+    app.connect("builder-inited", write_api_pages)
+    app.connect("autodoc-process-docstring", as_written)
+    app.connect("autodoc-process-signature", op_signature)
