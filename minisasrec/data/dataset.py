@@ -1,4 +1,4 @@
-"""The data set every part of minisasrec reads: one long array of item ids and where each user starts.
+"""The data set that all parts read: one long array of item ids, and where each user starts in it.
 
 Users are 0..U-1, items 1..I, and item 0 is the padding item. All actions lie in one ``items``
 array, user after user and in time order inside a user; ``offsets[u]:offsets[u + 1]`` is user u's
@@ -157,7 +157,7 @@ class Dataset:
         return self.items[self.offsets[u] : self.offsets[u + 1]]
 
     def statistics(self) -> Statistics:
-        """Table II's columns, counted over all actions (the paper's ML-1M row counts train only)."""
+        """Table II's columns over all actions (the paper's ML-1M row counts the train part)."""
         lengths = np.diff(self.offsets)
         return Statistics(
             users=self.num_users,
@@ -172,8 +172,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of actions and raw ids: equal on every platform, unequal for other data."""
         digest = hashlib.sha256()
-        digest.update(np.ascontiguousarray(self.items, dtype="<i4"))
-        digest.update(np.ascontiguousarray(self.offsets, dtype="<i8"))
+        digest.update(np.ascontiguousarray(self.items, dtype="<i4").data)
+        digest.update(np.ascontiguousarray(self.offsets, dtype="<i8").data)
         digest.update(json.dumps([list(self.user_ids), list(self.item_ids)]).encode())
         return digest.hexdigest()
 
@@ -332,8 +332,8 @@ def build_actions(
         times,
         user_ids,
         item_ids,
-        titles and {str(k): v for k, v in titles.items()},
-        categories and {str(k): tuple(v) for k, v in categories.items()},
+        None if titles is None else {str(k): v for k, v in titles.items()},
+        None if categories is None else {str(k): tuple(v) for k, v in categories.items()},
     )
 
 

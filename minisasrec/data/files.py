@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from minisasrec.errors import DataError
 
-LINES_PER_CHUNK = 100_000
+LINES_PER_CHUNK = 1000  # few enough for their fields to stay in the processor's cache
 ATTEMPTS = 3  # a download that breaks off is continued this often before it is given up
 
 
@@ -140,6 +140,7 @@ def download(urls: Sequence[str], path: Path, md5: str | None, progress: bool = 
     import pooch
     import requests
 
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says it all
     reasons = []
     for url in urls:
         try:
@@ -168,16 +169,20 @@ class Resume:
 
     def __call__(self, url: str, output_file: str, pooch: Any = None) -> None:
         """Download ``url`` to ``output_file``; raises requests' exceptions."""
-        import requests
+        from requests import exceptions
 
+        broken_off = (
+            exceptions.ConnectionError,
+            exceptions.Timeout,
+            exceptions.ChunkedEncodingError,  # how requests reports a body that ends early
+        )
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._fetch(url)
                 break
-            except (requests.ConnectionError, requests.Timeout) as error:
-                # a body that ends early is a ConnectionError too: go on from where it ended
+            except broken_off:
                 if attempt == ATTEMPTS or not self.part.exists():
-                    raise error
+                    raise
         os.replace(self.part, output_file)
 
     def _fetch(self, url: str) -> None:
@@ -210,9 +215,8 @@ class Resume:
                 for block in answer.iter_content(1 << 16):
                     part.write(block)
                     bar.update(len(block))
-        size = self.part.stat().st_size
-        if total is not None and size < total:
-            raise requests.ConnectionError(f"broke off after {size:,} of {total:,} bytes")
+        if total is not None and self.part.stat().st_size < total:  # older urllib3 do not tell
+            raise requests.exceptions.ChunkedEncodingError("the body ended early")
 
 
 def _reason(error: Exception) -> str:
@@ -223,7 +227,8 @@ def _reason(error: Exception) -> str:
         return f"the server answered {error.response.status_code}"
     if isinstance(error, requests.Timeout):
         return "the server did not answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off; what came is kept, so try again"
     if isinstance(error, requests.ConnectionError):
-        text = str(error)
-        return text if text.startswith("broke off") else "no connection to the server"
+        return "no connection to the server"
     return " ".join(str(error).split())[:200]

@@ -1,6 +1,6 @@
 """One reader per real file format: a source in, raw `Actions` out.
 
-All of them stream: lines are taken a hundred thousand at a time, ids become int32 codes at once,
+All of them stream: lines are taken a thousand at a time, ids become int32 codes at once,
 and only distinct ids stay Python objects. A line that cannot be used is a DataError that names
 the file and the line. Nothing in a data file is ever evaluated as code.
 
@@ -79,22 +79,20 @@ class Collector:
         )
         self.columns: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]] = []
 
-    def add(self, first_line: int, rows: list[Row]) -> None:
+    def add(self, first_line: int, rows: Sequence[Row]) -> None:
         """Add rows, the first of which is line ``first_line``; blank ones are passed over."""
         self.bar.update(len(rows))
-        width = self.width
-        if any(len(row) != width for row in rows):
+        if set(map(len, rows)) != {self.width}:
             self._blame(first_line, rows)
             rows = [row for row in rows if not _blank(row)]
         if not rows:
             return
-        user, item, time = self.user, self.item, self.time
-        n = len(rows)
-        users = np.fromiter(map(self.user_codes.__getitem__, [r[user] for r in rows]), np.int32, n)
-        items = np.fromiter(map(self.item_codes.__getitem__, [r[item] for r in rows]), np.int32, n)
+        n, columns = len(rows), list(zip(*rows, strict=True))
+        users = np.fromiter(map(self.user_codes.__getitem__, columns[self.user]), np.int32, n)
+        items = np.fromiter(map(self.item_codes.__getitem__, columns[self.item]), np.int32, n)
         times = np.empty(0)
-        if time is not None:
-            stamps = [r[time] for r in rows]
+        if self.time is not None:
+            stamps = columns[self.time]
             if self.parse_times is None:
                 self.parse_times = _times_like(stamps[0])
             try:
@@ -121,7 +119,7 @@ class Collector:
             list(self.item_codes),
         )
 
-    def _blame(self, first_line: int, rows: list[Row]) -> None:
+    def _blame(self, first_line: int, rows: Sequence[Row]) -> None:
         """Raise for the first row that cannot be used; return if blank ones are all there is."""
         line = first_line
         for row in rows:
@@ -256,46 +254,56 @@ def _genres(text: str, source: Source, line: int) -> tuple[str, ...]:
     return genres
 
 
+class _Header:
+    """Column names of a source; RecBole's ``name:type`` counts as ``name``."""
+
+    def __init__(self, source: Source, columns: Sequence[str]) -> None:
+        self.source = source
+        self.columns = [c.strip() for c in columns]
+        self.names = [c.split(":")[0].lower() for c in self.columns]
+
+    def find(self, wanted: str | None, known: Sequence[str], option: str) -> int | None:
+        """Position of the column ``wanted``, or of the first one with a ``known`` name."""
+        if wanted is None:
+            return next((self.names.index(k) for k in known if k in self.names), None)
+        if wanted in self.columns:
+            return self.columns.index(wanted)
+        if wanted.lower() in self.names:
+            return self.names.index(wanted.lower())
+        raise DataError(
+            f"{self.source} has no column {wanted!r} for {option}; it has: "
+            f"{', '.join(self.columns)}"
+        )
+
+    def need(self, wanted: str | None, known: Sequence[str], option: str) -> int:
+        """As `find`; DataError if there is none."""
+        found = self.find(wanted, known, option)
+        if found is None:
+            raise DataError(
+                f"{self.source}: no column has a usual name for {option}: say {option}=..., one "
+                f"of: {', '.join(self.columns)} (these must be names: the first line is a header)"
+            )
+        return found
+
+
 class _Table:
-    """A delimited text file with a header; RecBole's ``name:type`` headers are understood."""
+    """A delimited text file with a header line; the separator is the header's most frequent."""
 
     def __init__(self, source: Source, text: Iterable[str], separator: str | None) -> None:
         lines = iter(text)
         header_line = next(lines, "")
-        if separator is None:
-            counts = {s: header_line.count(s) for s in ",\t;|"}
-            separator = max(counts, key=lambda s: counts[s])
+        separator = separator or max(",\t;|", key=header_line.count)
+        # RecBole does not quote: a quote in one of its titles is a character like others
+        plain = source.name.endswith((".inter", ".item"))
         self.source = source
-        # RecBole does not quote, so that a quote in a title is a character like others
-        quoting = csv.QUOTE_NONE if source.name.endswith((".inter", ".item")) else csv.QUOTE_MINIMAL
-        self.rows = csv.reader(lines, delimiter=separator, quoting=quoting)
-        header = next(csv.reader([header_line], delimiter=separator), [])
-        if not any(h.strip() for h in header):
+        self.rows = csv.reader(
+            lines, delimiter=separator, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+        )
+        columns = next(csv.reader([header_line], delimiter=separator), [])
+        if not any(c.strip() for c in columns):
             raise DataError(f"{source} is empty: expected a header line with column names")
-        self.header = [h.strip() for h in header]
-        self.names = [h.split(":")[0].lower() for h in self.header]
-
-    def column(self, wanted: str | None, known: Sequence[str], option: str) -> int | None:
-        """Position of the column ``wanted``, or of the first one with a ``known`` name."""
-        if wanted is not None:
-            for names in (self.header, self.names):
-                if wanted in names or wanted.lower() in names:
-                    return names.index(wanted if wanted in names else wanted.lower())
-            raise DataError(
-                f"{self.source} has no column {wanted!r} for {option}; it has: "
-                f"{', '.join(self.header)}"
-            )
-        return next((self.names.index(k) for k in known if k in self.names), None)
-
-    def need(self, wanted: str | None, known: Sequence[str], option: str) -> int:
-        """As `column`; DataError if there is none."""
-        found = self.column(wanted, known, option)
-        if found is None:
-            raise DataError(
-                f"{self.source}: cannot tell which column is meant by {option}; say "
-                f"{option}=... (columns: {', '.join(self.header)})"
-            )
-        return found
+        self.header = _Header(source, columns)
+        self.layout = f"{len(columns)} fields ({', '.join(self.header.columns)})"
 
     def chunks(self) -> Iterator[tuple[int, list[list[str]]]]:
         """Rows with the line number of the first, the header being line 1."""
@@ -329,16 +337,19 @@ def read_table(
     """
     with source.text(encoding) as text:
         table = _Table(source, text, separator)
-        user = table.need(user_column, USER_COLUMNS, "user_column")
-        item = table.need(item_column, ITEM_COLUMNS, "item_column")
-        time = table.column(time_column, TIME_COLUMNS, "time_column")
-        title = table.column(title_column, TITLE_COLUMNS, "title_column")
+        header = table.header
+        user = header.need(user_column, USER_COLUMNS, "user_column")
+        item = header.need(item_column, ITEM_COLUMNS, "item_column")
+        time = header.find(time_column, TIME_COLUMNS, "time_column")
+        title = header.find(title_column, TITLE_COLUMNS, "title_column")
         if user == item:
-            raise DataError(f"{source}: user_column and item_column are both {table.header[user]}")
+            raise DataError(
+                f"{source}: user_column and item_column are both {header.columns[user]!r}"
+            )
         rows = Collector(
             source,
-            f"{len(table.header)} fields ({', '.join(table.header)})",
-            width=len(table.header),
+            table.layout,
+            width=len(header.columns),
             user=user,
             item=item,
             time=time,
@@ -352,7 +363,7 @@ def read_table(
     actions = rows.actions()
     actions.titles = titles or None
     if time is None:
-        actions.notes.append(f"{source.name} has no time column: its lines are taken as in order")
+        actions.notes.append(_NO_TIME.format(source.name))
     if items is not None:
         actions.titles, actions.categories = _read_item_table(items, encoding)
     return actions
@@ -366,17 +377,18 @@ def _read_item_table(
     categories: dict[str, tuple[str, ...]] = {}
     with source.text(encoding) as text:
         table = _Table(source, text, None)
-        item = table.need(None, ITEM_COLUMNS, "item_column")
-        title = table.column(None, TITLE_COLUMNS, "title_column")
-        genres = table.column(None, ("genres",), "genres")
+        header = table.header
+        item = header.need(None, ITEM_COLUMNS, "item_column")
+        title = header.find(None, TITLE_COLUMNS, "title_column")
+        genres = header.find(None, ("genres",), "genres")
         for first_line, rows in table.chunks():
             for line, row in enumerate(rows, first_line):
                 if _blank(row):
                     continue
-                if len(row) != len(table.header):
+                if len(row) != len(header.columns):
                     raise DataError(
-                        f"{source} line {line}: expected {len(table.header)} fields "
-                        f"({', '.join(table.header)}), got {len(row)}: {_short(row)}"
+                        f"{source} line {line}: expected {table.layout}, got {len(row)}: "
+                        f"{_short(row)}"
                     )
                 if title is not None:
                     titles[row[item]] = row[title]
@@ -406,22 +418,27 @@ def read_parquet(
         ) from error
     with source.open() as stream:
         try:
-            header = parquet.read_schema(stream).names
-            table = _Table(source, [",".join(header)], ",")
-            wanted = (
-                table.need(user_column, USER_COLUMNS, "user_column"),
-                table.need(item_column, ITEM_COLUMNS, "item_column"),
-                table.column(time_column, TIME_COLUMNS, "time_column"),
-                table.column(title_column, TITLE_COLUMNS, "title_column"),
-            )
-            names = [None if c is None else header[c] for c in wanted]
+            header = _Header(source, parquet.read_schema(stream).names)
+            user = header.columns[header.need(user_column, USER_COLUMNS, "user_column")]
+            item = header.columns[header.need(item_column, ITEM_COLUMNS, "item_column")]
+            time = header.find(time_column, TIME_COLUMNS, "time_column")
+            title = header.find(title_column, TITLE_COLUMNS, "title_column")
+            wanted = [user, item, *(header.columns[c] for c in (time, title) if c is not None)]
             stream.seek(0)
-            frame = pandas.read_parquet(stream, columns=[n for n in names if n is not None])
+            frame = pandas.read_parquet(stream, columns=wanted)
         except pyarrow.ArrowException as error:
             raise DataError(f"{source} is not a readable Parquet file: {error}") from error
-    user, item, time, title = (None if n is None else frame[n] for n in names)
-    titles = None if title is None else dict(zip(map(str, item), title, strict=True))
-    return _named(source, user, item, time, titles)
+    times = None if time is None else frame[header.columns[time]]
+    titles = None
+    if title is not None:
+        titles = dict(zip(frame[item], frame[header.columns[title]].astype(str), strict=True))
+    actions = _named(source, frame[user], frame[item], times, titles)
+    if time is None:
+        actions.notes.append(_NO_TIME.format(source.name))
+    return actions
+
+
+_NO_TIME = "{} has no time column: the rows of each user are taken to be in time order"
 
 
 def _named(source: Source, users: Any, items: Any, times: Any, titles: Any) -> Actions:
@@ -447,30 +464,42 @@ def read_json_lines(
     keys: list[str] = []
 
     def row(line: str) -> Row:
-        record = json.loads(line)
+        record = _record(line)
         if not keys:
-            table = _Table(source, [",".join(record)], ",")
-            keys.extend(
-                table.header[table.need(wanted, known, option)]
-                for wanted, known, option in (
-                    (user_column, USER_COLUMNS, "user_column"),
-                    (item_column, ITEM_COLUMNS, "item_column"),
-                    (time_column, TIME_COLUMNS, "time_column"),
-                )
-            )
+            header = _Header(source, list(record))
+            for wanted, known, option in (
+                (user_column, USER_COLUMNS, "user_column"),
+                (item_column, ITEM_COLUMNS, "item_column"),
+                (time_column, TIME_COLUMNS, "time_column"),
+            ):
+                keys.append(header.columns[header.need(wanted, known, option)])
         return _pick(record, keys)
 
     actions = _records(source, row, "a JSON object")
     if meta is not None:
-        actions.titles = _literal_titles(meta, "asin", "title")
+        actions.titles = _titles_from_records(meta, "asin", "title")
     return actions
 
 
-def _pick(record: Any, keys: Sequence[str]) -> Row:
+def _record(line: str) -> dict[str, Any]:
+    """A JSON object, or the Python literal that some of these files have instead."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = ast.literal_eval(line.strip())
+    if not isinstance(record, dict):
+        raise ValueError("not an object")
+    return record
+
+
+def _pick(record: dict[str, Any], keys: Sequence[str]) -> Row:
     user, item, time = (record[key] for key in keys)
     if user is None or item is None:
         raise ValueError("null id")
     return str(user), str(item), time
+
+
+_UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 
 
 def _records(source: Source, row: Callable[[str], Row], what: str) -> Actions:
@@ -481,11 +510,12 @@ def _records(source: Source, row: Callable[[str], Row], what: str) -> Actions:
         try:
             for line in lines:
                 taken.append(row(line) if line.strip() else ())
-        except (ValueError, SyntaxError, TypeError, AttributeError, RecursionError) as error:
-            if isinstance(error, DataError):
-                raise
+        except DataError:
+            raise
+        except _UNREADABLE as error:
             raise DataError(
-                f"{source} line {first_line + len(taken)}: expected {what}, got {line.strip()[:60]!r}"
+                f"{source} line {first_line + len(taken)}: expected {what}, "
+                f"got {line.strip()[:60]!r}"
             ) from error
         except KeyError as error:
             raise DataError(
@@ -500,10 +530,10 @@ _STEAM_VALUES = [(f"'{key}': ", re.compile(rf"'{key}': u?'([^'\\]*)'")) for key 
 
 
 def read_steam(source: Source, games: Source | None = None) -> Actions:
-    """Steam reviews, one Python literal a line (username, product_id, date); ``games`` has names."""
+    """Steam reviews: one Python literal a line (username, product_id, date); names in ``games``."""
     actions = _records(source, _steam_row, f"a Python literal with {', '.join(STEAM_KEYS)}")
     if games is not None:
-        actions.titles = _literal_titles(games, "id", "app_name")
+        actions.titles = _titles_from_records(games, "id", "app_name")
     return actions
 
 
@@ -516,26 +546,26 @@ def _steam_row(line: str) -> Row:
     for key, value in _STEAM_VALUES:
         match = value.search(line)
         if match is None or line.count(key) != 1:
-            return _pick(ast.literal_eval(line.strip()), STEAM_KEYS)
+            return _pick(_record(line), STEAM_KEYS)
         fields.append(match[1])
     return fields
 
 
-def _literal_titles(source: Source, item_key: str, title_key: str) -> dict[str, str]:
-    """Titles from a file of Python literals; records without id or title are passed over."""
+def _titles_from_records(source: Source, item_key: str, title_key: str) -> dict[str, str]:
+    """Titles from one record a line; records without id or title are passed over."""
     titles = {}
     for first_line, lines in source.chunks():
         for number, line in enumerate(lines, first_line):
             if not line.strip():
                 continue
             try:
-                record = ast.literal_eval(line.strip())
-                if record.get(item_key) and record.get(title_key):
-                    titles[str(record[item_key])] = str(record[title_key])
-            except (ValueError, SyntaxError, AttributeError, RecursionError) as error:
+                record = _record(line)
+            except _UNREADABLE as error:
                 raise DataError(
-                    f"{source} line {number}: expected a Python literal, got {line[:60]!r}"
+                    f"{source} line {number}: expected an object, got {line[:60]!r}"
                 ) from error
+            if record.get(item_key) and record.get(title_key):
+                titles[str(record[item_key])] = str(record[title_key])
     return titles
 
 

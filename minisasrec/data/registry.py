@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,6 @@ class DatasetSpec:
     urls: tuple[str, ...]
     forms: tuple[Form, ...]
     md5: str | None = None
-    companion_urls: tuple[str, ...] = ()
 
     @property
     def archives(self) -> tuple[str, ...]:
@@ -89,7 +89,9 @@ _ML_1M = Form(
 _ML_100K = Form(
     ("u.data",), readers.read_ml_100k, ("u.item",), counts=(943, 1_349, 99_287), fixed=True
 )
-_ML_20M = Form(("ratings.csv",), readers.read_table, ("movies.csv",))
+_ML_20M = Form(
+    ("ratings.csv",), readers.read_table, ("movies.csv",), counts=(138_493, 18_345, 19_984_024)
+)
 _ONLINE_RETAIL_COUNTS = (4_074, 3_145, 264_514)
 
 DATASETS: dict[str, DatasetSpec | None] = {
@@ -239,11 +241,11 @@ def load_dataset(
     downloads; then it is downloaded, unless ``download`` is False. A download that breaks off is
     continued by the next call.
 
-    A path may be a folder written by `Dataset.save`, an archive or folder in a layout of `DATASETS`,
-    or a file: ``.dat`` (MovieLens), ``.inter`` (RecBole), ``.csv``/``.tsv``, ``.parquet``,
-    ``.json``/``.jsonl`` (one object a line; Steam's Python literals too), ``.txt`` (``user item`` per
-    line, in order); each also with ``.gz``. Only tables and JSON take the ``*_column`` options, and
-    only delimited ones ``separator`` and ``encoding``.
+    A path may be a folder written by `Dataset.save`, an archive or folder in a layout of
+    `DATASETS`, or a file: ``.dat`` (MovieLens), ``.data`` (ML-100K), ``.inter`` (RecBole),
+    ``.csv``/``.tsv``, ``.parquet``, ``.json``/``.jsonl`` (one object a line; Steam's Python
+    literals too), ``.txt`` (``user item`` per line, in order); each also with ``.gz``. Only tables
+    and JSON take the ``*_column`` options, and only tables ``separator`` and ``encoding``.
 
     ``min_actions`` and ``filter`` are those of `build_dataset`; by default a named data set has the
     paper's, and a file of one's own ``"one-pass"`` with 5, except ``.txt``, which is not filtered.
@@ -277,7 +279,7 @@ def load_dataset(
         return Dataset.load(path)
     form, source, companion = _form_of_path(path)
     return _read(
-        path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
+        path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem,
         form,
         replace(source, progress=progress),
         companion,
@@ -311,22 +313,25 @@ def _load_known(
     download: bool,
     progress: bool,
 ) -> Dataset:
-    cache = files.cache_folder() / spec.name
-    places = [*_data_places(spec, data_dir), cache]
+    places = _data_places(spec, data_dir)
     found = _search(_with_archives(places, spec.archives), spec.forms)
     if found is None:
-        if not download:
-            raise DataError(
-                f"{spec.name} is not in {', '.join(map(str, places))}: get {spec.urls[0]} and put "
-                f"it there, or allow the download"
-            )
-        files.download(spec.urls, cache / spec.file, spec.md5, progress)
+        cache = files.cache_folder() / spec.name
         found = _search(_with_archives([cache], spec.archives), spec.forms)
-    if found is None:
-        raise DataError(
-            f"{cache / spec.file} holds none of {', '.join(_file_names(spec.forms))}: delete it "
-            "to download it again"
-        )
+        if found is None and not download:
+            looked = ", ".join(str(place) for place in [*places, cache])
+            raise DataError(
+                f"{spec.name} is not in {looked}: get {spec.urls[0]} and put it in one of these, "
+                "or allow the download"
+            )
+        if found is None:
+            files.download(spec.urls, cache / spec.file, spec.md5, progress)
+            found = _search(_with_archives([cache], spec.archives), spec.forms)
+        if found is None:
+            raise DataError(
+                f"{cache / spec.file} holds none of {', '.join(_file_names(spec.forms))}: delete "
+                "it to download it again"
+            )
     form, source, companion = found
     source = replace(source, progress=progress)
     dataset = _read(spec.name, form, source, companion, min_actions, filter, {}, spec)
@@ -402,15 +407,8 @@ def _form_of_path(path: Path) -> tuple[Form, Source, Source | None]:
             f"cannot tell the format of {path} by its name; known endings are "
             f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip"
         )
-    if form_by_suffix.read is readers.read_json_lines and _has_python_literals(source):
-        form_by_suffix = Form((), readers.read_steam)
     companions = (f"{Path(source.name).stem}.item",) if source.name.endswith(".inter") else ()
     return form_by_suffix, source, files.find(path.parent, companions)
-
-
-def _has_python_literals(source: Source) -> bool:
-    with source.open() as stream:
-        return stream.readline(16).lstrip().startswith((b"{'", b"{u'"))
 
 
 def _read(
@@ -424,14 +422,10 @@ def _read(
     spec: DatasetSpec | None = None,
 ) -> Dataset:
     """Read a source as its form says and put the data set together."""
-    try:
-        actions = form.read(source, companion, **options)
-    except TypeError as error:
-        if options and "unexpected keyword" in str(error):
-            raise DataError(
-                f"{source}: a file of this format takes no {', '.join(options)}"
-            ) from error
-        raise
+    refused = [option for option in options if option not in signature(form.read).parameters]
+    if refused:
+        raise DataError(f"{source}: files of this format take no {', '.join(refused)}")
+    actions = form.read(source, companion, **options)
     if filter is None:
         asked = min_actions is not None and form.filter == "none"
         filter = "one-pass" if asked else form.filter
