@@ -22,6 +22,7 @@ from typing import IO, Any
 from minisasrec.errors import DataError
 
 LINES_PER_CHUNK = 1000  # few enough for their fields to stay in the processor's cache
+BLOCK = 8192  # bytes written at a time: at most so many are lost when a download breaks off
 ATTEMPTS = 3  # a download that breaks off is continued this often before it is given up
 
 
@@ -212,7 +213,7 @@ class Resume:
                     disable=not self.progress,
                 ) as bar,
             ):
-                for block in answer.iter_content(1 << 16):
+                for block in answer.iter_content(BLOCK):
                     part.write(block)
                     bar.update(len(block))
         if total is not None and self.part.stat().st_size < total:  # older urllib3 do not tell

@@ -158,12 +158,14 @@ def _short(row: Row) -> str:
 
 
 def _times_like(first: Any) -> Callable[[Sequence[Any]], NDArray[np.float64]]:
-    """How to read times that look like ``first``: dates, or else numbers."""
+    """How to read times that look like ``first``: dates if it is one, else numbers."""
+    if not isinstance(first, str) or "-" not in first[1:]:
+        return _numbers
     try:
         _dates([first])
-    except (ValueError, TypeError):
+    except ValueError:
         return _numbers
-    return _dates if isinstance(first, str) and "-" in first[1:] else _numbers
+    return _dates
 
 
 def _numbers(stamps: Sequence[Any]) -> NDArray[np.float64]:
@@ -172,7 +174,7 @@ def _numbers(stamps: Sequence[Any]) -> NDArray[np.float64]:
 
 def _dates(stamps: Sequence[Any]) -> NDArray[np.float64]:
     """ISO 8601 dates as seconds since 1970, without time zones; NaT becomes negative."""
-    moments = np.array([s.strip().removesuffix("Z") for s in stamps], dtype="datetime64[us]")
+    moments = np.array([str(s).strip().removesuffix("Z") for s in stamps], dtype="datetime64[us]")
     return moments.astype(np.int64) / 1e6
 
 

@@ -21,6 +21,7 @@ class Recommender:
     """
 
     num_items: int
+    n: int  # longest history that it looks at
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """A score for every item, (B, |I| + 1); entry 0 belongs to padding and means nothing."""

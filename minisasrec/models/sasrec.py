@@ -186,7 +186,7 @@ class SASRec(SequenceModel):
 
     def __init__(self, num_items: int, config: SASRecConfig | None = None, seed: int = 0) -> None:
         config = config or SASRecConfig()
-        self.num_items, self.config = num_items, config
+        self.num_items, self.config, self.n = num_items, config, config.n
         seeds = (make_key(seed, i).k0 for i in count())  # one for each table and block
         self.item_embedding = Embedding(num_items + 1, config.d, next(seeds), padding_id=0)
         if config.positions:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec import kernels
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.op import Array, Backward, op
 from minisasrec.ops.dropout import check_rate
@@ -176,6 +177,32 @@ def packed_causal_attention(
         for own, one_backward in sequences:
             dq[own], dk[own], dv[own] = one_backward(dy[own])
         return dq, dk, dv
+
+    return y, backward
+
+
+@packed_causal_attention.fast
+def _(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    offsets: Array,
+    heads: int = 1,
+    rate: float = 0.0,
+    key: Key = NO_KEY,
+    rows: Array | None = None,
+) -> Result:
+    _check("packed_causal_attention", q.shape[-1], heads, rate)
+    offsets = check_offsets("packed_causal_attention", offsets, len(q))
+    q, k, v = map(np.ascontiguousarray, (q, k, v))
+    names = kernels.dropout.row_names(q, rows)
+    fixed = (offsets, names, heads, rate, key)
+    y, lse = kernels.attention.attention_forward(q, k, v, *fixed)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        dy = np.ascontiguousarray(dy)
+        return kernels.attention.attention_backward(dy, q, k, v, y, lse, *fixed)
 
     return y, backward
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec import kernels
 from minisasrec.op import Array, Backward, op
 from minisasrec.signature import Draw
 
@@ -40,3 +41,16 @@ def layer_norm(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tup
         return dx, (dy * xhat).sum(rows), dy.sum(rows)
 
     return gamma * xhat + beta, backward
+
+
+@layer_norm.fast
+def _(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array, Backward]:
+    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    y, mean, rstd = kernels.layer_norm.layer_norm_forward(rows, gamma, beta, eps)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        drows = np.ascontiguousarray(dy).reshape(rows.shape)
+        dx, dgamma, dbeta = kernels.layer_norm.layer_norm_backward(drows, rows, mean, rstd, gamma)
+        return dx.reshape(x.shape), dgamma, dbeta
+
+    return y.reshape(x.shape), backward

@@ -40,11 +40,22 @@ def matmul(a: Array, b: Array) -> Result:
 
 @matmul.fast
 def _(a: Array, b: Array) -> Result:
-    if a.ndim == b.ndim == 2:
-        k = kernels.matmul
-        y = k.matmul(a, b)
-        return y, lambda dy: (k.matmul_nt(dy, b), k.matmul_tn(a, dy))
-    return matmul.reference(a, b)
+    if a.shape[:-2] != b.shape[:-2]:  # leading axes that broadcast: NumPy knows how
+        return matmul.reference(a, b)
+    lead = a.shape[:-2]
+    a3, b3 = _as_batch(a), _as_batch(b)
+    y = kernels.matmul.matmul(a3, b3)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        dy3 = _as_batch(dy)
+        da, db = kernels.matmul.matmul_nt(dy3, b3), kernels.matmul.matmul_tn(a3, dy3)
+        return da.reshape(a.shape), db.reshape(b.shape)
+
+    return y.reshape(*lead, *y.shape[-2:]), backward
+
+
+def _as_batch(x: Array) -> Array:
+    return np.ascontiguousarray(x).reshape(-1, *x.shape[-2:])
 
 
 @op("x (... k), W (k m), b (m) -> (... m)", paper="Sec. III-B", sample=_linear_sample)
@@ -67,3 +78,20 @@ def linear(x: Array, W: Array, b: Array, *, activation: Activation = None) -> Re
         return dy @ W.T, rows.T @ drows, drows.sum(0)
 
     return y, backward
+
+
+@linear.fast
+def _(x: Array, W: Array, b: Array, *, activation: Activation = None) -> Result:
+    if activation not in (None, "relu"):
+        return linear.reference(x, W, b, activation=activation)  # which says what is wrong
+    k, m = W.shape
+    relu = activation == "relu"
+    rows, W = np.ascontiguousarray(x).reshape(-1, k), np.ascontiguousarray(W)
+    y = kernels.matmul.linear_forward(rows, W, b, relu)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        drows = np.ascontiguousarray(dy).reshape(-1, m)
+        dx, dW, db = kernels.matmul.linear_backward(rows, W, drows, y if relu else None)
+        return dx.reshape(x.shape), dW, db
+
+    return y.reshape(*x.shape[:-1], m), backward

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minisasrec import kernels
 from minisasrec.op import Array, Backward, op
 
 
@@ -21,3 +22,15 @@ def softmax(x: Array) -> tuple[Array, Backward]:
         return (y * (dy - (dy * y).sum(axis=-1, keepdims=True)),)
 
     return y, backward
+
+
+@softmax.fast
+def _(x: Array) -> tuple[Array, Backward]:
+    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    y = kernels.softmax.softmax_forward(rows)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        drows = np.ascontiguousarray(dy).reshape(rows.shape)
+        return (kernels.softmax.softmax_backward(y, drows).reshape(x.shape),)
+
+    return y.reshape(x.shape), backward

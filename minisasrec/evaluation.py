@@ -1,0 +1,197 @@
+"""Evaluation: rank each user's held-out item, among 100 sampled ones or among all (Sec. IV-D).
+
+Three protocols:
+
+sampled   the paper's idea: the target against 100 uniform items that the user has never met.
+          Distinct, drawn once per user from the seed, so every model ranks the same candidates.
+full      the target against the whole catalogue without what the user met before. Sampled
+          metrics can order models differently from this one (Krichene & Rendle, KDD 2020).
+authors   what the authors' released code does, flaws included, to compare with published
+          numbers: candidates are drawn with replacement and avoid the train items only, so the
+          validation item or the target itself may be among them; they are drawn anew at every
+          call; ties fall as an unstable sort leaves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from minisasrec import metrics
+from minisasrec.data.batches import Packed, pack
+from minisasrec.data.sampling import SeenItems, draw_items
+from minisasrec.data.split import Part, Split
+from minisasrec.errors import ConfigError, DataError
+from minisasrec.models.base import Recommender
+from minisasrec.random import make_key, random_uint32
+
+Array = np.ndarray
+Protocol = Literal["sampled", "full", "authors"]
+PROTOCOLS = ("sampled", "full", "authors")
+
+USERS, CANDIDATES = -2, -3  # streams of random numbers
+SCORES_AT_ONCE = 8_000_000  # of the full protocol: 32 MB of float32
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The ranks of the held-out items of `users`, and what they amount to."""
+
+    protocol: Protocol
+    part: Part
+    users: Array
+    ranks: Array
+    candidates: int
+
+    def metrics(self, k: int = 10) -> dict[str, float]:
+        """HR@k, NDCG@k and MRR."""
+        return metrics.all_metrics(self.ranks, k)
+
+
+class Evaluator:
+    """Ranks held-out items; candidates are drawn once and kept for the next model.
+
+    `max_users` users are taken at random where there are more (0 = all; the paper takes 10,000),
+    `negatives` is the number of sampled candidates beside the target.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        part: Part = "valid",
+        protocol: Protocol = "sampled",
+        *,
+        negatives: int = 100,
+        max_users: int = 10_000,
+        seed: int = 0,
+        batch_size: int = 512,
+    ) -> None:
+        if protocol not in PROTOCOLS:
+            raise ConfigError(f"protocol is {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+        self.split, self.part, self.protocol = split, part, protocol
+        self.negatives, self.seed, self.batch_size = negatives, seed, batch_size
+        self.users = split.eval_users(part)
+        if not len(self.users):
+            raise DataError(
+                f"{split.dataset.name}: no user has three actions, so there is nothing to evaluate"
+            )
+        if max_users and len(self.users) > max_users:
+            order = random_uint32(make_key(seed, USERS), self.users)
+            self.users = np.sort(self.users[np.argsort(order, kind="stable")[:max_users]])
+        self.calls = 0
+        if protocol == "sampled":
+            self.candidates = self._sample()
+
+    def __call__(self, model: Recommender) -> Evaluation:
+        """Rank with `model`."""
+        self.calls += 1
+        if self.protocol == "authors":
+            self.candidates = self._sample_as_the_authors()
+        ranks = np.empty(len(self.users))
+        for part in self._batches():
+            users = self.users[part]
+            histories = self.histories(users, model.n)
+            if self.protocol == "full":
+                ranks[part] = self._rank_all(model, users, histories)
+                continue
+            scores = model.candidate_scores(users, histories, self.candidates[part])
+            if self.protocol == "authors":
+                ranks[part] = 1 + (-scores).argsort(axis=1).argsort(axis=1)[:, 0]
+            else:
+                ranks[part] = metrics.rank_of_first(scores)
+        size = self.split.dataset.num_items if self.protocol == "full" else 1 + self.negatives
+        return Evaluation(self.protocol, self.part, self.users, ranks, size)
+
+    def histories(self, users: Array, n: int) -> Packed:
+        """What the model sees: the train items; for the test part the validation item, too."""
+        items, starts, ends = self._history_slices(users)
+        return pack(items, starts, ends, n)
+
+    def _history_slices(self, users: Array) -> tuple[Array, Array, Array]:
+        ends = self.split.train_end[users] + (self.part == "test")
+        return self.split.dataset.items, self.split.dataset.offsets[users], ends
+
+    def _batches(self) -> Iterator[slice]:
+        size = self.batch_size
+        if self.protocol == "full":
+            size = max(1, min(size, SCORES_AT_ONCE // self.split.dataset.num_items))
+        return (slice(i, i + size) for i in range(0, len(self.users), size))
+
+    def _rank_all(self, model: Recommender, users: Array, histories: Packed) -> Array:
+        scores = model.all_scores(users, histories)
+        items, starts, ends = self._history_slices(users)
+        met = pack(items, starts, ends, int((ends - starts).max()))
+        row = np.repeat(np.arange(len(users)), np.diff(met.offsets))
+        targets = self.split.targets(self.part)[users]
+        target_scores = np.take_along_axis(scores, targets[:, None], axis=1)
+        scores[row, met.items] = -np.inf  # what the user has met is not ranked,
+        scores[:, 0] = -np.inf  # padding is no item,
+        scores[np.arange(len(users)), targets] = -np.inf  # and the target goes to column 0
+        return metrics.rank_of_first(np.concatenate([target_scores, scores[:, 1:]], axis=1))
+
+    def _sample(self) -> Array:
+        """Target and distinct unmet items for each user, int32 (users, 1 + negatives)."""
+        dataset, users = self.split.dataset, self.users
+        everything = Split(  # "met" covers the held-out items too: the train part is all there is
+            dataset, dataset.offsets[1:], np.zeros_like(self.split.valid), np.zeros_like(self.split.test)
+        )
+        seen = SeenItems(everything)
+        unmet = dataset.num_items - int(np.diff(dataset.offsets)[users].max())
+        if unmet < self.negatives:
+            raise ConfigError(
+                f"{dataset.name}: {self.negatives} negatives asked for, but a user has met all but "
+                f"{unmet} of {dataset.num_items} items; evaluate with the full protocol"
+            )
+        key = make_key(self.seed, CANDIDATES)
+        slots = np.arange(self.negatives)
+        counter = users[:, None] * self.negatives + slots
+        drawn = draw_items(key, counter, 0, dataset.num_items)
+        for attempt in range(1, 2**20):  # every round redraws a small share of what is left
+            again = seen.contains(users[:, None], drawn) | _repeats(drawn)
+            rows = np.flatnonzero(again.any(axis=1))
+            if not len(rows):
+                break
+            fresh = draw_items(make_key(self.seed, CANDIDATES, attempt), counter[rows], 0, dataset.num_items)
+            drawn[rows] = np.where(again[rows], fresh, drawn[rows])
+        return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
+
+    def _sample_as_the_authors(self) -> Array:
+        """Target and items without a train action, with replacement, new ones at every call."""
+        seen, users = SeenItems(self.split), self.users
+        counter = users[:, None] * self.negatives + np.arange(self.negatives)
+        key = make_key(self.seed, CANDIDATES, self.calls)
+        drawn = draw_items(key, counter, 0, self.split.dataset.num_items)
+        for attempt in range(1, 2**20):
+            met = seen.contains(users[:, None], drawn)
+            if not met.any():
+                break
+            key = make_key(self.seed, CANDIDATES, self.calls, attempt)
+            drawn = np.where(met, draw_items(key, counter, 0, self.split.dataset.num_items), drawn)
+        return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
+
+
+def _repeats(rows: Array) -> Array:
+    """True where an element occurred further left in its row."""
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, axis=1)
+    repeated = np.zeros(rows.shape, dtype=bool)
+    repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    result = np.empty_like(repeated)
+    np.put_along_axis(result, order, repeated, axis=1)
+    return result
+
+
+def evaluate(
+    model: Recommender,
+    split: Split,
+    part: Part = "test",
+    protocol: Protocol = "sampled",
+    *,
+    seed: int = 0,
+    max_users: int = 10_000,
+) -> Evaluation:
+    """Rank the held-out items of `part` once; see `Evaluator` for more than one model."""
+    return Evaluator(split, part, protocol, seed=seed, max_users=max_users)(model)
