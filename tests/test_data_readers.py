@@ -1,0 +1,399 @@
+"""Each real format, in tiny files written here: what is read, and what each bad line says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minisasrec.data import Dataset, DataWarning, files, load_dataset, readers
+from minisasrec.data.dataset import Actions
+from minisasrec.data.files import Source
+from minisasrec.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore::minisasrec.data.DataWarning")
+
+ML_1M = "1::10::4::30\n2::10::5::5\n1::30::4::10\n1::20::1::20\n"
+MOVIES = "10::Amélie (2001)::Comedy|Romance\n20::Heat (1995)::Action\n30::A: B, C::Drama\n"
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    """Write text, compressed if the name says so."""
+    data = text.encode(encoding)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def load(path: Path, **options: Any) -> Dataset:
+    return load_dataset(path, min_actions=options.pop("min_actions", 0), progress=False, **options)
+
+
+def sequences(dataset: Dataset) -> dict[str, list[str]]:
+    return {
+        user: [dataset.item_ids[i] for i in dataset.sequence(u)]
+        for u, user in enumerate(dataset.user_ids)
+    }
+
+
+WANTED = {"1": ["30", "20", "10"], "2": ["10"]}  # what the same actions are in each format
+OBJECTS = [
+    {"reviewerID": u, "asin": i, "overall": 5.0, "unixReviewTime": t, "reviewText": 'say "asin"'}
+    for u, i, t in [("1", "10", 30), ("2", "10", 5), ("1", "30", 10), ("1", "20", 20)]
+]
+STEAM = [
+    {"username": u, "product_id": i, "date": f"2017-01-{t}", "text": "it's 'fun'"}
+    for u, i, t in [("1", "10", 30), ("2", "10", 15), ("1", "30", 10), ("1", "20", 20)]
+]
+FORMATS = {
+    "ratings.dat": ML_1M,
+    "other.dat": ML_1M.replace("\n", "\r\n"),
+    "u.data": ML_1M.replace("::", "\t"),
+    "ratings.csv": "userId,movieId,rating,timestamp\n" + ML_1M.replace("::", ","),
+    "mine.csv": "\ufeffwhen;item;user\n30;10;1\n5;10;2\n10;30;1\n20;20;1\n",
+    "dates.csv": "user,item,date\n1,10,2020-01-03\n2,10,2020-01-09\n1,30,2020-01-01 10:00\n"
+    "1,20,2020-01-01T10:00:01Z\n",
+    "mine.tsv": "session_id\titem_id\tts\n" + "1\t10\t3e1\n2\t10\t5\n1\t30\t10\n1\t20\t20",
+    "toy.inter": "user_id:token\titem_id:token\ttimestamp:float\n1\t10\t30.5\n2\t10\t5.0\n"
+    "1\t30\t30.25\n\n1\t20\t30.4\n",
+    "pairs.txt": "1 30\n1\t20\n2 10\n1 10\n\n",
+    "reviews.json": "\n".join(map(json.dumps, OBJECTS)),
+    "loose.jsonl": "\n".join(map(repr, OBJECTS)),
+    "steam_reviews.json": "\n".join(map(repr, STEAM)),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_same_actions(tmp_path: Path, name: str, packed: bool) -> None:
+    path = write(tmp_path / (name + ".gz" * packed), FORMATS[name])
+    options = {"time_column": "when"} if name == "mine.csv" else {}
+    dataset = load(path, **options)
+    assert sequences(dataset) == WANTED
+    assert dataset.name == name.rsplit(".", 1)[0]
+    assert path.name in dataset.source
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_chunks_do_not_show(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (files, readers):
+        monkeypatch.setattr(module, "LINES_PER_CHUNK", 1)
+    options = {"time_column": "when"} if name == "mine.csv" else {}
+    assert sequences(load(write(tmp_path / name, FORMATS[name]), **options)) == WANTED
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_file(tmp_path: Path, name: str) -> None:
+    for text in ("", "\n"):
+        with pytest.raises(DataError, match=f"{name} is empty: expected") as caught:
+            load(write(tmp_path / name, text))
+        assert "\n" not in str(caught.value)
+
+
+HEAD = "user,item,timestamp\n"
+BAD_LINES = [
+    ("a.dat", "1::2::3\n", 1, r"expected UserID::MovieID::Rating::Timestamp, got 3 field\(s\)"),
+    ("a.dat", ML_1M + "1::2::3::4::5\n", 5, r"got 5 field\(s\): '1' '2' '3' '4' '5"),
+    ("a.dat", ML_1M + "\n1::2::3::x\n", 6, "the time must be a number >= 0, .* got 'x"),
+    ("a.dat", "1::2::3::-4\n", 1, "got '-4"),
+    ("a.dat", "1::2::3::nan\n", 1, "got 'nan"),
+    ("a.dat", "1::2::3::inf\n", 1, "got 'inf"),
+    ("a.dat", "::2::3::4\n", 1, "the user id is missing"),
+    ("u.data", "1\t\t3\t4\n", 1, "the item id is missing"),
+    ("u.data", "1 2 3 4\n", 1, r"expected user, item, rating, timestamp with tabs between, got 1"),
+    ("a.txt", "1 2\n3\n", 2, r"expected user item, got 1 field\(s\): '3'"),
+    ("a.txt", "1 2 3\n", 1, "got 3"),
+    ("a.csv", HEAD + "1,2,3\n1,2\n", 3, r"expected 3 fields \(user, item, timestamp\), got 2"),
+    ("a.csv", HEAD + '1,"two\nlines",3\n1,2,\n', 4, "got ''"),
+    ("a.csv", HEAD + "1,2,3\nnan,2,4\n", 3, "the user id is missing: 'nan' '2' '4'"),
+    ("a.csv", HEAD + "1,2,3\n1,2,2020-01-01\n", 3, "all lines alike, got '2020-01-01'"),
+    ("a.csv", HEAD + "1,2,2020-01-01\n1,2,2020-13-01\n", 3, "got '2020-13-01'"),
+    ("a.csv", HEAD + "1,2,1960-01-01\n", 2, "got '1960-01-01'"),
+    ("a.csv", HEAD + f'1,2,3\n1,"{"x" * 140_000}\n', 3, "field larger than field limit"),
+    ("a.json", '{"user": 1, "item": 2, "time": 3}\n{"user": 1}\n', 2, "the record has no 'item'"),
+    ("a.json", '{"user": 1, "item": 2, "time": 3}\n{"user": nul\n', 2, "a JSON object, got"),
+    ("a.json", "[1, 2]\n", 1, r"expected a JSON object, got '\[1, 2\]'"),
+    ("a.json", '{"user": null, "item": 2, "time": 3}\n', 1, "expected a JSON object, got"),
+    ("a.json", '{"user": 1, "item": 2, "time": null}\n', 1, "the time must be .* got None"),
+    ("steam_reviews.json", "{'username': 'u', 'date': '2017-01-01'}\n", 1, "has no 'product_id'"),
+    ("steam_reviews.json", "__import__('os').getcwd()\n", 1, "expected a Python literal"),
+    ("steam_reviews.json", repr({**STEAM[0], "date": "soon"}), 1, "the time must .* got 'soon'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "line", "message"), BAD_LINES)
+def test_a_bad_line_is_named(tmp_path: Path, name: str, text: str, line: int, message: str) -> None:
+    path = write(tmp_path / name, text)
+    with pytest.raises(DataError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path} line {line}: ")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 250 + len(str(path))
+
+
+def test_a_bad_line_far_into_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEAD + "\n" + "1,2,3\n" * 5432 + "1,2\n")
+    with pytest.raises(DataError, match="line 5435: expected 3 fields"):
+        load(path)
+
+
+def test_movielens_titles_and_genres_are_latin_1(tmp_path: Path) -> None:
+    write(tmp_path / "movies.dat", MOVIES, "latin-1")
+    dataset = load(write(tmp_path / "ratings.dat", ML_1M))
+    assert dataset.titles == ["<pad>", "Amélie (2001)", "Heat (1995)", "A: B, C"]
+    assert dataset.categories == [(), ("Comedy", "Romance"), ("Action",), ("Drama",)]
+
+
+def test_ml_100k_titles_and_genre_flags(tmp_path: Path) -> None:
+    flags = {"10": "0|0|0|0|0|1|0|0|0|0|0|0|0|0|1|0|0|0|0", "20": "1" + "|0" * 18}
+    lines = [f"{i}|Film {i}|01-Jan-1995||http://x|{f}\n" for i, f in flags.items()]
+    write(tmp_path / "u.item", "".join(lines), "latin-1")
+    dataset = load(write(tmp_path / "u.data", FORMATS["u.data"]))
+    assert dataset.titles == ["<pad>", "Film 10", "Film 20", "30"]
+    assert dataset.categories == [(), ("Comedy", "Romance"), (), ()]
+
+
+def test_ml_20m_titles_and_genres(tmp_path: Path) -> None:
+    text = 'movieId,title,genres\n10,"City, The (é)",Drama|War\n20,None,(no genres listed)\n'
+    write(tmp_path / "movies.csv", text)
+    dataset = load(write(tmp_path / "ratings.csv", FORMATS["ratings.csv"]))
+    assert dataset.titles == ["<pad>", "City, The (é)", "None", "30"]
+    assert dataset.categories == [(), ("Drama", "War"), (), ()]
+
+
+def test_recbole_titles_are_not_quoted(tmp_path: Path) -> None:
+    text = 'item_id:token\tmovie_title:token_seq\n10\t"Great" Scott\n20\tIt"s\n'
+    write(tmp_path / "toy.item", text)
+    dataset = load(write(tmp_path / "toy.inter", FORMATS["toy.inter"]))
+    assert dataset.titles == ["<pad>", '"Great" Scott', 'It"s', "30"]
+    assert dataset.categories is None
+
+
+def test_amazon_and_steam_titles(tmp_path: Path) -> None:
+    write(tmp_path / "meta_Beauty.json.gz", "{'asin': '10', 'title': \"Ann's\"}\n{'asin': '20'}\n")
+    reviews = write(tmp_path / "reviews_Beauty.json.gz", FORMATS["reviews.json"])
+    assert load(reviews).titles == ["<pad>", "Ann's", "20", "30"]
+    write(tmp_path / "steam_games.json", "{u'id': u'30', u'app_name': u'Ten \\u20ac'}\n{u'x': 1}\n")
+    steam = write(tmp_path / "steam_reviews.json", FORMATS["steam_reviews.json"])
+    assert load(steam).titles == ["<pad>", "10", "20", "Ten €"]
+    write(tmp_path / "steam_games.json", "{}\noops\n")
+    with pytest.raises(DataError, match="steam_games.json line 2: expected an object, got 'oops"):
+        load(steam)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{u'username': u'Ann', u'product_id': u'7', u'date': u'2017-12-17'}",
+        "{'date': '2017-12-17', 'text': \"a 'username': 'Eve' b\", 'product_id': '7', "
+        "'username': 'Ann'}",
+        '{"username": "Ann", "product_id": 7, "date": "2017-12-17"}',
+        r"{'username': u'\u0041nn', 'product_id': '7', 'date': '2017-12-17'}",
+    ],
+)
+def test_steam_lines(tmp_path: Path, line: str) -> None:
+    actions = readers.read_steam(Source(write(tmp_path / "s.json", line)))
+    assert (actions.user_ids, actions.item_ids) == (["Ann"], ["7"])
+    assert actions.times is not None and actions.times.tolist() == [1513468800.0]
+
+
+def test_a_bad_companion_line_is_named(tmp_path: Path) -> None:
+    ratings = write(tmp_path / "ratings.dat", ML_1M)
+    write(tmp_path / "movies.dat", MOVIES + "\n40::No genre\n")
+    with pytest.raises(DataError, match=r"movies.dat line 5: expected MovieID::Title::Genres"):
+        load(ratings)
+    write(tmp_path / "movies.dat", "10::T::A||B\n")
+    with pytest.raises(DataError, match=r"movies.dat line 1: expected Genre\|Genre"):
+        load(ratings)
+    ratings = write(tmp_path / "ratings.csv", FORMATS["ratings.csv"])
+    write(tmp_path / "movies.csv", "movieId,title\n10,A\n20\n")
+    with pytest.raises(DataError, match=r"movies.csv line 3: expected 2 fields \(movieId, title"):
+        load(ratings)
+
+
+def test_named_columns_and_options(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.csv", "A|B|C|D\n1|x|3|Ex\n1|y|2|Why\n".replace("x|3", "é|3"), "latin-1"
+    )
+    dataset = load(
+        path, user_column="A", item_column="b", time_column="C", title_column="D",
+        encoding="latin-1",
+    )  # fmt: skip
+    assert sequences(dataset) == {"1": ["y", "é"]}
+    assert dataset.titles == ["<pad>", "Why", "Ex"]
+    assert sequences(load(path, user_column="A", item_column="C", encoding="latin-1")) == {
+        "1": ["3", "2"]
+    }
+
+
+def test_column_errors_list_the_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "who,item,when\n1,2,3\n")
+    with pytest.raises(
+        DataError, match="for user_column: say user_column=..., one of: who, item, wh"
+    ):
+        load(path)
+    with pytest.raises(
+        DataError, match="no column 'User' for user_column; it has: who, item, when"
+    ):
+        load(path, user_column="User")
+    with pytest.raises(DataError, match="user_column and item_column are both 'item'"):
+        load(path, user_column="item")
+    with pytest.raises(DataError, match="files of this format take no user_column, encoding"):
+        load(write(tmp_path / "a.txt", "1 2\n"), user_column="a", encoding="utf-8")
+
+
+def test_no_time_column_is_noted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,item\n1,9\n1,8\n1,7\n")
+    with pytest.warns(
+        DataWarning, match="a.csv has no time column: the rows of each user are taken"
+    ):
+        assert sequences(load(path)) == {"1": ["9", "8", "7"]}
+
+
+def test_quotes_separators_and_line_ends_inside_fields(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'user,item,time,title\r\n1,"a,b",1,"two\r\nlines"\r\n')
+    dataset = load(path)
+    assert dataset.item_ids[1] == "a,b" and dataset.titles == ["<pad>", "two\r\nlines"]
+
+
+def test_the_last_title_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,item,time,title\n1,a,1,old\n2,a,1,new\n")
+    assert load(path).titles == ["<pad>", "new"]
+
+
+def test_wrong_encoding_names_byte_and_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEAD + "1,2,3\n" * 2000 + "1,é,3\n", "latin-1")
+    with pytest.raises(DataError, match=r"a.csv is not utf-8-sig text \(byte 0xe9, line 2002\)"):
+        load(path)
+
+
+def damaged_gzip(path: Path, text: str) -> Path:
+    write(path, text)
+    path.write_bytes(path.read_bytes()[:-20])
+    return path
+
+
+def damaged_zip(path: Path, text: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ratings.dat", text)
+    path.write_bytes(path.read_bytes()[:-30])
+    return path
+
+
+def rotten_zip(path: Path, text: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ratings.dat", text)
+    path.write_bytes(path.read_bytes().replace(b"::10::", b"::11::"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("a.dat.gz", damaged_gzip), ("a.zip", damaged_zip), ("b.zip", rotten_zip)],
+)
+def test_cut_off_or_damaged_archives(
+    tmp_path: Path, name: str, damage: Callable[[Path, str], Path]
+) -> None:
+    path = damage(tmp_path / name, ML_1M * 500)
+    with pytest.raises(
+        DataError, match="is cut off or damaged .*: delete it and get it again"
+    ) as e:
+        load(path)
+    assert "\n" not in str(e.value)
+
+
+def test_a_gz_name_without_gzip_inside(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_text(HEAD)
+    with pytest.raises(DataError, match="a.csv.gz is cut off or damaged"):
+        load(tmp_path / "a.csv.gz")
+
+
+def frame() -> Any:
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame(
+        {"user": [1, 2, 1, 1], "item": ["10", "10", "30", "20"], "time": [30, 5, 10, 20],
+         "title": ["A", "A", "C", "B"]}
+    )  # fmt: skip
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    table = frame()
+    table.to_parquet(tmp_path / "a.parquet")
+    dataset = load(tmp_path / "a.parquet")
+    assert sequences(dataset) == WANTED
+    assert dataset.titles == ["<pad>", "A", "B", "C"]
+    with pytest.raises(DataError, match="no column 'x' for user_column; it has: user, item, time"):
+        load(tmp_path / "a.parquet", user_column="x")
+    table["user"] = [1, None, 1, 1]
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="a.parquet: row 1 of users is nan"):
+        load(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(DataError, match="b.parquet is not a readable Parquet file"):
+        load(tmp_path / "b.parquet")
+
+
+def retail_sheet() -> Any:
+    pandas = pytest.importorskip("pandas")
+    rows = [
+        # invoice, code, description, quantity, minute, customer
+        ("536366", "22633", "HAND WARMER ", 6, 30, 17850),
+        ("536365", "85123A", "T-LIGHT HOLDER", 6, 26, 17850),
+        ("536365", "71053", None, 6, 26, 17850),
+        ("536367", "85123A", "T-LIGHT HOLDER", 1, 40, 17850),  # bought before
+        ("C536379", "22632", "CANCELLED", 1, 41, 17850),
+        ("536380", "22634", "RETURNED", -1, 42, 17850),
+        ("536381", "POST", "POSTAGE", 1, 43, 17850),
+        ("536382", "22635", "NO CUSTOMER", 1, 44, None),
+        ("536383", "22633", "HAND WARMER", 1, 45, 13047),
+    ]
+    names = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "CustomerID"]
+    table = pandas.DataFrame(rows, columns=names)
+    minutes = pandas.to_timedelta(table["InvoiceDate"], unit="min")
+    table["InvoiceDate"] = pandas.Timestamp("2010-12-01 08:00") + minutes
+    return table
+
+
+def test_online_retail_sheet(tmp_path: Path) -> None:
+    pytest.importorskip("openpyxl")
+    sheet = retail_sheet()
+    sheet.to_excel(tmp_path / "Online Retail.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "online+retail.zip", "w") as archive:
+        archive.write(tmp_path / "Online Retail.xlsx", "Online Retail.xlsx")
+    dataset = load(tmp_path / "online+retail.zip")
+    assert sequences(dataset) == {"13047": ["22633"], "17850": ["85123A", "71053", "22633"]}
+    titles = dict(zip(dataset.item_ids, dataset.titles or [], strict=True))
+    assert titles["22633"] == "HAND WARMER" and titles["71053"] == "71053"
+    sheet.drop(columns="StockCode").to_excel(tmp_path / "Online Retail.xlsx", index=False)
+    with pytest.raises(DataError, match="has no column StockCode; it has: InvoiceNo, Description"):
+        load(tmp_path / "Online Retail.xlsx")
+    (tmp_path / "Online Retail.xlsx").write_bytes(b"no sheet")
+    with pytest.raises(
+        DataError, match="Online Retail.xlsx is (not a readable|cut off or damaged)"
+    ):
+        load(tmp_path / "Online Retail.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("openpyxl", "Online Retail.xlsx"), ("pyarrow", "a.parquet")]
+)
+def test_an_optional_library_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match=r"pip install 'minisasrec\[data\]'"):
+        load(tmp_path / name)
+
+
+def test_times_are_read_as_they_are(tmp_path: Path) -> None:
+    actions: Actions = readers.read_table(
+        Source(write(tmp_path / "a.csv", HEAD + "1,2,1600000000123\n1,2,0\n"))
+    )
+    assert actions.times is not None and actions.times.tolist() == [1600000000123.0, 0.0]
+    assert actions.users.dtype == actions.items.dtype == np.int32

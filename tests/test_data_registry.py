@@ -1,0 +1,389 @@
+"""Finding, downloading and checking data sets by name, with servers on this machine only."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minisasrec.data import (
+    DATASETS,
+    Dataset,
+    DataWarning,
+    build_dataset,
+    files,
+    leave_one_out,
+    load_dataset,
+)
+from minisasrec.errors import DataError
+
+RATINGS = "".join(f"{u}::{i}::4::{10 * u + i}\n" for u in range(1, 6) for i in range(1, 6))
+MOVIES = "".join(f"{i}::Film {i}::Drama\n" for i in range(1, 6))
+
+
+@pytest.fixture(autouse=True)
+def no_outside_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache, no data folder, and no host but this one."""
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.delenv("MINISASREC_DATA_DIR", raising=False)
+    for name, spec in list(DATASETS.items()):
+        if spec is not None:
+            monkeypatch.setitem(DATASETS, name, replace(spec, urls=("http://127.0.0.1:9/x",)))
+
+
+@pytest.fixture
+def toy_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ml-1m's forms expect the toy file."""
+    spec = DATASETS["ml-1m"]
+    assert spec is not None
+    forms = tuple(replace(form, counts=(5, 5, 25)) for form in spec.forms)
+    monkeypatch.setitem(DATASETS, "ml-1m", replace(spec, forms=forms, md5=None))
+
+
+def archive(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("ml-1m/ratings.dat", RATINGS)
+        opened.writestr("ml-1m/movies.dat", MOVIES)
+    return path
+
+
+def loose(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ratings.dat").write_text(RATINGS)
+    (folder / "movies.dat").write_text(MOVIES)
+    return folder
+
+
+PLACES: dict[str, Callable[[Path], Path]] = {
+    "zip": lambda folder: archive(folder / "ml-1m.zip"),
+    "zip in subfolder": lambda folder: archive(folder / "ml-1m" / "ml-1m.zip"),
+    "loose": loose,
+    "loose in subfolder": lambda folder: loose(folder / "ml-1m"),
+    "unpacked in subfolder": lambda folder: loose(folder / "ml-1m" / "ml-1m"),
+}
+
+
+@pytest.mark.usefixtures("toy_counts")
+@pytest.mark.parametrize("by_variable", [True, False])
+@pytest.mark.parametrize("place", PLACES)
+def test_data_dir(
+    tmp_path: Path, place: str, by_variable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PLACES[place](tmp_path / "data")
+    if by_variable:
+        monkeypatch.setenv("MINISASREC_DATA_DIR", str(tmp_path / "data"))
+        dataset = load_dataset("ml-1m", progress=False)
+    else:
+        dataset = load_dataset("ml-1m", data_dir=tmp_path / "data", progress=False)
+    assert dataset.num_actions == 25 and dataset.titles is not None
+    assert dataset.titles[1] == "Film 1" and dataset.name == "ml-1m"
+    assert dataset.source.startswith("MovieLens 1M: ")
+    assert "one-pass filter, min_actions=5; GroupLens: research use" in dataset.source
+
+
+@pytest.mark.usefixtures("toy_counts")
+def test_min_actions_and_filter_override_the_papers(tmp_path: Path) -> None:
+    loose(tmp_path)
+    assert load_dataset("ml-1m", data_dir=tmp_path, min_actions=0).source.count("no filter") == 1
+    with pytest.raises(DataError, match="no action is left of 25 .*min_actions=6"):
+        load_dataset("ml-1m", data_dir=tmp_path, min_actions=6)
+    assert "iterative filter" in load_dataset("ml-1m", data_dir=tmp_path, filter="iterative").source
+
+
+def test_a_fixed_release_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    loose(tmp_path)
+    with pytest.raises(
+        DataError, match="not the whole MovieLens 1M: 5 users, 5 items, 25 act"
+    ) as e:
+        load_dataset("ml-1m", data_dir=tmp_path)
+    assert "instead of 6,040 users, 3,416 items, 999,611 actions" in str(e.value)
+    assert load_dataset("ml-1m", data_dir=tmp_path, min_actions=5).num_actions == 25
+
+
+def test_a_variant_is_used_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "Video.txt").write_text("1 1\n1 2\n1 3\n2 2\n")
+    with pytest.warns(
+        DataWarning, match="has 2 users, 3 items, 4 actions; the published"
+    ) as caught:
+        dataset = load_dataset("amazon-games", data_dir=tmp_path)
+    assert "31,013 users, 23,715 items, 287,107 actions" in str(caught[0].message)
+    assert caught[0].filename == __file__
+    assert "no filter" in dataset.source and dataset.num_actions == 4
+    with pytest.raises(DataError, match="no action is left of 4 after the 'one-pass' filter"):
+        load_dataset("amazon-games", data_dir=tmp_path, min_actions=4)
+
+
+def test_no_network_is_one_line_with_address_and_place(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        load_dataset("ml-1m", progress=False)
+    place = tmp_path / "cache" / "ml-1m" / "ml-1m.zip"
+    assert str(caught.value) == (
+        "cannot download ml-1m.zip (no connection to the server): get http://127.0.0.1:9/x with a "
+        f"browser and put it at {place}, or in a folder that data_dir names"
+    )
+    with pytest.raises(DataError, match=r"ml-1m is not in .*: get http://127.0.0.1:9/x and put it"):
+        load_dataset("ml-1m", data_dir=tmp_path, download=False)
+
+
+def test_names_and_paths_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match="no data set 'ml1m', did you mean 'ml-1m'. the names are bo"
+    ):
+        load_dataset("ml1m")
+    with pytest.raises(DataError, match="no data set 'qqq'; the names are bookshop, ml-1m, "):
+        load_dataset("qqq")
+    with pytest.raises(DataError, match=f"no file or folder {tmp_path}/gone.csv"):
+        load_dataset(tmp_path / "gone.csv")
+    with pytest.raises(DataError, match="no file or folder gone.csv"):
+        load_dataset("gone.csv")
+    with pytest.raises(DataError, match="data_dir .*gone is not a folder"):
+        load_dataset("ml-1m", data_dir=tmp_path / "gone")
+    (tmp_path / "a.doc").write_text("")
+    with pytest.raises(DataError, match=r"cannot tell the format of .*a.doc by its name"):
+        load_dataset(tmp_path / "a.doc")
+    with pytest.raises(DataError, match="holds no file that is known"):
+        load_dataset(tmp_path)
+    with pytest.raises(DataError, match="user_column is for files of one's own, not for 'ml-1m'"):
+        load_dataset("ml-1m", user_column="u")
+
+
+def test_a_data_dir_variable_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINISASREC_DATA_DIR", str(tmp_path / "gone"))
+    with pytest.raises(DataError, match="MINISASREC_DATA_DIR .*gone is not a folder"):
+        load_dataset("ml-1m")
+
+
+@pytest.mark.parametrize("place", ["zip", "loose"])
+def test_an_archive_or_folder_by_its_path(tmp_path: Path, place: str) -> None:
+    path = PLACES[place](tmp_path / "some.thing")
+    dataset = load_dataset(path)
+    assert dataset.num_actions == 25 and dataset.titles is not None
+    assert dataset.name == {"zip": "ml-1m", "loose": "some.thing"}[place]
+
+
+def test_a_saved_folder_by_its_path(tmp_path: Path) -> None:
+    dataset = build_dataset([1] * 3, [1, 2, 3], [1, 2, 3], min_actions=0, name="mine")
+    dataset.save(tmp_path / "saved")
+    back = load_dataset(tmp_path / "saved")
+    assert (back.name, back.fingerprint()) == ("mine", dataset.fingerprint())
+    with pytest.raises(DataError, match="saved is already prepared"):
+        load_dataset(tmp_path / "saved", min_actions=5)
+
+
+def test_bookshop_needs_no_file() -> None:
+    dataset = load_dataset("bookshop")
+    assert dataset.name == "bookshop" and dataset.oracle is not None
+    with pytest.raises(DataError, match="bookshop is already prepared"):
+        load_dataset("bookshop", min_actions=5)
+
+
+def test_every_spec_is_complete() -> None:
+    assert list(DATASETS) == [
+        "bookshop", "ml-1m", "ml-100k", "ml-20m", "amazon-beauty", "amazon-games", "steam",
+        "online-retail",
+    ]  # fmt: skip
+    for name, spec in DATASETS.items():
+        if spec is None:
+            continue
+        assert name == spec.name and spec.title and spec.licence and spec.urls
+        inside = {f.lower() for form in spec.forms for f in form.files}
+        assert spec.file.endswith(".zip") or spec.file.lower().removesuffix(".gz") in inside
+
+
+@dataclass
+class Host:
+    """A server for one file, and what it was asked."""
+
+    body: bytes
+    ranges: bool = True
+    break_after: int | None = None  # bytes of each answer after which the connection ends
+    status: int | None = None
+    asked: list[str | None] = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Host]]:
+    servers = []
+
+    def start(body: bytes, **options: Any) -> Host:
+        host = Host(body, **options)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked = self.headers.get("Range")
+                host.asked.append(asked)
+                start = int(asked[6:-1]) if asked and host.ranges else 0
+                whole = len(host.body)
+                if host.status or start >= whole:
+                    self.send_response(host.status or 416)
+                    self.send_header("Content-Range", f"bytes */{whole}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                rest = host.body[start:]
+                self.send_response(206 if start else 200)
+                if start:
+                    self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+                self.send_header("Content-Length", str(len(rest)))
+                self.end_headers()
+                self.wfile.write(rest[: host.break_after])
+
+            def log_message(self, *args: object) -> None:
+                """Say nothing."""
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        host.url = f"http://127.0.0.1:{server.server_port}/file"
+        return host
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+BODY = bytes(range(256)) * 1000
+MD5 = hashlib.md5(BODY).hexdigest()
+
+
+def get(host: Host, path: Path, md5: str | None = MD5) -> Path:
+    return files.download([host.url], path, md5, progress=False)
+
+
+def test_a_download_is_checked_and_leaves_nothing_else(
+    tmp_path: Path, serve: Callable[..., Host]
+) -> None:
+    path = get(serve(BODY), tmp_path / "new" / "file")
+    assert path.read_bytes() == BODY
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(
+    tmp_path: Path, serve: Callable[..., Host]
+) -> None:
+    host = serve(BODY, break_after=12 * files.BLOCK)
+    assert get(host, tmp_path / "file").read_bytes() == BODY
+    assert host.asked == [None, "bytes=98304-", "bytes=196608-"]
+
+
+def test_the_next_call_goes_on(tmp_path: Path, serve: Callable[..., Host]) -> None:
+    host = serve(BODY, break_after=6 * files.BLOCK + 10)
+    with pytest.raises(
+        DataError, match="the connection broke off; what came is kept, so try again"
+    ):
+        get(host, tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    host.break_after = None
+    assert get(host, tmp_path / "file").read_bytes() == BODY
+    assert host.asked[-1] == f"bytes={18 * files.BLOCK}-"  # the odd 10 bytes were not kept
+
+
+def test_a_server_without_ranges_starts_anew(tmp_path: Path, serve: Callable[..., Host]) -> None:
+    host = serve(BODY, ranges=False)
+    (tmp_path / "file.part").write_bytes(BODY[:1000])
+    assert get(host, tmp_path / "file").read_bytes() == BODY
+    assert host.asked == ["bytes=1000-"]
+
+
+@pytest.mark.parametrize("left", [BODY, BODY + b"more"], ids=["complete", "too long"])
+def test_what_is_left_may_be_all_or_too_much(
+    tmp_path: Path, serve: Callable[..., Host], left: bytes
+) -> None:
+    host = serve(BODY)
+    (tmp_path / "file.part").write_bytes(left)
+    assert get(host, tmp_path / "file").read_bytes() == BODY
+
+
+def test_a_wrong_checksum_is_refused_and_the_next_call_starts_anew(
+    tmp_path: Path, serve: Callable[..., Host]
+) -> None:
+    host = serve(BODY)
+    (tmp_path / "file.part").write_bytes(b"another file's start")
+    with pytest.raises(DataError, match="MD5 hash of downloaded file .* does not match") as caught:
+        get(host, tmp_path / "file")
+    assert "\n" not in str(caught.value) and not (tmp_path / "file").exists()
+    assert get(host, tmp_path / "file").read_bytes() == BODY
+
+
+def test_the_second_address_serves_when_the_first_does_not(
+    tmp_path: Path, serve: Callable[..., Host]
+) -> None:
+    gone, good = serve(BODY, status=404), serve(BODY)
+    path = files.download([gone.url, good.url], tmp_path / "file", None, progress=False)
+    assert path.read_bytes() == BODY
+    with pytest.raises(DataError, match=r"\(the server answered 404\)"):
+        get(gone, tmp_path / "other")
+
+
+@pytest.mark.usefixtures("toy_counts")
+def test_a_named_data_set_is_downloaded_once(
+    tmp_path: Path, serve: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = serve(archive(tmp_path / "made.zip").read_bytes())
+    spec = DATASETS["ml-1m"]
+    assert spec is not None
+    monkeypatch.setitem(DATASETS, "ml-1m", replace(spec, urls=(host.url,)))
+    first = load_dataset("ml-1m", progress=False)
+    again = load_dataset("ml-1m", progress=False)
+    assert first.fingerprint() == again.fingerprint() and len(host.asked) == 1
+    host.body = b"an error page"
+    (tmp_path / "cache" / "ml-1m" / "ml-1m.zip").unlink()
+    with pytest.raises(DataError, match="ml-1m.zip is cut off or damaged .*: delete it and get it"):
+        load_dataset("ml-1m", progress=False)
+
+
+REAL = [
+    ("ml-1m", (6_040, 3_416, 999_611), (18, 2_277), 987_531),
+    ("ml-100k", (943, 1_349, 99_287), (19, 648), 97_401),
+    ("amazon-games", (31_013, 23_715, 287_107), (1, 860), 225_305),
+    ("amazon-beauty", (40_226, 54_542, 353_962), (5, 293), 273_510),
+    ("online-retail", (4_074, 3_145, 264_514), (5, 1_741), 256_366),
+]
+
+
+def real(name: str, folder: Path) -> Dataset:
+    try:
+        return load_dataset(name, data_dir=folder, download=False, progress=False)
+    except DataError as error:
+        if f"{name} is not in" in str(error):
+            pytest.skip(f"MINISASREC_DATA_DIR has no {name}")
+        raise
+
+
+@pytest.mark.filterwarnings("ignore::minisasrec.data.DataWarning")
+@pytest.mark.parametrize(("name", "counts", "lengths", "train"), REAL, ids=[r[0] for r in REAL])
+def test_real_data(
+    data_dir: Path, name: str, counts: tuple[int, ...], lengths: tuple[int, int], train: int
+) -> None:
+    dataset = real(name, data_dir)
+    stats = dataset.statistics()
+    assert (stats.users, stats.items, stats.actions) == counts
+    assert (stats.min_length, stats.max_length) == lengths
+    split = leave_one_out(dataset)
+    assert split.num_train_actions == train
+    if name == "ml-1m":  # Table II counts the train part: 163.5 and 289.1
+        assert f"{stats.actions_per_user:.1f} {train / stats.users:.1f}" == "165.5 163.5"
+        assert f"{train / stats.items:.1f}" == "289.1"
+        titles = dict(zip(dataset.item_ids, dataset.titles or [], strict=True))
+        assert titles["2858"] == "American Beauty (1999)"
+        assert dataset.categories is not None and all(dataset.categories[1:])
+    if name == "amazon-games":  # filtered in one pass, so that small users and items are left
+        per_user = [len(dataset.sequence(u)) for u in range(stats.users)]
+        assert [sum(n < k for n in per_user) for k in (3, 4, 5)] == [112, 384, 1_672]
+        assert len(split.eval_users("test")) == 31_013 - 112
+        assert dataset.item_ids[6393] == "6393"  # the authors' numbering is kept
+    if name == "amazon-beauty":
+        with pytest.warns(
+            DataWarning, match="40,226 users, 54,542 items, 353,962 actions; the pub"
+        ):
+            real(name, data_dir)
