@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from minisasrec.errors import DataError
 
-LINES_PER_CHUNK = 1000  # few enough for their fields to stay in the processor's cache
+LINES_PER_CHUNK = 250  # few enough for the cache, and not to start the garbage collector each time
 BLOCK = 8192  # bytes written at a time: at most so many are lost when a download breaks off
 ATTEMPTS = 3  # a download that breaks off is continued this often before it is given up
 

@@ -1,6 +1,6 @@
 """One reader per real file format: a source in, raw `Actions` out.
 
-All of them stream: lines are taken a thousand at a time, ids become int32 codes at once,
+All of them stream: lines are taken a few hundred at a time, ids become int32 codes at once,
 and only distinct ids stay Python objects. A line that cannot be used is a DataError that names
 the file and the line. Nothing in a data file is ever evaluated as code.
 
