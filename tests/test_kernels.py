@@ -1,0 +1,333 @@
+"""Every kernel against plain NumPy, in float64 to 1e-12 and in float32 to a few roundings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minisasrec.errors import ConfigError
+from minisasrec.kernels import _jit
+from minisasrec.kernels import attention as at
+from minisasrec.kernels import layer_norm as ln
+from minisasrec.kernels import matmul as mm
+from minisasrec.kernels import softmax as sm
+from minisasrec.random import Key
+from minisasrec.random import Key, random_uint32
+
+few = settings(deadline=None, max_examples=15, derandomize=True)
+types = st.sampled_from([np.float32, np.float64])
+sizes = st.sampled_from([1, 2, 3, 5, 6, 7, 8, 9, 10, 15, 16, 17, 31, 50, 64, 100, 130])
+
+
+def normal(seed, *shape, dtype=np.float32):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def close(actual, expected, terms=1):
+    """Equal up to the rounding of a sum of `terms` numbers of about the size of the result."""
+    assert actual.shape == expected.shape
+    step = 1e-13 if actual.dtype == np.float64 else 3e-7
+    expected = np.asarray(expected, np.float64)
+    scale = max(1.0, float(np.abs(expected).max(initial=0)))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=step * scale * max(3, terms**0.5))
+
+
+def both_thread_counts(function):
+    """The result, after a check that 1 and 2 threads give the same bits."""
+    before = _jit.get_threads()
+    try:
+        results = []
+        for threads in (1, 2):
+            try:
+                _jit.set_threads(threads)
+            except ConfigError:
+                pytest.skip("this machine has one thread")
+            result = function()
+            results.append(result if isinstance(result, tuple) else (result,))
+    finally:
+        _jit.set_threads(before)
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+    return results[0] if len(results[0]) > 1 else results[0][0]
+
+
+# --- matrix products -------------------------------------------------------------------------
+
+
+@few
+@given(types, sizes, sizes, sizes)
+def test_matmul(dtype, M, K, N):
+    a, b = normal(1, M, K, dtype=dtype), normal(2, K, N, dtype=dtype)
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    close(mm.matmul(a, b), expected, K)
+    close(mm.matmul_nt(a, np.ascontiguousarray(b.T)), expected, K)
+    close(mm.matmul_tn(np.ascontiguousarray(a.T), b), expected, K)
+
+
+@few
+@given(types, st.integers(1, 4), sizes, sizes, sizes)
+def test_matmul_batched(dtype, G, M, K, N):
+    a, b = normal(1, G, M, K, dtype=dtype), normal(2, G, K, N, dtype=dtype)
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    close(mm.matmul(a, b), expected, K)
+    close(mm.matmul_nt(a, np.ascontiguousarray(b.transpose(0, 2, 1))), expected, K)
+    close(mm.matmul_tn(np.ascontiguousarray(a.transpose(0, 2, 1)), b), expected, K)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (3, 0, 4), (3, 4, 0)])
+def test_matmul_of_nothing(shape):
+    M, K, N = shape
+    a, b = np.ones((M, K), np.float32), np.ones((K, N), np.float32)
+    for product in (mm.matmul(a, b), mm.matmul_nt(a, b.T.copy()), mm.matmul_tn(a.T.copy(), b)):
+        np.testing.assert_array_equal(product, np.zeros((M, N), np.float32))
+
+
+@pytest.mark.parametrize("d", [1, 7, 10, 50, 64, 128, 256])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("relu", [False, True])
+def test_linear(d, dtype, relu):
+    for T, m in [(1, d), (777, d), (50, 3 * d + 1)]:
+        x, W = normal(1, T, d, dtype=dtype), normal(2, d, m, dtype=dtype)
+        b, dy = normal(3, m, dtype=dtype), normal(4, T, m, dtype=dtype)
+        x64, W64, b64, dz = (np.asarray(each, np.float64) for each in (x, W, b, dy))
+        z = x64 @ W64 + b64
+        y = mm.linear_forward(x, W, b, relu)
+        close(y, np.maximum(z, 0) if relu else z, d)
+        if relu:
+            dz = dz * (y > 0)
+        dx, dW, db = mm.linear_backward(x, W, dy, y if relu else None)
+        close(dx, dz @ W64.T, m)
+        close(dW, x64.T @ dz, T)
+        close(db, dz.sum(0), T)
+
+
+def test_linear_threads():
+    x, W, b, dy = normal(1, 3001, 50), normal(2, 50, 50), normal(3, 50), normal(4, 3001, 50)
+    y = both_thread_counts(lambda: mm.linear_forward(x, W, b, True))
+    both_thread_counts(lambda: mm.linear_backward(x, W, dy, y))
+    both_thread_counts(lambda: mm.matmul_tn(x, dy))
+    both_thread_counts(lambda: mm.matmul_nt(x, W))
+
+
+def test_linear_lets_nan_and_infinity_through():
+    x, W, b = normal(1, 20, 10), normal(2, 10, 10), normal(3, 10)
+    x[3, 2], x[11, 0] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        expected = np.maximum(x @ W + b, 0)
+    y = mm.linear_forward(x, W, b, True)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(y), np.isinf(expected))
+
+
+# --- layer norm and softmax ------------------------------------------------------------------
+
+
+@few
+@given(types, sizes, st.sampled_from([1, 2, 7, 8, 10, 50, 64, 131]))
+def test_layer_norm(dtype, T, d):
+    x, dy = 3 * normal(1, T, d, dtype=dtype) + 1, normal(2, T, d, dtype=dtype)
+    gamma, beta, eps = normal(3, d, dtype=dtype), normal(4, d, dtype=dtype), 1e-5
+    x64, dy64 = x.astype(np.float64), dy.astype(np.float64)
+    m, s = x64.mean(1), 1 / np.sqrt(x64.var(1) + eps)
+    xhat = (x64 - m[:, None]) * s[:, None]
+    y, mean, rstd = both_thread_counts(lambda: ln.layer_norm_forward(x, gamma, beta, eps))
+    if d > 2 or dtype == np.float64:  # two nearly equal float32 numbers leave a variance no digits
+        close(mean, m)
+        close(rstd, s, 9)
+        close(y, xhat * gamma + beta, 99)
+        g = dy64 * gamma
+        dx = g - g.mean(1, keepdims=True) - xhat * (g * xhat).mean(1, keepdims=True)
+        got = both_thread_counts(lambda: ln.layer_norm_backward(dy, x, mean, rstd, gamma))
+        close(got[0], dx * s[:, None], 999)
+        close(got[1], (dy64 * xhat).sum(0), 99 * T)
+        close(got[2], dy64.sum(0), T)
+
+
+@few
+@given(types, sizes, sizes)
+def test_softmax(dtype, R, n):
+    x, dy = 5 * normal(1, R, n, dtype=dtype), normal(2, R, n, dtype=dtype)
+    if n > 2:
+        x[::2, 1] = -np.inf
+    e = np.exp(x.astype(np.float64) - x.max(1, keepdims=True).astype(np.float64))
+    p = e / e.sum(1, keepdims=True)
+    y = both_thread_counts(lambda: sm.softmax_forward(x))
+    close(y, p, 9)
+    assert (y[np.isneginf(x)] == 0).all()
+    dx = p * (dy - (p * dy).sum(1, keepdims=True))
+    close(both_thread_counts(lambda: sm.softmax_backward(y, dy)), dx, 99)
+
+
+def test_softmax_of_no_number_is_nan():
+    x = np.array([[-np.inf] * 9, [np.nan] + [0.0] * 8, [np.inf] + [0.0] * 8, [0.0] * 9], np.float32)
+    y = sm.softmax_forward(x)
+    assert np.isnan(y[:3]).any(1).all() and np.isnan(y[:2]).all()
+    close(y[3], np.full(9, 1 / 9))
+
+
+# --- attention -------------------------------------------------------------------------------
+
+
+KEY = Key(0x12345678, 0x9ABCDEF0)
+
+
+def kept(t, names, head, heads, rate, key):
+    """Which of the weights of query t on the keys `names` are kept (module docstring)."""
+    c = ((int(t) * heads + head) * 0x9E3779B1 + names.astype(np.int64)) % 2**32
+    c = c.astype(np.uint32)
+    return mix(mix(c ^ np.uint32(key.k0)) + np.uint32(key.k1)) >= np.uint32(rate * 2**32)
+
+
+def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
+    """Output, lse and gradients from whole n x n matrices in float64."""
+    dout, q, k, v = (np.asarray(each, np.float64) for each in (dout, q, k, v))
+    out, dq, dk, dv = (np.zeros_like(q) for _ in range(4))
+    lse = np.zeros((len(q), heads))
+    w = q.shape[1] // heads
+    for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
+        n = end - begin
+        for i in range(heads if n else 0):
+            at_ = slice(begin, end), slice(i * w, (i + 1) * w)
+            score = np.where(np.tri(n) > 0, q[at_] @ k[at_].T / np.sqrt(w), -np.inf)
+            top = score.max(1, keepdims=True)
+            total = np.exp(score - top).sum(1, keepdims=True)
+            p = np.exp(score - top) / total
+            lse[begin:end, i] = (top + np.log(total))[:, 0]
+            m = np.ones((n, n))
+            if rate:
+                m = kept(rows[begin:end], i, heads, rate) / (1 - rate)
+            out[at_] = (p * m) @ v[at_]
+            dv[at_] = (p * m).T @ dout[at_]
+            dp = (dout[at_] @ v[at_].T) * m
+            dscore = p * (dp - (p * dp).sum(1, keepdims=True)) / np.sqrt(w)
+            dq[at_], dk[at_] = dscore @ k[at_], dscore.T @ q[at_]
+    return out, lse, dq, dk, dv
+
+
+def check_attention(lengths, d, heads, rate, dtype):
+    offsets = np.cumsum([0, *lengths])
+    q, k, v, dout = (normal(seed, offsets[-1], d, dtype=dtype) for seed in range(4))
+    # names as in a padded batch of 1000 slots: consecutive in a sequence, with gaps between
+    names = [1000 * b + np.arange(n) for b, n in enumerate(lengths)]
+    rows = np.concatenate([np.zeros(0), *names]).astype(np.uint32)
+    setting = (offsets, rows, heads, rate, KEY)
+    expected = attention_by_the_book(dout, q, k, v, *setting)
+    out, lse = both_thread_counts(lambda: at.attention_forward(q, k, v, *setting))
+    grads = both_thread_counts(lambda: at.attention_backward(dout, q, k, v, out, lse, *setting))
+    for actual, wanted in zip((out, lse, *grads), expected, strict=True):
+        close(actual, wanted, 99)
+
+
+lengths = st.lists(st.sampled_from([0, 1, 2, 5, 6, 7, 16, 17, 24, 25, 47, 60]), max_size=4)
+
+
+@few
+@given(lengths, st.sampled_from([(1, 1), (7, 1), (10, 2), (50, 1), (48, 3), (64, 2)]), types)
+def test_attention(lengths, shape, dtype):
+    check_attention(lengths, *shape, 0.0, dtype)
+
+
+@few
+@given(lengths, st.sampled_from([(5, 1), (50, 1), (48, 3)]), types, st.sampled_from([0.1, 0.7]))
+def test_attention_with_dropout(lengths, shape, dtype, rate):
+    check_attention(lengths, *shape, rate, dtype)
+
+
+def test_attention_of_a_long_sequence():
+    check_attention([3, 650], 50, 1, 0.3, np.float32)
+
+
+def test_attention_keeps_the_given_share():
+    T, rate = 300, 0.3
+    offsets, rows = np.array([0, T]), np.arange(T, dtype=np.uint32)
+    q = np.zeros((T, 8), np.float32)
+    out, _ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, KEY)
+    count = np.arange(1, T + 1)
+    share = (out[:, 0] * count * (1 - rate)).sum() / count.sum()  # of about 45,000 weights
+    assert abs(share - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / count.sum())
+    other, _ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, Key(1, 2))
+    assert (out != other).any()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_attention_never_looks_ahead(rate):
+    q, k, v = (normal(seed, 90, 50) for seed in range(3))
+    rows = np.arange(90, dtype=np.uint32)
+    setting = np.array([0, 20, 90]), rows, 1, rate, KEY
+    before, lse = at.attention_forward(q, k, v, *setting)
+    for t in [21, 40, 43, 44, 67, 88]:
+        later = [each.copy() for each in (q, k, v)]
+        for seed, each in enumerate(later):
+            each[t + 1 :] = 100 * normal(9 + seed, 89 - t, 50)
+        after, lse_after = at.attention_forward(*later, *setting)
+        np.testing.assert_array_equal(after[: t + 1], before[: t + 1])
+        np.testing.assert_array_equal(lse_after[: t + 1], lse[: t + 1])
+        assert (after[t + 1 :] != before[t + 1 :]).any()
+        short = [each[: t + 1] for each in (q, k, v)]
+        after, _ = at.attention_forward(*short, np.array([0, 20, t + 1]), *setting[1:])
+        np.testing.assert_array_equal(after, before[: t + 1])
+
+
+# --- compiling and threads -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, -1, 10_000, 1.5, True])
+def test_set_threads_refuses(n):
+    with pytest.raises(ConfigError, match="threads must be a whole number from 1 to"):
+        _jit.set_threads(n)
+
+
+PROGRAM = """
+import sys
+from minisasrec import kernels
+assert "numba" not in sys.modules
+import numpy as np
+x = np.ones((2, 3))
+kernels.softmax.softmax_backward(x, x)
+from numba.core import config
+print(config.CACHE_DIR)
+"""
+
+
+def run(**environment):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout, done.stderr
+
+
+def test_a_first_run_says_that_it_compiles_and_a_second_does_not(tmp_path):
+    folder = str(tmp_path)
+    assert run(NUMBA_CACHE_DIR=folder)[1].count("compiling kernels (first run only") == 1
+    assert run(NUMBA_CACHE_DIR=folder) == (folder + "\n", "")
+
+
+def test_kernels_run_as_plain_python(tmp_path):
+    program = """
+import numpy as np
+from minisasrec import kernels
+from minisasrec.random import Key
+x = np.arange(12.0).reshape(4, 3)
+assert np.allclose(kernels.matmul.matmul_tn(x, x), x.T @ x)
+y = kernels.matmul.linear_forward(x, x.T @ x, x[0], True)
+assert np.allclose(y, np.maximum(x @ (x.T @ x) + x[0], 0))
+kernels.matmul.linear_backward(x, x.T @ x, y, y)
+setting = np.array([0, 3, 4]), np.arange(4, dtype=np.uint32), 1, 0.5, Key(1, 2)
+out, lse = kernels.attention.attention_forward(x, x, x, *setting)
+kernels.attention.attention_backward(x, x, x, x, out, lse, *setting)
+x = x.astype(np.float32)
+assert np.allclose(kernels.softmax.softmax_forward(x).sum(1), 1)
+kernels.layer_norm.layer_norm_backward(x, x, x[:, 0], x[:, 0], x[0])
+"""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
