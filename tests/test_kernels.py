@@ -17,7 +17,6 @@ from minisasrec.kernels import attention as at
 from minisasrec.kernels import layer_norm as ln
 from minisasrec.kernels import matmul as mm
 from minisasrec.kernels import softmax as sm
-from minisasrec.random import Key
 from minisasrec.random import Key, random_uint32
 
 few = settings(deadline=None, max_examples=15, derandomize=True)
@@ -177,11 +176,11 @@ def test_softmax_of_no_number_is_nan():
 KEY = Key(0x12345678, 0x9ABCDEF0)
 
 
-def kept(t, names, head, heads, rate, key):
-    """Which of the weights of query t on the keys `names` are kept (module docstring)."""
-    c = ((int(t) * heads + head) * 0x9E3779B1 + names.astype(np.int64)) % 2**32
-    c = c.astype(np.uint32)
-    return mix(mix(c ^ np.uint32(key.k0)) + np.uint32(key.k1)) >= np.uint32(rate * 2**32)
+def kept(names, head, heads, rate, key):
+    """Which of the n x n weights of the rows `names` are kept (module docstring), bool."""
+    query = (names.astype(np.int64) * heads + head) * 0x9E3779B1
+    counter = query[:, None] + names.astype(np.int64)  # `random_uint32` takes it modulo 2^32
+    return random_uint32(key, counter) >= np.uint32(rate * 2**32)
 
 
 def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
@@ -201,7 +200,7 @@ def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
             lse[begin:end, i] = (top + np.log(total))[:, 0]
             m = np.ones((n, n))
             if rate:
-                m = kept(rows[begin:end], i, heads, rate) / (1 - rate)
+                m = kept(rows[begin:end], i, heads, rate, key) / (1 - rate)
             out[at_] = (p * m) @ v[at_]
             dv[at_] = (p * m).T @ dout[at_]
             dp = (dout[at_] @ v[at_].T) * m
