@@ -1,0 +1,112 @@
+"""What the command lines share: one-line errors, exit codes, threads and backend, loading."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minisasrec.config import TrainConfig
+from minisasrec.data import DataWarning, load_dataset
+from minisasrec.data.split import Split, leave_one_out
+from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
+from minisasrec.models import Recommender, SequenceModel, make_model
+from minisasrec.op import backend, use_backend
+from minisasrec.runs import Run
+
+INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
+
+
+def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
+    """Call `command`; errors that were meant for people become one line and an exit code.
+
+    0: done; 1: something was wrong with the input; 2: a wrong option; 130: Ctrl-C.
+    """
+    warnings.showwarning = _one_line_warning
+    try:
+        command(argv)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except MinisasrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted{': ' if interrupt.args else ''}{interrupt}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as error:
+        print(f"error: out of memory: {error}; lower --batch-size or --n", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _one_line_warning(message: Any, category: type, *_: Any, **__: Any) -> None:
+    print(f"note: {message}", file=sys.stderr)
+
+
+def use_machine(config: TrainConfig) -> None:
+    """Apply --backend and --threads."""
+    if config.backend:
+        use_backend(config.backend)
+    if config.threads and backend() == "numba":
+        from minisasrec.kernels import _jit
+
+        _jit.set_threads(config.threads)
+
+
+def load_split(config: TrainConfig) -> Split:
+    """The data set of a configuration, split; its warnings are shown as notes."""
+    warnings.simplefilter("always", DataWarning)
+    dataset = load_dataset(config.dataset, data_dir=config.data_dir, **config.columns.given())
+    return leave_one_out(dataset)
+
+
+def load_run(
+    folder: Path, data_dir: Path | None = None
+) -> tuple[Run, TrainConfig, Split, Recommender]:
+    """A finished or interrupted run: its settings, its data and its best model.
+
+    Raises `CheckpointError` if the data is not what it was trained on.
+    """
+    run = Run.open(folder)
+    config, facts = run.settings()
+    if data_dir is not None:
+        import dataclasses
+
+        config = dataclasses.replace(config, data_dir=data_dir)
+    use_machine(config)
+    split = load_split(config)
+    check_data(run, facts, split)
+    model = make_model(config, split)
+    if isinstance(model, SequenceModel):
+        weights, _ = run.load_arrays("best.safetensors")
+        model.load_state(weights)
+    return run, config, split, model
+
+
+def check_data(run: Run, facts: dict[str, Any], split: Split) -> None:
+    """Raise `CheckpointError` unless the run was trained on exactly this data."""
+    if facts.get("data") != split.dataset.fingerprint():
+        raise CheckpointError(
+            f"{run.folder} was trained on other data than {split.dataset.name} as it is now "
+            f"({split.dataset.statistics()}); give the file it was trained on"
+        )
+
+
+def to_plain(value: Any) -> Any:
+    """NumPy numbers inside `value` as plain ones, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: to_plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(entry) for entry in value]
+    return value

@@ -1,0 +1,187 @@
+"""Settings of a training run: one dataclass, the paper's defaults per data set, files and checks.
+
+The defaults and the texts below are also what `python -m minisasrec.train --help` shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from minisasrec.errors import ConfigError
+from minisasrec.models.sasrec import SASRecConfig
+
+ModelName = Literal["sasrec", "poprec", "markov"]
+
+
+@dataclass(frozen=True)
+class DataColumns:
+    """Column names of a table of your own (CSV, TSV, Parquet); guessed where not given."""
+
+    user_column: str | None = None
+    """Column with the user."""
+    item_column: str | None = None
+    """Column with the item."""
+    time_column: str | None = None
+    """Column with the time; without one, the order of the rows counts."""
+    title_column: str | None = None
+    """Column with the item's title."""
+    min_actions: int | None = None
+    """Drop users and items with fewer actions. Paper: 5 (Sec. IV-A)."""
+
+    def given(self) -> dict[str, Any]:
+        """The ones that were set, as arguments of `load_dataset`."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a sequential recommender and report how well it ranks.
+
+    Without arguments: SASRec on the invented "bookshop" data set, no download, under two minutes.
+    """
+
+    dataset: str = "bookshop"
+    """bookshop, ml-1m, ml-100k, ml-20m, amazon-beauty, amazon-games, steam, online-retail, or the
+    path of a file of your own."""
+    data_dir: Path | None = None
+    """Folder that holds the data set's files already, zipped or not: nothing is downloaded."""
+    columns: DataColumns = field(default_factory=DataColumns)
+    """Column names of a table of your own."""
+    model: ModelName = "sasrec"
+    """sasrec; or poprec (popularity) and markov (counted item-to-item chain) to compare with."""
+    sasrec: SASRecConfig = field(default_factory=SASRecConfig)
+    """The model's own settings."""
+    epochs: int = 201
+    """Most epochs; validation stops earlier. Authors' code: 201."""
+    batch_size: int = 128
+    """Users per step. Paper: 128."""
+    lr: float = 1e-3
+    """Learning rate of Adam. Paper: .001."""
+    beta2: float = 0.98
+    """Adam's beta2. Authors' code: .98."""
+    l2: float = 0.0
+    """l2 * w is added to every gradient. Authors' code: 0."""
+    clip_norm: float = 0.0
+    """Scale gradients down to this common norm; 0 = off."""
+    warm_up: int = 0
+    """Steps over which the learning rate rises from 0."""
+    negatives: int = 1
+    """Sampled negatives per position. Paper: 1."""
+    order: Literal["every-user", "with-replacement"] = "every-user"
+    """every-user: each once an epoch. with-replacement: drawn as the authors' sampler does."""
+    eval_every: int = 1
+    """Epochs from one validation to the next."""
+    patience: int = 20
+    """Stop after this many epochs without a better validation NDCG@10. Paper: 20; 0 = never."""
+    max_users: int = 10_000
+    """Users to evaluate, at random if there are more; 0 = all. Paper: 10,000."""
+    seed: int = 0
+    """Everything random follows from this number."""
+    threads: int | None = None
+    """Threads of the numba backend; all cores by default. Results do not depend on it."""
+    backend: Literal["numba", "numpy"] | None = None
+    """numba: fast. numpy: by the book, no compilation. Default: numba, or $MINISASREC_BACKEND."""
+    out: Path | None = None
+    """Folder for checkpoints, history and plot; by default a new one in runs/."""
+    resume: bool = False
+    """Go on with the run in --out (by default the newest of this data set in runs/)."""
+    json: bool = False
+    """Print the final result as one JSON object instead of tables."""
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a setting outside its range."""
+        at_least = {"epochs": 1, "batch_size": 1, "negatives": 1, "eval_every": 1, "patience": 0}
+        for name, low in (at_least | {"warm_up": 0, "max_users": 0}).items():
+            if getattr(self, name) < low:
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
+        if not self.lr > 0:
+            raise ConfigError(f"--lr is {self.lr}; it must be above 0")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"--threads is {self.threads}; it must be at least 1")
+        for name in ("l2", "clip_norm"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be 0 or more"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; `from_json` reads it."""
+        return json.loads(json.dumps(dataclasses.asdict(self), default=str))  # type: ignore[no-any-return]
+
+
+# What the paper (Sec. IV-C) or our own validation says about a data set; nested names as in the config.
+SPARSE: dict[str, Any] = {"sasrec": {"n": 50, "dropout": 0.5}}
+PRESETS: dict[str, dict[str, Any]] = {
+    "ml-1m": {"sasrec": {"n": 200, "dropout": 0.2}},  # the paper's
+    "ml-20m": {"sasrec": {"n": 200, "dropout": 0.2}},
+    "ml-100k": {"sasrec": {"n": 200, "dropout": 0.2}},
+    "amazon-games": SPARSE,  # the paper's
+    "amazon-beauty": SPARSE,  # the paper's
+    "steam": SPARSE,  # the paper's
+}
+
+
+def preset(dataset: str) -> TrainConfig:
+    """The defaults for a data set."""
+    return from_json({"dataset": dataset, **PRESETS.get(dataset, SPARSE)})
+
+
+def from_json(values: dict[str, Any], base: TrainConfig | None = None) -> TrainConfig:
+    """`base` with `values` set; raises `ConfigError` for a name that is no setting."""
+    return _replace(base or TrainConfig(), values, "")
+
+
+def read_config(path: Path, base: TrainConfig) -> TrainConfig:
+    """`base` with the settings of a JSON file, such as the config.json of an earlier run."""
+    return from_json(read_json(path), base)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, or a `ConfigError` in one line."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no such file: {path}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds {type(values).__name__}, a JSON object was expected")
+    return values
+
+
+def _replace(config: Any, values: dict[str, Any], prefix: str) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(config)}
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise ConfigError(f"{prefix}{name} is no setting; there are {', '.join(fields)}")
+        current = getattr(config, name)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{prefix}{name} holds settings of its own, got {value!r}")
+            changes[name] = _replace(current, value, f"{prefix}{name}.")
+        else:
+            changes[name] = _checked(f"{prefix}{name}", value, str(fields[name].type))
+    return dataclasses.replace(config, **changes)
+
+
+def _checked(name: str, value: Any, type_text: str) -> Any:
+    """`value` if it fits the annotation of the field (a string of int, float, bool, str, ...)."""
+    if value is None and "None" in type_text:
+        return None
+    if "Path" in type_text and isinstance(value, str):
+        return Path(value)
+    kinds = {"bool": bool, "int": int, "float": (int, float), "str": str, "Literal": str}
+    for kind, python in kinds.items():
+        if type_text.startswith(kind) or kind in type_text.split(" | "):
+            if isinstance(value, python) and (kind == "bool" or not isinstance(value, bool)):
+                return value
+            raise ConfigError(f"{name} is {value!r}; {type_text} was expected")
+    return value

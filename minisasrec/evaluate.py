@@ -1,0 +1,62 @@
+"""Measure a trained model again: `python -m minisasrec.evaluate RUN`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from minisasrec.cli import load_run, run_command, to_plain
+from minisasrec.evaluation import Protocol
+from minisasrec.report import final_rows, format_rows
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Rank the held-out items of a trained run's data with its best weights."""
+
+    run: Path
+    """Folder of the run, as `train` named it."""
+    part: Literal["valid", "test"] = "test"
+    """Which held-out items: the last of each user (test) or the one before (valid)."""
+    protocol: tuple[Protocol, ...] = ("sampled", "full")
+    """sampled: against 100 unmet items. full: against the whole catalogue. authors: as the
+    authors' released code does, flaws included, to compare with published numbers."""
+    seed: int | None = None
+    """Draws the sampled candidates; by default the run's."""
+    max_users: int | None = None
+    """Users at the most, 0 = all; by default the run's."""
+    data_dir: Path | None = None
+    """Folder with the data set's files, if they have moved."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate and print."""
+    options = tyro.cli(
+        Annotated[EvaluateConfig, tyro.conf.arg(name="")],
+        prog="python -m minisasrec.evaluate",
+        args=argv,
+        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
+    )
+    _, config, split, model = load_run(options.run, options.data_dir)
+    if options.seed is not None:
+        config = replace(config, seed=options.seed)
+    if options.max_users is not None:
+        config = replace(config, max_users=options.max_users)
+    rows = final_rows(model, split, config, options.part, options.protocol)
+    if options.json:
+        result = {"run": str(options.run), "part": options.part, "rows": rows}
+        print(json.dumps(to_plain(result)))
+    else:
+        print(f"{split.dataset.name}, {options.part} part\n\n{format_rows(rows)}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, None))

@@ -1,0 +1,86 @@
+"""Recommend items: `python -m minisasrec.recommend RUN --user 42` or `--items "12, 7, 99"`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minisasrec.cli import load_run, run_command
+from minisasrec.data.split import Split
+from minisasrec.errors import ConfigError, DataError
+from minisasrec.report import title, top_items
+
+
+@dataclass(frozen=True)
+class RecommendConfig:
+    """The best next items for a user of the data set, or for any sequence of its items."""
+
+    run: Path
+    """Folder of the run, as `train` named it."""
+    user: str | None = None
+    """A user id of the data set: recommends what comes after everything he or she did."""
+    items: tuple[str, ...] = ()
+    """Item ids of the data set, oldest first; no user is needed."""
+    k: int = 10
+    """How many."""
+    data_dir: Path | None = None
+    """Folder with the data set's files, if they have moved."""
+    json: bool = False
+    """Print one JSON object instead of lines."""
+
+
+def find_items(split: Split, names: Sequence[str]) -> list[int]:
+    """Item numbers of the data set's item ids. Raises `DataError` for one that it lacks."""
+    number = {name: i for i, name in enumerate(split.dataset.item_ids) if i}
+    unknown = [name for name in names if name not in number]
+    if unknown:
+        some = ", ".join(list(number)[:5])
+        raise DataError(
+            f"no item {unknown[0]!r} in {split.dataset.name}; item ids look like {some}"
+        )
+    return [number[name] for name in names]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Recommend and print."""
+    options = tyro.cli(
+        Annotated[RecommendConfig, tyro.conf.arg(name="")],
+        prog="python -m minisasrec.recommend",
+        args=argv,
+        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
+    )
+    if (options.user is None) == (not options.items):
+        raise ConfigError("give either --user ID or --items ID ID ...")
+    if options.k < 1:
+        raise ConfigError(f"--k is {options.k}; it must be at least 1")
+    _, _, split, model = load_run(options.run, options.data_dir)
+    user = 0
+    if options.user is None:
+        history = find_items(split, options.items)
+    else:
+        users = list(split.dataset.user_ids)
+        if options.user not in users:
+            some = ", ".join(users[:5])
+            raise DataError(
+                f"no user {options.user!r} in {split.dataset.name}; user ids look like {some}"
+            )
+        user = users.index(options.user)
+        history = split.dataset.sequence(user).tolist()
+    best = top_items(model, history, options.k, user)
+    if options.json:
+        ids = split.dataset.item_ids
+        print(json.dumps([{"item": ids[i], "title": title(split, i)} for i in best]))
+        return
+    print("after:  " + " | ".join(title(split, i) for i in history[-5:]))
+    for place, item in enumerate(best, start=1):
+        print(f"{place:4d}. {title(split, item)}  [{split.dataset.item_ids[item]}]")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, None))

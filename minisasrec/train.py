@@ -1,0 +1,137 @@
+"""Train a model: `python -m minisasrec.train --dataset ml-1m`.
+
+`--help` lists every option with its default for the chosen data set; `--config FILE` reads a JSON
+file of settings, such as the config.json of an earlier run; options on the command line win.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from minisasrec import __version__
+from minisasrec.cli import check_data, load_split, run_command, to_plain, use_machine
+from minisasrec.config import TrainConfig, from_json, preset, read_json
+from minisasrec.errors import ConfigError
+from minisasrec.models import SequenceModel, make_model
+from minisasrec.op import backend
+from minisasrec.plots import learning_curve
+from minisasrec.report import example_recommendations, final_rows, format_rows
+from minisasrec.runs import Run, new_folder, newest_folder
+from minisasrec.training import History, fit
+
+
+def parse(argv: Sequence[str] | None = None) -> TrainConfig:
+    """The configuration of a command line: preset of the data set, then file, then options."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--dataset")
+    first.add_argument("--config", type=Path)
+    known, _ = first.parse_known_args(arguments)
+    settings: dict[str, Any] = read_json(known.config) if known.config else {}
+    settings = settings.get("settings", settings)  # config.json of a run holds more than settings
+    default = from_json(settings, preset(known.dataset or settings.get("dataset", "bookshop")))
+
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        run: Annotated[TrainConfig, tyro.conf.arg(name="")]
+        config: Path | None = None
+        """JSON file of settings; options given here win over it."""
+
+    Options.__doc__ = TrainConfig.__doc__
+    options = tyro.cli(
+        Options,
+        prog="python -m minisasrec.train",
+        args=arguments,
+        default=Options(run=default, config=known.config),
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return options.run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, report, write the run's files."""
+    config = parse(argv)
+    use_machine(config)
+    say = _silent if config.json else print
+    split = load_split(config)
+    model = make_model(config, split)
+    run, config = open_run(config, split.dataset.fingerprint())
+    say(f"{split.dataset.name}: {split.dataset.statistics()}")
+    if split.dataset.source:
+        say(f"  {split.dataset.source}")
+    start = time.perf_counter()
+    history = History()
+    if isinstance(model, SequenceModel):
+        say(
+            f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend; to {run.folder}"
+        )
+        try:
+            history = fit(model, split, config, run)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"whole epochs are kept; go on with --resume --out {run.folder}"
+            ) from None
+        run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
+    rows = final_rows(model, split, config)
+    result = to_plain(
+        {
+            "dataset": split.dataset.name,
+            "model": config.model,
+            "seed": config.seed,
+            "epochs": len(history.epochs),
+            "best_epoch": history.best_epoch,
+            "best_validation_NDCG@10": history.best if history.best_epoch else None,
+            "training_seconds": sum(e["seconds"] for e in history.epochs),
+            "total_seconds": time.perf_counter() - start,
+            "out": str(run.folder),
+            "test": rows,
+        }
+    )
+    run.write_json("result.json", result)
+    if config.json:
+        print(json.dumps(result))
+        return
+    if history.epochs:
+        print(
+            f"\nstopped after epoch {len(history.epochs)}, best validation at {history.best_epoch}; "
+            "test part, read once:\n"
+        )
+    print(format_rows(rows))
+    print("\n" + example_recommendations(model, split, config.seed))
+    print(f"\ncheckpoints, history and learning curve: {run.folder}")
+
+
+def open_run(config: TrainConfig, fingerprint: str) -> tuple[Run, TrainConfig]:
+    """The run's folder, new or to be resumed, and the configuration that applies."""
+    if not config.resume:
+        folder = config.out or new_folder(config.dataset, config.model)
+        facts = {"data": fingerprint, "version": __version__}
+        return Run.create(folder, config, facts), config
+    run = Run.open(config.out or newest_folder(config.dataset, config.model))
+    before, facts = run.settings()
+    free = {"epochs", "patience", "threads", "backend", "out", "resume", "json", "data_dir"}
+    for field in dataclasses.fields(TrainConfig):
+        old, new = getattr(before, field.name), getattr(config, field.name)
+        if field.name not in free and old != new:
+            raise ConfigError(
+                f"--{field.name.replace('_', '-')} is {new}, but the run in {run.folder} was started "
+                f"with {old}; resume with its settings (--config {run.path('config.json')})"
+            )
+    return run, config
+
+
+def _silent(*_: object) -> None:
+    return
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, None))

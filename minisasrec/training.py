@@ -1,0 +1,233 @@
+"""The training loop: batches, loss, backward, Adam; validation, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minisasrec.config import TrainConfig
+from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.split import Split
+from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.evaluation import Evaluator
+from minisasrec.models.base import SequenceModel
+from minisasrec.optim import Adam, warm_up
+from minisasrec.random import Keys
+from minisasrec.runs import Run
+
+SELECT = "NDCG@10"  # on the validation part, sampled protocol
+TOO_GOOD = 0.97  # HR@10 that real data has never given
+
+
+@dataclass
+class History:
+    """What happened: an entry per epoch, and which epoch validated best."""
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: float = -math.inf
+
+    def add(self, entry: dict[str, Any]) -> bool:
+        """Append an epoch; True if it validated better than all before."""
+        self.epochs.append(entry)
+        if entry.get(SELECT, -math.inf) > self.best:
+            self.best, self.best_epoch = entry[SELECT], entry["epoch"]
+            return True
+        return False
+
+    def should_stop(self, patience: int) -> bool:
+        """True once `patience` epochs have passed since the best validation."""
+        return bool(patience and self.best_epoch and len(self.epochs) - self.best_epoch >= patience)
+
+
+def fit(
+    model: SequenceModel,
+    split: Split,
+    config: TrainConfig,
+    run: Run | None = None,
+    *,
+    progress: bool = True,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> History:
+    """Train `model` in place on the train part; it ends with the weights that validated best.
+
+    With `run`, every epoch is written to disk, and a run that was interrupted goes on where its
+    last whole epoch ended: weights, optimiser and history are read back, and batches, negatives
+    and dropout follow from (seed, epoch, step) alone, so the result is the same bit for bit.
+
+    Raises `TrainingError` if the loss is no longer a number, `CheckpointError` if the run cannot
+    be gone on with.
+    """
+    batches = TrainingBatches(
+        split,
+        n=model.n,
+        batch_size=config.batch_size,
+        negatives=config.negatives,
+        seed=config.seed,
+        order=config.order,
+    )
+    optimizer = Adam(
+        model.parameters(), config.lr, beta2=config.beta2, l2=config.l2, clip_norm=config.clip_norm
+    )
+    validate = Evaluator(split, "valid", "sampled", seed=config.seed, max_users=config.max_users)
+    history = History()
+    best_weights = _copy(model.state())
+    if run is not None and run.path("last.safetensors").exists():
+        best_weights = _resume(run, model, optimizer, history)
+
+    with _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar:
+        while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
+            epoch = len(history.epochs)
+            entry = train_epoch(model, batches, optimizer, config, epoch, bar)
+            if (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs:
+                entry |= validate(model).metrics()
+            improved = history.add(entry)
+            if improved:
+                best_weights = _copy(model.state())
+            if run is not None:
+                _save(run, model, optimizer, history, improved)
+            bar.epoch(entry, improved)
+            if on_epoch is not None:
+                on_epoch(entry)
+    model.load_state(best_weights)
+    return history
+
+
+def train_epoch(
+    model: SequenceModel,
+    batches: TrainingBatches,
+    optimizer: Adam,
+    config: TrainConfig,
+    epoch: int,
+    bar: _ProgressBar,
+) -> dict[str, Any]:
+    """One pass over the batches: an entry with mean loss, seconds and targets per second."""
+    total, targets, start = 0.0, 0, time.perf_counter()
+    for i, batch in enumerate(batches.epoch(epoch)):
+        step = epoch * len(batches) + i
+        loss = model.loss(batch, Keys(config.seed, step))
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} in epoch {epoch + 1}, step {i + 1}; lower --lr or set "
+                "--clip-norm 1, and check the data"
+            )
+        loss.backward()
+        optimizer.step(config.lr * warm_up(step, config.warm_up))
+        optimizer.zero_grad()
+        count = int(np.count_nonzero(batch.targets))
+        total, targets = total + value * count, targets + count
+        bar.step(value, count)
+    seconds = time.perf_counter() - start
+    return {
+        "epoch": epoch + 1,
+        "loss": total / targets,
+        "seconds": round(seconds, 4),
+        "targets_per_second": round(targets / seconds),
+    }
+
+
+def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: value.copy() for name, value in state.items()}
+
+
+def _save(
+    run: Run, model: SequenceModel, optimizer: Adam, history: History, improved: bool
+) -> None:
+    # history first: a crash between the two leaves an epoch too many, which resuming drops
+    run.append_history(history.epochs[-1])
+    facts = {"epochs": len(history.epochs), "best_epoch": history.best_epoch, "best": history.best}
+    if not history.best_epoch:
+        facts["best"] = None  # not validated yet: -inf is no JSON number
+    if improved:
+        run.save_arrays("best.safetensors", model.state(), facts)
+    arrays = {f"model.{name}": value for name, value in model.state().items()}
+    arrays |= {f"adam.{name}": value for name, value in optimizer.state().items()}
+    run.save_arrays("last.safetensors", arrays, facts)
+
+
+def _resume(
+    run: Run, model: SequenceModel, optimizer: Adam, history: History
+) -> dict[str, np.ndarray]:
+    """Set model, optimiser and history to the run's last checkpoint; returns the best weights."""
+    arrays, facts = run.load_arrays("last.safetensors")
+
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    model.load_state(part("model."))
+    try:
+        optimizer.load_state(part("adam."))
+    except KeyError as error:
+        raise CheckpointError(
+            f"{run.path('last.safetensors')} lacks adam.{error.args[0]}"
+        ) from None
+    history.epochs = run.keep_history(facts["epochs"])
+    if len(history.epochs) != facts["epochs"]:
+        raise CheckpointError(
+            f"{run.path('history.jsonl')} has {len(history.epochs)} epochs, the checkpoint "
+            f"{facts['epochs']}; one of them was changed by hand"
+        )
+    history.best_epoch = facts["best_epoch"]
+    if not history.best_epoch:
+        return _copy(model.state())
+    history.best = facts["best"]
+    best, best_facts = run.load_arrays("best.safetensors")
+    if best_facts["best_epoch"] != history.best_epoch:
+        # best.safetensors is written before last.safetensors; a crash in between leaves a newer
+        # best, and that epoch is about to be trained again, to the same weights
+        return _copy(model.state())
+    return best
+
+
+class _ProgressBar:
+    """A bar over all steps on a terminal; elsewhere one line per validated epoch. On stderr."""
+
+    def __init__(self, epochs: int, steps: int, done: int, enabled: bool) -> None:
+        self.epochs, self.enabled = epochs, enabled
+        self.loss = self.seconds = 0.0
+        self.targets, self.start = 0, time.perf_counter()
+        self.bar: Any = None
+        if enabled and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=epochs * steps, initial=done * steps, unit="step", leave=False)
+
+    def __enter__(self) -> _ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def step(self, loss: float, targets: int) -> None:
+        """One training step is done."""
+        self.targets += targets
+        self.loss = loss if not self.loss else 0.95 * self.loss + 0.05 * loss
+        if self.bar is not None:
+            rate = self.targets / (time.perf_counter() - self.start)
+            self.bar.set_postfix_str(f"loss {self.loss:.4f}, {rate:,.0f} targets/s", refresh=False)
+            self.bar.update()
+
+    def epoch(self, entry: dict[str, Any], improved: bool) -> None:
+        """One epoch is done."""
+        self.targets, self.start = 0, time.perf_counter()
+        if not self.enabled or SELECT not in entry:
+            return
+        line = (
+            f"epoch {entry['epoch']:3d}  loss {entry['loss']:.4f}  validation NDCG@10 "
+            f"{entry[SELECT]:.4f}{' *' if improved else '  '}  HR@10 {entry['HR@10']:.4f}  "
+            f"{entry['seconds']:.1f} s"
+        )
+        if entry["HR@10"] > TOO_GOOD:
+            line += "  (too good to be true: is the time order right, does a target leak?)"
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
