@@ -84,7 +84,7 @@ def load_run(
         config = dataclasses.replace(config, data_dir=data_dir)
     use_machine(config)
     split = load_split(config)
-    check_data(run, facts, split)
+    check_data(run, facts, split.dataset.fingerprint())
     model = make_model(config, split)
     if isinstance(model, SequenceModel):
         weights, _ = run.load_arrays("best.safetensors")
@@ -92,12 +92,12 @@ def load_run(
     return run, config, split, model
 
 
-def check_data(run: Run, facts: dict[str, Any], split: Split) -> None:
-    """Raise `CheckpointError` unless the run was trained on exactly this data."""
-    if facts.get("data") != split.dataset.fingerprint():
+def check_data(run: Run, facts: dict[str, Any], fingerprint: str) -> None:
+    """Raise `CheckpointError` unless the run was trained on the data with this fingerprint."""
+    if facts.get("data") != fingerprint:
         raise CheckpointError(
-            f"{run.folder} was trained on other data than {split.dataset.name} as it is now "
-            f"({split.dataset.statistics()}); give the file it was trained on"
+            f"{run.folder} was trained on other data than that read now (fingerprint "
+            f"{str(facts.get('data'))[:12]}, now {fingerprint[:12]}); give the file it was trained on"
         )
 
 

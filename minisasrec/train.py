@@ -71,9 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     start = time.perf_counter()
     history = History()
     if isinstance(model, SequenceModel):
-        say(
-            f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend; to {run.folder}"
-        )
+        say(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
         try:
             history = fit(model, split, config, run)
         except KeyboardInterrupt:
@@ -118,6 +116,7 @@ def open_run(config: TrainConfig, fingerprint: str) -> tuple[Run, TrainConfig]:
         return Run.create(folder, config, facts), config
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
+    check_data(run, facts, fingerprint)
     free = {"epochs", "patience", "threads", "backend", "out", "resume", "json", "data_dir"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
