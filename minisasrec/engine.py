@@ -81,7 +81,11 @@ def backward_steps(
     `retain_graph` is set.
 
     Raises `GradientError` if `loss` does not depend on a parameter, is no scalar and `dloss` is
-    missing, if the graph was already used, or if an op returns a gradient of the wrong shape.
+    missing, if the graph was already used, or if an op returns a gradient of the wrong shape or
+    too few or too many of them.
+
+    The engine never changes an array in place, and neither must a caller: two leaves may hold the
+    same array as `.grad` (after `a + b` they do). Replace a gradient, `x.grad = x.grad / 2`.
     """
     if not loss.requires_grad:
         raise GradientError(
@@ -107,6 +111,11 @@ def backward_steps(
             yield Step(node, dy, ())
             continue
         contributions = node.send_back(dy, retain_graph)
+        if not isinstance(contributions, tuple) or len(contributions) != len(node.parents):
+            raise GradientError(
+                f"{node.op.name}: backward must return a tuple of {len(node.parents)} gradients, "
+                "one per positional argument; for one argument that is (dx,)"
+            )
         for i, (parent, dx) in enumerate(zip(node.parents, contributions, strict=True)):
             if not parent.requires_grad:
                 continue

@@ -99,6 +99,7 @@ class Evaluator:
                 continue
             scores = model.candidate_scores(users, histories, self.candidates[part])
             if self.protocol == "authors":
+                metrics.refuse_nan(scores)
                 ranks[part] = 1 + (-scores).argsort(axis=1).argsort(axis=1)[:, 0]
             else:
                 ranks[part] = metrics.rank_of_first(scores)
@@ -136,10 +137,13 @@ class Evaluator:
         """Target and distinct unmet items for each user, int32 (users, 1 + negatives)."""
         dataset, users = self.split.dataset, self.users
         everything = Split(  # "met" covers the held-out items too: the train part is all there is
-            dataset, dataset.offsets[1:], np.zeros_like(self.split.valid), np.zeros_like(self.split.test)
+            dataset,
+            dataset.offsets[1:],
+            np.zeros_like(self.split.valid),
+            np.zeros_like(self.split.test),
         )
         seen = SeenItems(everything)
-        unmet = dataset.num_items - int(np.diff(dataset.offsets)[users].max())
+        unmet = dataset.num_items - int(seen.distinct[users].max())
         if unmet < self.negatives:
             raise ConfigError(
                 f"{dataset.name}: {self.negatives} negatives asked for, but a user has met all but "
@@ -154,7 +158,9 @@ class Evaluator:
             rows = np.flatnonzero(again.any(axis=1))
             if not len(rows):
                 break
-            fresh = draw_items(make_key(self.seed, CANDIDATES, attempt), counter[rows], 0, dataset.num_items)
+            fresh = draw_items(
+                make_key(self.seed, CANDIDATES, attempt), counter[rows], 0, dataset.num_items
+            )
             drawn[rows] = np.where(again[rows], fresh, drawn[rows])
         return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
 

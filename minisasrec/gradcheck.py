@@ -35,7 +35,8 @@ class Mismatch:
 
     def __str__(self) -> str:
         error = np.abs(self.analytic - self.numeric)
-        at = tuple(int(i) for i in np.unravel_index(np.nanargmax(error), error.shape))
+        error = np.where(np.isnan(error), np.inf, error)  # nothing is further off than NaN
+        at = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
         return (
             f"{self.op}: gradient of {self.argument} {self.numeric.shape} is wrong at {at}: backward "
             f"says {self.analytic[at]:.6g}, finite differences say {self.numeric[at]:.6g}. "
@@ -107,7 +108,12 @@ def find_mismatches(
         checks = [(whole[i], weighted.sum(0)), *zip(analytic, weighted, strict=True)]
         for got, want in checks:
             if not np.allclose(got, want, rtol=rtol, atol=atol):
-                diagnosis = diagnose(got, want, rtol, atol)
+                # one output at a time, a lost path shows as a 0 that the sum over outputs hides
+                diagnosis = (
+                    _usual_mistake(got, want, rtol, atol)
+                    or _usual_mistake(analytic, weighted, rtol, atol)
+                    or diagnose(got, want, rtol, atol)
+                )
                 mismatches.append(Mismatch(name, names[i], got, want, diagnosis))
                 break
     return mismatches
@@ -134,7 +140,16 @@ def numeric_jacobian(
 
 def diagnose(got: Array, want: Array, rtol: float = 1e-6, atol: float = 1e-7) -> str:
     """The usual mistake that turns `want` into `got`, in words."""
+    mistake = _usual_mistake(got, want, rtol, atol)
+    if mistake:
+        return mistake
+    wrong = np.abs(got - want) > atol + rtol * np.abs(want)
+    if wrong.mean() < 0.5:
+        return f"{int(wrong.sum())} of {got.size} entries are wrong, the others right"
+    return "no usual mistake fits; check the formula term by term"
 
+
+def _usual_mistake(got: Array, want: Array, rtol: float, atol: float) -> str:
     def same(a: Array, b: Array) -> bool:
         return a.shape == b.shape and bool(np.allclose(a, b, rtol=rtol, atol=atol))
 
@@ -166,10 +181,7 @@ def diagnose(got: Array, want: Array, rtol: float = 1e-6, atol: float = 1e-7) ->
             "right up to a constant per row: a term that subtracts a row's mean (softmax, layer "
             "norm) is missing"
         )
-    wrong = np.abs(error) > atol + rtol * np.abs(want)
-    if wrong.mean() < 0.5:
-        return f"{int(wrong.sum())} of {got.size} entries are wrong, the others right"
-    return "no usual mistake fits; check the formula term by term"
+    return ""
 
 
 def _unpack(function: Any, count: int) -> tuple[str, list[str], Callable[..., Any]]:

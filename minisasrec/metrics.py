@@ -9,14 +9,19 @@ from minisasrec.errors import TrainingError
 Array = np.ndarray
 
 
+def refuse_nan(scores: Array) -> None:
+    """Raise `TrainingError` if a score is NaN, which would sort like some number or other."""
+    if np.isnan(scores).any():
+        raise TrainingError("a score is NaN: the model has diverged; lower the learning rate")
+
+
 def rank_of_first(scores: Array) -> Array:
     """The rank, 1 = best, of column 0 of `scores` (B, c) among all columns.
 
     Equal scores share the average of their ranks: a model that gives every item the same score
     ranks the target in the middle, not first. Raises `TrainingError` for a NaN.
     """
-    if np.isnan(scores).any():
-        raise TrainingError("a score is NaN: the model has diverged; lower the learning rate")
+    refuse_nan(scores)
     target, others = scores[:, :1], scores[:, 1:]
     return 1 + (others > target).sum(axis=1) + (others == target).sum(axis=1) / 2
 

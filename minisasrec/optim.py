@@ -20,6 +20,8 @@ class Optimizer:
     def __init__(self, parameters: Sequence[Parameter], lr: float, clip_norm: float = 0.0) -> None:
         if not lr > 0:
             raise ConfigError(f"learning rate is {lr}; it must be above 0")
+        if clip_norm < 0:
+            raise ConfigError(f"clip_norm is {clip_norm}; it is a length, 0 = no clipping")
         self.parameters = list(parameters)
         self.lr, self.clip_norm = lr, clip_norm
         self.steps = 0
@@ -92,8 +94,8 @@ class Adam(Optimizer):
             if not 0 <= value < 1:
                 raise ConfigError(f"Adam: {name} is {value}; 0 <= {name} < 1")
         self.beta1, self.beta2, self.eps, self.l2 = beta1, beta2, eps, l2
-        self.m = [np.zeros_like(p.data) for p in self.parameters]
-        self.v = [np.zeros_like(p.data) for p in self.parameters]
+        self.m = [np.zeros(p.shape, p.dtype) for p in self.parameters]
+        self.v = [np.zeros(p.shape, p.dtype) for p in self.parameters]
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, as arrays by name."""
@@ -113,7 +115,9 @@ class Adam(Optimizer):
         correction1, correction2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
         step_size = lr * correction2**0.5 / correction1
         eps = self.eps * correction2**0.5
-        w, g, m, v = parameter.data, parameter.grad, self.m[i], self.v[i]
+        # the kernel needs w as one run of memory, or it would change a copy
+        w = parameter.data = np.asarray(parameter.data, order="C")
+        g, m, v = parameter.grad, self.m[i], self.v[i]
         assert g is not None
         settings = (self.beta1, self.beta2, step_size, eps, self.l2, factor)
         if backend() == "numba":

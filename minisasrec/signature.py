@@ -4,7 +4,8 @@
 
 A name in parentheses is an axis: the same name means the same length everywhere. `...` stands for
 any number of leading axes, the same in every argument that has it. `*` stands for axes that
-broadcast against each other as in NumPy. `?` as a result says that a constant decides its shape.
+broadcast against each other as in NumPy. `?` stands for any axes: a constant of the op decides
+what fits (for an argument) or what comes out (for a result).
 
 The line is written once per op and is used for the error of a wrong shape, for the example inputs
 of the gradient check, for the documentation and for the labels of the graph.
@@ -53,6 +54,8 @@ class Signature:
         leading: tuple[Shape, str] | None = None
         broadcast: Shape = ()
         for (name, axes), shape in zip(expected, shapes, strict=True):
+            if axes == ("?",):
+                continue
             named = axes
             if axes and axes[0] in ("...", "*"):
                 named = axes[1:]

@@ -6,7 +6,7 @@ integer or bool arrays: nothing is differentiated with respect to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -68,6 +68,9 @@ class Tensor:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
         made_by = f", op={self.op.name}" if self.op else ""
@@ -192,6 +195,12 @@ class Tensor:
         raise GradientError(
             "NumPy functions do not see through a Tensor; use an op of minisasrec.ops (it keeps the "
             "gradient), or .data for the plain array"
+        )
+
+    def __array_function__(self, function: Callable[..., Any], *_: Any) -> NoReturn:
+        raise GradientError(
+            f"np.{function.__name__} does not see through a Tensor; use an op of minisasrec.ops "
+            "(it keeps the gradient), or .data for the plain array"
         )
 
 

@@ -22,6 +22,8 @@ ATTEMPTS = 64  # draws before the search goes on from the last draw, item by ite
 class SeenItems:
     """The items of each user's train part, sorted: `items` and `offsets` as in the data set.
 
+    `distinct` (U) is the number of different items among them.
+
     Raises `DataError` if a user has met every item, since then there is no negative.
     """
 
@@ -39,9 +41,9 @@ class SeenItems:
         keys.sort()
         self.items = (keys % (self.num_items + 1)).astype(np.int32)
         first = np.concatenate([[True], keys[1:] != keys[:-1]]) if len(keys) else keys.astype(bool)
-        distinct = np.bincount(user[first], minlength=dataset.num_users)
-        if distinct.max(initial=0) >= self.num_items:
-            u = int(distinct.argmax())
+        self.distinct = np.bincount(user[first], minlength=dataset.num_users)
+        if self.distinct.max(initial=0) >= self.num_items:
+            u = int(self.distinct.argmax())
             raise DataError(
                 f"{dataset.name}: user {dataset.user_ids[u]} has met all {self.num_items} items, so "
                 "no negative can be drawn; drop such users or add items"

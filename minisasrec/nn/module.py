@@ -69,7 +69,7 @@ class Module:
                     f"weights do not fit the model: {name} has shape {state[name].shape}, the model "
                     f"needs {parameter.shape}"
                 )
-            parameter.data = state[name].astype(parameter.dtype)  # a copy
+            parameter.data = state[name].astype(parameter.dtype, order="C")  # a copy
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)

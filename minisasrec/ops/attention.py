@@ -19,7 +19,7 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.op import Array, Backward, op
-from minisasrec.ops.dropout import check_rate
+from minisasrec.ops.dropout import check_rate, check_rows
 from minisasrec.random import Key, drop_threshold, make_key, random_uint32
 from minisasrec.signature import Draw
 
@@ -120,7 +120,7 @@ def causal_attention(
     rate: float = 0.0,
     key: Key = NO_KEY,
 ) -> Result:
-    """Causal attention on a padded batch; `real` (B n) is False where a slot holds padding.
+    """out_t = sum over real s <= t of p_ts v_s; `real` (B n) is False where a slot holds padding.
 
     A query may see the real items up to its own slot. A padded slot, which nothing reads, sees
     itself, so that its softmax is defined. `rate` drops attention weights (the authors' code
@@ -152,13 +152,14 @@ def packed_causal_attention(
     key: Key = NO_KEY,
     rows: Array | None = None,
 ) -> Result:
-    """Causal attention on packed rows; sequence b owns rows offsets[b] to offsets[b + 1].
+    """out_t = sum over s <= t of p_ts v_s; sequence b owns rows offsets[b] to offsets[b + 1].
 
     The definition is `causal_attention` once per sequence, nothing padded. `rows` names the rows
     for dropout (0, 1, 2, ... by default), see `dropout.keep_mask`.
     """
     _check("packed_causal_attention", q.shape[-1], heads, rate)
     offsets = check_offsets("packed_causal_attention", offsets, len(q))
+    check_rows("packed_causal_attention", q, rows)
     names = np.arange(len(q)) if rows is None else rows
     y = np.empty_like(q)
     sequences = []
@@ -195,6 +196,7 @@ def _(
 ) -> Result:
     _check("packed_causal_attention", q.shape[-1], heads, rate)
     offsets = check_offsets("packed_causal_attention", offsets, len(q))
+    check_rows("packed_causal_attention", q, rows)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
     names = kernels.dropout.row_names(q, rows)
     fixed = (offsets, names, heads, rate, key)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.errors import ConfigError
+from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.op import Array, Backward, op
 from minisasrec.random import Key, drop_threshold, make_key, random_uint32
 from minisasrec.signature import Draw
@@ -40,6 +40,13 @@ def check_rate(name: str, rate: float) -> None:
         raise ConfigError(f"{name}: rate is {rate}; it is the share dropped, 0 <= rate < 1")
 
 
+def check_rows(name: str, x: Array, rows: Array | None) -> None:
+    """Raise `ShapeError` unless `rows` names every row of x (... d)."""
+    count = int(np.prod(x.shape[:-1]))
+    if rows is not None and np.shape(rows) != (count,):
+        raise ShapeError(f"{name}: rows has shape {np.shape(rows)}, x {x.shape} has {count} rows")
+
+
 @op("x (... d) -> (... d)", paper="Sec. III-C", sample=lambda draw: _sample(draw, 1))
 def dropout(x: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
     """y = x * keep / (1 - rate): each element is dropped with probability `rate`.
@@ -47,6 +54,7 @@ def dropout(x: Array, *, rate: float, key: Key, rows: Array | None = None) -> Re
     The rest grows, so that the expected value stays x and nothing is to be done at test time.
     """
     check_rate("dropout", rate)
+    check_rows("dropout", x, rows)
     factor = x.dtype.type(1 / (1 - rate))
     y = np.where(keep_mask(x.shape, rate, key, rows), x * factor, x.dtype.type(0))
 
@@ -60,6 +68,7 @@ def dropout(x: Array, *, rate: float, key: Key, rows: Array | None = None) -> Re
 @dropout.fast
 def _(x: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
     check_rate("dropout", rate)
+    check_rows("dropout", x, rows)
 
     def drop(x: Array) -> Array:
         return kernels.dropout.dropout(x, kernels.dropout.row_names(x, rows), rate, key)
@@ -81,6 +90,7 @@ def add_dropout(x: Array, g: Array, *, rate: float, key: Key, rows: Array | None
 @add_dropout.fast
 def _(x: Array, g: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
     check_rate("add_dropout", rate)
+    check_rows("add_dropout", x, rows)
     names = kernels.dropout.row_names(x, rows)
     y = kernels.dropout.add_dropout(x, g, names, rate, key)
     return y, lambda dy: (dy, kernels.dropout.dropout(dy, names, rate, key))

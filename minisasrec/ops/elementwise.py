@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minisasrec.errors import ShapeError
 from minisasrec.op import Array, Backward, op, sum_to_shape
 from minisasrec.signature import Draw
 
@@ -176,7 +177,13 @@ def log_sigmoid(x: Array) -> Result:
 @op("x (...) -> (...)", paper="Sec. III-B", sample=_with_mask)
 def masked_fill(x: Array, *, mask: Array, value: float) -> Result:
     """y = value where `mask` is true, x elsewhere; `mask` broadcasts to the shape of x."""
-    mask = np.broadcast_to(mask, x.shape)
+    try:
+        mask = np.broadcast_to(mask, x.shape)
+    except ValueError:
+        raise ShapeError(
+            f"masked_fill: mask has shape {np.shape(mask)}, which does not broadcast to that of x, "
+            f"{x.shape}"
+        ) from None
 
     def backward(dy: Array) -> tuple[Array, ...]:
         return (np.where(mask, dy.dtype.type(0), dy),)

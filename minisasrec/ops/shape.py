@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,15 @@ def _concatenate_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     return parts, {"axis": -1}
 
 
+@contextmanager
+def _teach(name: str, x: Array) -> Iterator[None]:
+    """NumPy's complaint about an axis or an index, with the op's name and the shape in front."""
+    try:
+        yield
+    except (IndexError, ValueError) as error:
+        raise ShapeError(f"{name}: x has shape {x.shape}: {error}") from None
+
+
 def _spread(dy: Array, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Array:
     """`dy` of a reduction, stretched back over the axes that were reduced."""
     if not keepdims and axis is not None:
@@ -60,13 +71,16 @@ def sum(x: Array, *, axis: int | tuple[int, ...] | None = None, keepdims: bool =
     def backward(dy: Array) -> tuple[Array, ...]:
         return (_spread(dy, x.shape, axis, keepdims),)
 
-    return np.sum(x, axis=axis, keepdims=keepdims), backward
+    with _teach("sum", x):
+        y = np.sum(x, axis=axis, keepdims=keepdims)
+    return y, backward
 
 
 @op("x (...) -> (?)", sample=_axis_sample)
 def mean(x: Array, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Result:
     """y = mean of x over `axis` (over everything by default)."""
-    y = np.mean(x, axis=axis, keepdims=keepdims)
+    with _teach("mean", x):
+        y = np.mean(x, axis=axis, keepdims=keepdims)
     count = x.dtype.type(x.size / y.size if y.size else 1)
 
     def backward(dy: Array) -> tuple[Array, ...]:
@@ -78,7 +92,8 @@ def mean(x: Array, *, axis: int | tuple[int, ...] | None = None, keepdims: bool 
 @op("x (... n) -> (...)", sample=_max_sample)
 def max(x: Array, *, axis: int = -1) -> Result:
     """y = largest element along `axis`; the first of equal ones receives the gradient."""
-    where = np.expand_dims(x.argmax(axis), axis)
+    with _teach("max", x):
+        where = np.expand_dims(x.argmax(axis), axis)
 
     def backward(dy: Array) -> tuple[Array, ...]:
         dx = np.zeros_like(x)
@@ -90,10 +105,10 @@ def max(x: Array, *, axis: int = -1) -> Result:
 
 @op("x (...) -> (?)", sample=_reshape_sample)
 def reshape(x: Array, *, shape: tuple[int, ...]) -> Result:
-    """The same elements in the same order, in another shape; one length may be -1."""
+    """y = the elements of x in the same order, in another shape; one length may be -1."""
     try:
         y = x.reshape(shape)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ShapeError(f"reshape: {x.size} elements of {x.shape} do not fill {shape}") from None
 
     def backward(dy: Array) -> tuple[Array, ...]:
@@ -104,7 +119,7 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> Result:
 
 @op("x (...) -> (?)", sample=_transpose_sample)
 def transpose(x: Array, *, axes: tuple[int, ...] = ()) -> Result:
-    """Axes in the order `axes`; with none given the last two swap."""
+    """y = x with its axes in the order `axes`; with none given the last two swap."""
     if not axes:
         if x.ndim < 2:
             raise ShapeError(f"transpose: swaps the last two axes, x has shape {x.shape}")
@@ -113,16 +128,16 @@ def transpose(x: Array, *, axes: tuple[int, ...] = ()) -> Result:
     def backward(dy: Array) -> tuple[Array, ...]:
         return (dy.transpose(np.argsort(axes)),)
 
-    return x.transpose(axes), backward
+    with _teach("transpose", x):
+        y = x.transpose(axes)
+    return y, backward
 
 
 @op("x (...) -> (?)", sample=_index_sample)
 def getitem(x: Array, *, index: Any) -> Result:
     """y = x[index], for any NumPy index; an element taken twice receives both gradients."""
-    try:
+    with _teach("getitem", x):
         y = x[index]
-    except IndexError as error:
-        raise ShapeError(f"getitem: x has shape {x.shape}: {error}") from None
 
     def backward(dy: Array) -> tuple[Array, ...]:
         dx = np.zeros_like(x)
@@ -132,14 +147,14 @@ def getitem(x: Array, *, index: Any) -> Result:
     return y, backward
 
 
-@op("x (...)+ -> (?)", sample=_concatenate_sample)
+@op("x (?)+ -> (?)", sample=_concatenate_sample)
 def concatenate(*arrays: Array, axis: int = -1) -> Result:
-    """The arrays one after another along `axis`."""
+    """y = the arrays one after another along `axis`."""
     try:
         y = np.concatenate(arrays, axis)
-    except ValueError:
+    except ValueError as error:
         seen = ", ".join(str(a.shape) for a in arrays)
-        raise ShapeError(f"concatenate: shapes {seen} differ beside axis {axis}") from None
+        raise ShapeError(f"concatenate: shapes {seen} along axis {axis}: {error}") from None
     ends = np.cumsum([a.shape[axis] for a in arrays])[:-1]
 
     def backward(dy: Array) -> tuple[Array, ...]:
