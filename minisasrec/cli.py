@@ -97,7 +97,8 @@ def check_data(run: Run, facts: dict[str, Any], fingerprint: str) -> None:
     if facts.get("data") != fingerprint:
         raise CheckpointError(
             f"{run.folder} was trained on other data than that read now (fingerprint "
-            f"{str(facts.get('data'))[:12]}, now {fingerprint[:12]}); give the file it was trained on"
+            f"{str(facts.get('data'))[:12]}, now {fingerprint[:12]}); give the file it was "
+            "trained on"
         )
 
 

@@ -111,10 +111,10 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; `from_json` reads it."""
-        return json.loads(json.dumps(dataclasses.asdict(self), default=str))  # type: ignore[no-any-return]
+        return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
 
-# What the paper (Sec. IV-C) or our own validation says about a data set; nested names as in the config.
+# What the paper (Sec. IV-C) or our own validation says about a data set; nested as in the config.
 SPARSE: dict[str, Any] = {"sasrec": {"n": 50, "dropout": 0.5}}
 PRESETS: dict[str, dict[str, Any]] = {
     "ml-1m": {"sasrec": {"n": 200, "dropout": 0.2}},  # the paper's
@@ -178,7 +178,13 @@ def _checked(name: str, value: Any, type_text: str) -> Any:
         return None
     if "Path" in type_text and isinstance(value, str):
         return Path(value)
-    kinds = {"bool": bool, "int": int, "float": (int, float), "str": str, "Literal": str}
+    kinds: dict[str, Any] = {
+        "bool": bool,
+        "int": int,
+        "float": (int, float),
+        "str": str,
+        "Literal": str,
+    }
     for kind, python in kinds.items():
         if type_text.startswith(kind) or kind in type_text.split(" | "):
             if isinstance(value, python) and (kind == "bool" or not isinstance(value, bool)):

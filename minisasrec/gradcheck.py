@@ -38,9 +38,9 @@ class Mismatch:
         error = np.where(np.isnan(error), np.inf, error)  # nothing is further off than NaN
         at = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
         return (
-            f"{self.op}: gradient of {self.argument} {self.numeric.shape} is wrong at {at}: backward "
-            f"says {self.analytic[at]:.6g}, finite differences say {self.numeric[at]:.6g}. "
-            f"Likely: {self.diagnosis}"
+            f"{self.op}: gradient of {self.argument} {self.numeric.shape} is wrong at {at}: "
+            f"backward says {self.analytic[at]:.6g}, finite differences say "
+            f"{self.numeric[at]:.6g}. Likely: {self.diagnosis}"
         )
 
 

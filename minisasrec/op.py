@@ -123,6 +123,10 @@ class Op:
         return "\n\n".join(parts)
 
     def __call__(self, *args: Any, **constants: Any) -> Tensor:
+        """The op's result, with its place in the graph if an argument requires a gradient.
+
+        Raises `ShapeError` for shapes that do not fit the signature.
+        """
         from minisasrec.tensor import as_tensors, is_recording, result_of
 
         tensors = as_tensors(self.name, args)
@@ -173,6 +177,7 @@ def check_ids(op_name: str, ids: Array, rows: int, what: str = "ids") -> Array:
         raise ShapeError(f"{op_name}: {what} must be integers, got {ids.dtype}")
     if ids.size and (ids.min() < 0 or ids.max() >= rows):
         raise ShapeError(
-            f"{op_name}: {what} run from {ids.min()} to {ids.max()}, the table has rows 0 to {rows - 1}"
+            f"{op_name}: {what} run from {ids.min()} to {ids.max()}, the table has rows 0 to "
+            f"{rows - 1}"
         )
     return ids

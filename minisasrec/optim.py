@@ -38,8 +38,8 @@ class Optimizer:
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 warnings.warn(
-                    f"{parameter.name or f'parameter {i}'} has no gradient: the loss does not depend "
-                    "on it, so it is not trained",
+                    f"{parameter.name or f'parameter {i}'} has no gradient: the loss does not "
+                    "depend on it, so it is not trained",
                     stacklevel=2,
                 )
                 continue

@@ -10,7 +10,7 @@ from minisasrec import paper
 from minisasrec.config import TrainConfig
 from minisasrec.data.batches import pack_sequences
 from minisasrec.data.split import Part, Split
-from minisasrec.evaluation import PROTOCOLS, Evaluator, Protocol
+from minisasrec.evaluation import Evaluator, Protocol
 from minisasrec.models import Popularity, Recommender
 
 Row = dict[str, Any]
@@ -88,8 +88,3 @@ def example_recommendations(model: Recommender, split: Split, seed: int, users: 
         lines.append(f"  next:  {title(split, target)}")
         blocks.append("\n".join(lines))
     return "\n".join(blocks)
-
-
-def check_protocols(names: tuple[str, ...]) -> tuple[Protocol, ...]:
-    """The names, known to be protocols."""
-    return tuple(p for p in PROTOCOLS if p in names)

@@ -47,7 +47,8 @@ class Run:
         run = cls(folder)
         if run.path("config.json").exists():
             raise TrainingError(
-                f"{folder} holds a run already; add --resume to go on with it, or choose another --out"
+                f"{folder} holds a run already; add --resume to go on with it, or choose another "
+                "--out"
             )
         with _writing(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,7 @@ class Tensor:
     def saved(self) -> dict[str, np.ndarray]:
         """The arrays that this tensor keeps for its backward pass, by variable name."""
         cells = getattr(self._backward, "__closure__", None) or ()
-        names = self._backward.__code__.co_freevars if self._backward else ()  # type: ignore[attr-defined]
+        names = self._backward.__code__.co_freevars if self._backward else ()
         values = zip(names, (cell.cell_contents for cell in cells), strict=True)
         return {name: value for name, value in values if isinstance(value, np.ndarray)}
 
@@ -193,8 +193,8 @@ class Tensor:
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         raise GradientError(
-            "NumPy functions do not see through a Tensor; use an op of minisasrec.ops (it keeps the "
-            "gradient), or .data for the plain array"
+            "NumPy functions do not see through a Tensor; use an op of minisasrec.ops (it keeps "
+            "the gradient), or .data for the plain array"
         )
 
     def __array_function__(self, function: Callable[..., Any], *_: Any) -> NoReturn:

@@ -100,8 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if history.epochs:
         print(
-            f"\nstopped after epoch {len(history.epochs)}, best validation at {history.best_epoch}; "
-            "test part, read once:\n"
+            f"\nstopped after epoch {len(history.epochs)}, best validation at "
+            f"{history.best_epoch}; test part, read once:\n"
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
@@ -122,8 +122,8 @@ def open_run(config: TrainConfig, fingerprint: str) -> tuple[Run, TrainConfig]:
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:
             raise ConfigError(
-                f"--{field.name.replace('_', '-')} is {new}, but the run in {run.folder} was started "
-                f"with {old}; resume with its settings (--config {run.path('config.json')})"
+                f"--{field.name.replace('_', '-')} is {new}, but the run in {run.folder} was "
+                f"started with {old}; resume with its settings (--config {run.path('config.json')})"
             )
     return run, config
 

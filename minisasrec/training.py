@@ -142,9 +142,8 @@ def _save(
 ) -> None:
     # history first: a crash between the two leaves an epoch too many, which resuming drops
     run.append_history(history.epochs[-1])
-    facts = {"epochs": len(history.epochs), "best_epoch": history.best_epoch, "best": history.best}
-    if not history.best_epoch:
-        facts["best"] = None  # not validated yet: -inf is no JSON number
+    best = history.best if history.best_epoch else None  # not validated: -inf is no JSON number
+    facts = {"epochs": len(history.epochs), "best_epoch": history.best_epoch, "best": best}
     if improved:
         run.save_arrays("best.safetensors", model.state(), facts)
     arrays = {f"model.{name}": value for name, value in model.state().items()}

@@ -53,7 +53,7 @@ class Packed:
         return self.offsets[1:] - 1
 
     def pad(self, values: Array | None = None) -> Array:
-        """`values` (T, ...), the items by default, in the padded layout (B, n, ...), 0 elsewhere."""
+        """`values` (T, ...), by default the items, in the padded layout (B, n, ...), else 0."""
         values = self.items if values is None else values
         padded = np.zeros(((len(self.offsets) - 1) * self.n, *values.shape[1:]), values.dtype)
         padded[self.rows] = values
@@ -165,8 +165,8 @@ class TrainingBatches:
         self.users = np.flatnonzero(self.ends - self.starts >= 2)
         if not len(self.users):
             raise DataError(
-                f"{split.dataset.name}: no user has two train actions, so there is nothing to learn "
-                "from; are the actions grouped under the right user column?"
+                f"{split.dataset.name}: no user has two train actions, so there is nothing to "
+                "learn from; are the actions grouped under the right user column?"
             )
         self.seen = SeenItems(split)
 

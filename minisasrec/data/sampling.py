@@ -45,8 +45,8 @@ class SeenItems:
         if self.distinct.max(initial=0) >= self.num_items:
             u = int(self.distinct.argmax())
             raise DataError(
-                f"{dataset.name}: user {dataset.user_ids[u]} has met all {self.num_items} items, so "
-                "no negative can be drawn; drop such users or add items"
+                f"{dataset.name}: user {dataset.user_ids[u]} has met all {self.num_items} items, "
+                "so no negative can be drawn; drop such users or add items"
             )
 
     def contains(self, users: Array, items: Array) -> Array:

@@ -28,7 +28,9 @@ class Popularity(Recommender):
 class MarkovChain(Recommender):
     """Item-to-item chain, counted: what followed the last item, and a little of those before it.
 
-    score(j) = sum over the last L items i, newest first, of decay^age * count(i -> j) / count(i ->),
+    score(j) = sum over the last L items i, newest first, of
+               decay^age * count(i -> j) / count(i ->)
+
     plus a trace of popularity to order items that never followed. `count(i -> j)` is how often j
     came right after i in a train sequence.
     """
@@ -37,7 +39,10 @@ class MarkovChain(Recommender):
         dataset = split.dataset
         self.num_items, self.n, self.decay = dataset.num_items, length, decay
         train = pack(
-            dataset.items, dataset.offsets[:-1], split.train_end, int(np.diff(dataset.offsets).max())
+            dataset.items,
+            dataset.offsets[:-1],
+            split.train_end,
+            int(np.diff(dataset.offsets).max()),
         )
         inside = np.ones(len(train.items), dtype=bool)
         inside[train.offsets[:-1][np.diff(train.offsets) > 0]] = False  # first items follow nothing

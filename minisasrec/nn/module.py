@@ -66,12 +66,13 @@ class Module:
         for name, parameter in parameters.items():
             if state[name].shape != parameter.shape:
                 raise CheckpointError(
-                    f"weights do not fit the model: {name} has shape {state[name].shape}, the model "
-                    f"needs {parameter.shape}"
+                    f"weights do not fit the model: {name} has shape {state[name].shape}, the "
+                    f"model needs {parameter.shape}"
                 )
             parameter.data = state[name].astype(parameter.dtype, order="C")  # a copy
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The same as `forward`."""
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

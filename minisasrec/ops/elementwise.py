@@ -27,6 +27,10 @@ def _denominator(draw: Draw) -> tuple[list[Array], dict[str, object]]:
     return [a, b + np.copysign(0.5, b)], {}
 
 
+def _with_factor(draw: Draw) -> tuple[list[Array], dict[str, object]]:
+    return draw.arguments(scale.signature), {"factor": -1.5}
+
+
 def _with_mask(draw: Draw) -> tuple[list[Array], dict[str, object]]:
     (x,) = draw.arguments(masked_fill.signature)
     return [x], {"mask": draw.normal(*x.shape) > 0, "value": -2.0}
@@ -74,7 +78,7 @@ def div(a: Array, b: Array) -> Result:
     return y, backward
 
 
-@op("x (...) -> (...)", sample=lambda draw: (draw.arguments(scale.signature), {"factor": -1.5}))
+@op("x (...) -> (...)", sample=_with_factor)
 def scale(x: Array, *, factor: float) -> Result:
     """y = factor * x, for a plain number (no gradient for the factor)."""
     factor = x.dtype.type(factor)

@@ -64,7 +64,7 @@ def sampled_bce(
     """The paper's loss: one target and k sampled negatives per position, target 0 = no target.
 
     loss = 1/N sum over positions t with a target o_t of
-           -[ beta log sigmoid(r_{o_t, t}) + sum over its negatives j of log(1 - sigmoid(r_{j, t})) ]
+           -[beta log sigmoid(r_{o_t, t}) + sum over its negatives j of log(1 - sigmoid(r_{j, t}))]
 
     N is the number of such positions: the two terms are added, not averaged (as in the authors'
     code), so an untrained model with one negative starts at 2 ln 2 = 1.386. beta = 1 is the
@@ -113,7 +113,8 @@ def _(h: Array, items: Array, *, targets: Array, negatives: Array, beta: float =
 def softmax_cross_entropy(h: Array, items: Array, *, targets: Array, block: int = 4096) -> Result:
     """Cross-entropy over the whole catalogue: every other item is a negative.
 
-    loss = 1/N sum over positions t with a target of -r_{o_t, t} + log sum over items j >= 1 of e^(r_jt)
+    loss = 1/N sum over positions t with a target o_t of
+           -r_{o_t, t} + log sum over items j >= 1 of e^(r_{j, t})
 
     Row 0 of `items`, the padding item, is no candidate. Scores are made for `block` positions at
     a time and made again in the backward pass, so memory is block * V numbers, not T * V.
