@@ -71,6 +71,7 @@ class Recipe:
     genres: int = 12
     seasons: int = 4
     series_share: int = 60  # percent of the books that are volumes of a series
+    volumes: tuple[int, int] = (3, 6)  # fewest and most volumes of a series
     seasonal_share: int = 50  # percent of the other books that stand on a season's shelf
     shortest: int = 5
     longest: int = 60
@@ -353,9 +354,9 @@ class Oracle:
         ``HR@10``, ``NDCG@10``: on the users and targets of this data set, the number to hold a
         trained model against. ``expected HR@10``, ``expected NDCG@10``: averaged over all targets
         the readers could have chosen instead, free of the luck of this seed. ``"sampled"`` ranks
-        the target among 100 books drawn without replacement from those that are neither in the
-        history nor the target, and averages over all draws: how many of the m better books are
-        drawn is hypergeometric. ``"full"`` ranks all books not in the history.
+        the target among 100 different books the reader never reads, and averages over all draws:
+        how many of the m better books are drawn is hypergeometric. ``"full"`` ranks all books not
+        in the history.
         """
         if split not in ("valid", "test") or protocol not in PROTOCOLS:
             raise ConfigError(
@@ -372,17 +373,23 @@ class Oracle:
         """(2, 4): by protocol, realised and expected HR@10, NDCG@10 of ranking by p."""
         ends = self.offsets[1:] - held_out
         total = np.zeros((2, 4))
-        gains: dict[int, Floats] = {}  # by number of unread books
+        gains: dict[tuple[int, int], Floats] = {}  # by numbers of books to rank and negatives
         for start in range(0, len(ends), 256):
             users = range(start, min(start + 256, len(ends)))
             histories = [self.items[self.offsets[u] : ends[u]] for u in users]
             for u, p in zip(users, self.scores(histories), strict=True):
+                target, *later = self.items[ends[u] : self.offsets[u + 1]]
                 unread = len(p) - 1 - int(ends[u] - self.offsets[u])
-                if unread not in gains:
-                    gains[unread] = np.stack([_gains(unread, 100), _gains(unread, unread - 1)])
-                better = int((p > p[self.items[ends[u]]]).sum())
-                total[:, :2] += gains[unread][:, :, better]
-                total[:, 2:] += gains[unread] @ np.sort(p)[::-1][:unread]
+                better = int((p > p[target]).sum())
+                excused = int((p[later] > p[target]).sum())  # read later: never a negative
+                sizes = ((unread - len(later), 100), (unread, unread - 1), (unread, 100))
+                for size in sizes:
+                    if size not in gains:
+                        gains[size] = _gains(*size)
+                sampled, full, any_target = (gains[size] for size in sizes)
+                total[:, :2] += sampled[:, better - excused], full[:, better]
+                ordered = np.sort(p)[::-1][:unread]
+                total[:, 2:] += any_target @ ordered, full @ ordered
         return np.asarray(total / len(ends))
 
     def explain_next(self, history: ArrayLike, k: int = 10) -> dict[str, Any]:
@@ -477,12 +484,13 @@ def build_shop(books: int, recipe: Recipe, dice: _Dice) -> Shop:
             f"got {books}, {recipe.genres} and {recipe.seasons}"
         )
     works: list[tuple[int, int, int]] = []  # genre, author, number of volumes
+    least, most = recipe.volumes
     author = -1
     for genre in range(recipe.genres):
         room = books * (genre + 1) // recipe.genres - books * genre // recipe.genres
         sizes: list[int] = []
         while room - sum(sizes) > room * (100 - recipe.series_share) // 100:
-            sizes.append(min(3 + dice.below(4), room - sum(sizes)))
+            sizes.append(min(least + dice.below(most - least + 1), room - sum(sizes)))
         sizes += [1] * (room - sum(sizes))
         written = BOOKS_BY_AUTHOR  # a genre starts with a new author
         for size in dice.shuffled(sizes):
