@@ -26,7 +26,6 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 suppress_warnings = [
-    "toc.empty_glob",  # no notebooks yet
     "toc.not_readable",  # a page of docs/index.md that is not written yet
     "mystnb.unknown_mime_type",  # a widget's or progress bar's live view: its text is shown
 ]
