@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tqdm import tqdm
 
-from minisasrec.data import Dataset, DataWarning, files, load_dataset, readers
+from minisasrec.data import Dataset, DataWarning, files, integers, load_dataset, readers
 from minisasrec.data.dataset import Actions
 from minisasrec.data.files import Source
 from minisasrec.errors import DataError
@@ -85,6 +91,84 @@ def test_chunks_do_not_show(tmp_path: Path, name: str, monkeypatch: pytest.Monke
         monkeypatch.setattr(module, "LINES_PER_CHUNK", 1)
     options = {"time_column": "when"} if name == "mine.csv" else {}
     assert sequences(load(write(tmp_path / name, FORMATS[name]), **options)) == WANTED
+
+
+NUMBERS = ["ratings.dat", "other.dat", "u.data", "ratings.csv", "mine.csv", "pairs.txt"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("block", [1 << 18, 40])
+def test_the_fast_way_gives_what_the_slow_one_does(
+    tmp_path: Path, name: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = FORMATS[name].strip("\n").removeprefix("\ufeff")
+    text = text.replace("\t", " ") if name == "pairs.txt" else text
+    path = write(tmp_path / name, text)
+    options = {"time_column": "when"} if name == "mine.csv" else {}
+    with monkeypatch.context() as only_slow:
+        only_slow.setattr(readers, "read_integers", lambda *_: None)
+        slow = load(path, **options)
+    monkeypatch.setattr(integers, "BLOCK", block)
+    monkeypatch.setattr(readers.Collector, "add", None)  # so that only the fast way can work
+    assert load(path, **options).fingerprint() == slow.fingerprint()
+
+
+CELL = st.integers(0, 10**18 - 1).map(str) | st.integers(0, 12).map(str)
+ODD = st.sampled_from(["", "007", "-1", "+1", "1.5", "x", " 1", "1_0", "٣", '"1"', "1e3", "9" * 19])
+
+
+@given(
+    rows=st.lists(st.tuples(CELL | ODD, CELL, CELL | ODD), min_size=1, max_size=12),
+    ends=st.sampled_from(["\n", "\r\n"]),
+    last=st.booleans(),
+    block=st.integers(64, 200),
+    mark=st.sampled_from([",", "::", " "]),
+)
+def test_integers_are_read_or_left_alone(
+    rows: list[tuple[str, ...]], ends: str, last: bool, block: int, mark: str
+) -> None:
+    text = ends.join(mark.join(row) for row in rows) + ends * last
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(integers, "BLOCK", block)
+        got = integers.read_integers(io.BytesIO(text.encode()), mark, 3, [0, 2], tqdm(disable=True))
+    wanted = [(row[0], row[2]) for row in rows]
+    plain = re.compile("0|[1-9][0-9]{0,17}")
+    if all(plain.fullmatch(cell) for pair in wanted for cell in pair):
+        assert got is not None
+        assert list(zip(*(c.tolist() for c in got), strict=True)) == [
+            (int(a), int(b)) for a, b in wanted
+        ]
+    else:
+        assert got is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1::2\t3::4\n", "1::2::3::4\n1::2::3\n", "1::2::3\n4::5::6::7::8\n", "1::2::3::4\n\n",
+     "1" * 300_000, "1::2::3::4\r5::6::7::8\n"],
+)  # fmt: skip
+def test_lines_that_the_fast_way_must_not_take(text: str) -> None:
+    stream = io.BytesIO(text.encode())
+    assert integers.read_integers(stream, "::", 4, [0, 1, 3], tqdm(disable=True)) is None
+
+
+def test_many_lines_with_one_odd_among_them(tmp_path: Path) -> None:
+    lines = [f"{u}::{i}::3.5::{1000 - i}\n" for u in range(400) for i in range(1, 90)]
+    dataset = load(write(tmp_path / "a.dat", "".join(lines)))
+    assert dataset.num_actions == 400 * 89
+    assert [dataset.item_ids[i] for i in dataset.sequence(7)] == [str(i) for i in range(89, 0, -1)]
+    lines[30_000] = "5::6::7::soon\n"
+    with pytest.raises(DataError, match="line 30001: the time must be a number .* got 'soon"):
+        load(write(tmp_path / "a.dat", "".join(lines)))
+
+
+@pytest.mark.parametrize("ids", ["{}", "u{}"], ids=["fast", "slow"])
+def test_equal_times_keep_the_order_of_the_file(tmp_path: Path, ids: str) -> None:
+    order = [9, 2, 7, 1, 8, 3, 30, 12]
+    rows = [f"{ids.format(u)},{ids.format(i)},77" for i in order for u in (1, 2)]
+    dataset = load(write(tmp_path / "a.csv", HEAD + "\n".join(rows)))
+    want = [ids.format(i) for i in order]
+    assert sequences(dataset) == {ids.format(1): want, ids.format(2): want}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -310,6 +394,73 @@ def test_a_gz_name_without_gzip_inside(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_text(HEAD)
     with pytest.raises(DataError, match="a.csv.gz is cut off or damaged"):
         load(tmp_path / "a.csv.gz")
+
+
+def test_a_zip_with_a_password(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ratings.dat", ML_1M)
+    data = bytearray(path.read_bytes())
+    data[6] |= 1  # the flag in the file's own header
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # and in the directory at the end
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"cannot read .*a.zip \[ratings.dat\]: .*encrypted"):
+        load(path)
+
+
+def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(DataError, match="a.csv holds no file that is known .*: give a file's path"):
+        load(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("where", ["file", "folder"])
+def test_permission_denied(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated, for tests may run as an administrator, whom nothing is denied."""
+    path = write(tmp_path / "a.csv", HEAD)
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    if where == "file":
+        monkeypatch.setattr("builtins.open", refuse)
+    else:
+        monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(DataError, match="cannot read .*a.csv: Permission denied"):
+        load(path)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user who can be denied")
+def test_permission_denied_by_the_system(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEAD)
+    path.chmod(0)
+    with pytest.raises(DataError, match="cannot read .*a.csv: Permission denied"):
+        load(path)
+
+
+def test_options_that_no_file_can_have(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEAD + "1,2,3\n")
+    with pytest.raises(DataError, match="a.csv: unknown encoding: klingon; common encodings are"):
+        load(path, encoding="klingon")
+    with pytest.raises(DataError, match="separator must be one character, got '::'"):
+        load(path, separator="::")
+
+
+@pytest.mark.parametrize("name", ["ratings.dat", "reviews.json"])
+def test_nothing_is_printed_when_nobody_watches(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tqdm as module
+
+    monkeypatch.setattr(files, "BAR_DELAY", 0)
+    path = write(tmp_path / name, FORMATS[name])
+    load_dataset(path, min_actions=0)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(module.tqdm, "monitor_interval", 0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    load_dataset(path, min_actions=0)
+    out, err = capfd.readouterr()
+    assert out == "" and f"reading {name}" in err
 
 
 def frame() -> Any:

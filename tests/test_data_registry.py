@@ -22,6 +22,7 @@ from minisasrec.data import (
     leave_one_out,
     load_dataset,
 )
+from minisasrec.data.__main__ import main
 from minisasrec.errors import DataError
 
 RATINGS = "".join(f"{u}::{i}::4::{10 * u + i}\n" for u in range(1, 6) for i in range(1, 6))
@@ -176,6 +177,39 @@ def test_a_saved_folder_by_its_path(tmp_path: Path) -> None:
     assert (back.name, back.fingerprint()) == ("mine", dataset.fingerprint())
     with pytest.raises(DataError, match="saved is already prepared"):
         load_dataset(tmp_path / "saved", min_actions=5)
+
+
+@pytest.mark.usefixtures("toy_counts")
+def test_the_command_prints_what_the_data_set_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loose(tmp_path)
+    assert main(["ml-1m", "--data-dir", str(tmp_path)]) == 0
+    dataset = load_dataset("ml-1m", data_dir=tmp_path)
+    assert capsys.readouterr().out.splitlines() == [
+        "name          ml-1m",
+        "all           5 users, 5 items, 25 actions; 5.0 actions/user (5 to 5), 5.0 actions/item",
+        "train part    15 actions; 3.0 actions/user, 3.0 actions/item",
+        "evaluated     5 users",
+        f"source        {dataset.source}",
+        f"fingerprint   {dataset.fingerprint()}",
+    ]
+
+
+def test_the_command_prints_notes_once_and_errors_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("user,item\n1,2\n1,3\n1,2\n2,3\n")
+    assert main([str(path), "--min-actions", "2", "--filter", "one-pass"]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert len(notes) == 1 and "mine.csv has no time column" in notes[0]
+    (tmp_path / "Video.txt").write_text("1 1\n1 2\n1 3\n")
+    assert main(["amazon-games", "--data-dir", str(tmp_path)]) == 0
+    assert "a variant, not comparable" in capsys.readouterr().out
+    assert main([str(tmp_path / "gone.csv")]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err == f"error: no file or folder {tmp_path / 'gone.csv'}\n"
 
 
 def test_bookshop_needs_no_file() -> None:

@@ -337,10 +337,10 @@ def build_actions(
     )
 
 
-def emit_warnings(dataset: Dataset) -> None:
-    """Issue each of ``dataset.warnings`` as a Python DataWarning."""
+def emit_warnings(dataset: Dataset, stacklevel: int = 3) -> None:
+    """Issue each of ``dataset.warnings`` as a Python DataWarning, at the caller's caller's line."""
     for text in dataset.warnings:
-        warnings.warn(f"{dataset.name}: {text}", DataWarning, stacklevel=3)
+        warnings.warn(f"{dataset.name}: {text}", DataWarning, stacklevel=stacklevel)
 
 
 def assemble(

@@ -23,6 +23,7 @@ from minisasrec.errors import DataError
 
 LINES_PER_CHUNK = 250  # few enough for the cache, and not to start the garbage collector each time
 BLOCK = 8192  # bytes written at a time: at most so many are lost when a download breaks off
+BAR_DELAY = 2  # seconds of reading before a progress bar appears
 ATTEMPTS = 3  # a download that breaks off is continued this often before it is given up
 
 
@@ -55,7 +56,10 @@ class Source:
                 stream: Any
                 if self.member:
                     archive = stack.enter_context(zipfile.ZipFile(self.path))
-                    stream = stack.enter_context(archive.open(self.member))
+                    try:
+                        stream = stack.enter_context(archive.open(self.member))
+                    except RuntimeError as error:  # a password, or an unknown compression
+                        raise DataError(f"cannot read {self}: {error}") from error
                 else:
                     stream = stack.enter_context(open(self.path, "rb"))
                 if (self.member or self.path.name).lower().endswith(".gz"):
@@ -68,6 +72,19 @@ class Source:
         except OSError as error:
             raise DataError(f"cannot read {self}: {error.strerror or error}") from error
 
+    def bar(self) -> Any:
+        """A progress bar that counts lines: on a terminal, if asked for, and after 2 seconds."""
+        from tqdm import tqdm
+
+        return tqdm(
+            desc=f"reading {self.name}",
+            unit=" lines",
+            unit_scale=True,
+            delay=BAR_DELAY,
+            leave=False,
+            disable=None if self.progress else True,  # None: unless stderr is a terminal
+        )
+
     @contextmanager
     def text(self, encoding: str) -> Iterator[IO[str]]:
         """The file as text with its line ends as they are."""
@@ -79,6 +96,10 @@ class Source:
                     f"{self} is not {encoding} text (byte 0x{error.object[error.start]:02x}, line "
                     f"{self._line_of_bad_byte(encoding)}): save it as UTF-8, or pass "
                     "encoding='latin-1'"
+                ) from error
+            except LookupError as error:
+                raise DataError(
+                    f"cannot read {self}: {error}; common encodings are utf-8 and latin-1"
                 ) from error
 
     def _line_of_bad_byte(self, encoding: str) -> int:
@@ -210,7 +231,7 @@ class Resume:
                     initial=have,
                     unit="B",
                     unit_scale=True,
-                    disable=not self.progress,
+                    disable=None if self.progress else True,
                 ) as bar,
             ):
                 for block in answer.iter_content(BLOCK):

@@ -1,8 +1,9 @@
 """One reader per real file format: a source in, raw `Actions` out.
 
 All of them stream: lines are taken a few hundred at a time, ids become int32 codes at once,
-and only distinct ids stay Python objects. A line that cannot be used is a DataError that names
-the file and the line. Nothing in a data file is ever evaluated as code.
+and only distinct ids stay Python objects; lines of whole numbers go a faster way (`integers`).
+A line that cannot be used is a DataError that names the file and the line. Nothing in a data
+file is ever evaluated as code.
 
 All readers take the file of actions first and its companion, a file with titles, second (None if
 there is none; a format without companions ignores it).
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from minisasrec.data.dataset import Actions, build_actions, id_coder
 from minisasrec.data.files import LINES_PER_CHUNK, Source
+from minisasrec.data.integers import read_integers
 from minisasrec.errors import DataError
 
 Row = Sequence[Any]
@@ -67,16 +69,7 @@ class Collector:
         self.missing = missing
         self.user_codes, self.item_codes = id_coder(), id_coder()
         self.parse_times: Callable[[Sequence[Any]], NDArray[np.float64]] | None = None
-        from tqdm import tqdm
-
-        self.bar = tqdm(
-            desc=f"reading {source.name}",
-            unit=" lines",
-            unit_scale=True,
-            delay=2,
-            leave=False,
-            disable=not source.progress,
-        )
+        self.bar = source.bar()
         self.columns: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]] = []
 
     def add(self, first_line: int, rows: Sequence[Row]) -> None:
@@ -188,6 +181,9 @@ def read_delimited(
     encoding: str = "utf-8-sig",
 ) -> Actions:
     """Lines without header or quotes, user first, item second; None separates at white space."""
+    wanted = [0, 1] if time is None else [0, 1, time]
+    if actions := _read_integers(source, separator or " ", width, wanted):
+        return actions
     rows = Collector(source, layout, width=width, user=0, item=1, time=time)
     for first_line, lines in source.chunks(encoding):
         if separator is None:
@@ -195,6 +191,17 @@ def read_delimited(
         else:
             rows.add(first_line, [line.rstrip("\r\n").split(separator) for line in lines])
     return rows.actions()
+
+
+def _read_integers(
+    source: Source, separator: str, width: int, wanted: Sequence[int], header: int = 0
+) -> Actions | None:
+    """Users, items and perhaps times if they are whole numbers on lines of ``width`` fields."""
+    with source.open() as stream, source.bar() as bar:
+        for _ in range(header):
+            stream.readline()
+        columns = read_integers(stream, separator, width, wanted, bar)
+    return build_actions(*columns) if columns else None
 
 
 def read_pairs(source: Source, companion: Source | None = None) -> Actions:
@@ -292,9 +299,11 @@ class _Table:
     """A delimited text file with a header line; the separator is the header's most frequent."""
 
     def __init__(self, source: Source, text: Iterable[str], separator: str | None) -> None:
+        if separator is not None and len(separator) != 1:
+            raise DataError(f"separator must be one character, got {separator!r}")
         lines = iter(text)
         header_line = next(lines, "")
-        separator = separator or max(",\t;|", key=header_line.count)
+        self.separator = separator = separator or max(",\t;|", key=header_line.count)
         # RecBole does not quote: a quote in one of its titles is a character like others
         plain = source.name.endswith((".inter", ".item"))
         self.source = source
@@ -348,26 +357,40 @@ def read_table(
             raise DataError(
                 f"{source}: user_column and item_column are both {header.columns[user]!r}"
             )
-        rows = Collector(
-            source,
-            table.layout,
-            width=len(header.columns),
-            user=user,
-            item=item,
-            time=time,
-            missing=frozenset({"", "nan", "NaN"}),
-        )
-        titles: dict[str, str] = {}
-        for first_line, chunk in table.chunks():
-            rows.add(first_line, chunk)
-            if title is not None:
-                titles.update((r[item], r[title]) for r in chunk if not _blank(r))
-    actions = rows.actions()
-    actions.titles = titles or None
+        actions = None
+        if title is None:
+            wanted = [user, item] if time is None else [user, item, time]
+            width = len(header.columns)
+            actions = _read_integers(source, table.separator, width, wanted, header=1)
+        if actions is None:
+            actions = _read_rows(source, table, user, item, time, title)
     if time is None:
         actions.notes.append(_NO_TIME.format(source.name))
     if items is not None:
         actions.titles, actions.categories = _read_item_table(items, encoding)
+    return actions
+
+
+def _read_rows(
+    source: Source, table: _Table, user: int, item: int, time: int | None, title: int | None
+) -> Actions:
+    """The rows of a table by the positions of its columns."""
+    rows = Collector(
+        source,
+        table.layout,
+        width=len(table.header.columns),
+        user=user,
+        item=item,
+        time=time,
+        missing=frozenset({"", "nan", "NaN"}),
+    )
+    titles: dict[str, str] = {}
+    for first_line, chunk in table.chunks():
+        rows.add(first_line, chunk)
+        if title is not None:
+            titles.update((r[item], r[title]) for r in chunk if not _blank(r))
+    actions = rows.actions()
+    actions.titles = titles or None
     return actions
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any
 
 from minisasrec.data import files, readers
 from minisasrec.data.dataset import (
@@ -261,32 +260,36 @@ def load_dataset(
     }
     options = {key: value for key, value in columns.items() if value is not None}
     name = os.fspath(name_or_path)
-    if name in DATASETS:
-        if options:
-            raise DataError(f"{', '.join(options)} is for files of one's own, not for {name!r}")
-        spec = DATASETS[name]
-        if spec is not None:
-            return _load_known(spec, data_dir, min_actions, filter, download, progress)
-        _refuse_filter(name, min_actions, filter)
-        from minisasrec.data.bookshop import load_bookshop
+    try:
+        if name in DATASETS:
+            if options:
+                raise DataError(f"{', '.join(options)} is for files of one's own, not for {name!r}")
+            spec = DATASETS[name]
+            if spec is not None:
+                return _load_known(spec, data_dir, min_actions, filter, download, progress)
+            _refuse_filter(name, min_actions, filter)
+            from minisasrec.data.bookshop import load_bookshop
 
-        return load_bookshop()
-    path = Path(name).expanduser()
-    if not path.exists():
-        raise DataError(_unknown(name))
-    if (path / SAVED_META).is_file():
-        _refuse_filter(name, min_actions, filter)
-        return Dataset.load(path)
-    form, source, companion = _form_of_path(path)
-    return _read(
-        path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem,
-        form,
-        replace(source, progress=progress),
-        companion,
-        min_actions,
-        filter,
-        options,
-    )
+            return load_bookshop()
+        path = Path(name).expanduser()
+        if not path.exists():
+            raise DataError(_unknown(name))
+        if (path / SAVED_META).is_file():
+            _refuse_filter(name, min_actions, filter)
+            return Dataset.load(path)
+        form, source, companion = _form_of_path(path)
+        return _read(
+            path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem,
+            form,
+            replace(source, progress=progress),
+            companion,
+            min_actions,
+            filter,
+            options,
+        )
+    except OSError as error:  # permissions, too long a name, a disk that fails
+        place = error.filename or name
+        raise DataError(f"cannot read {place}: {error.strerror or error}") from error
 
 
 def _refuse_filter(name: str, min_actions: int | None, filter: Filter | None) -> None:
@@ -418,7 +421,7 @@ def _read(
     companion: Source | None,
     min_actions: int | None,
     filter: Filter | None,
-    options: dict[str, Any],
+    options: dict[str, str],
     spec: DatasetSpec | None = None,
 ) -> Dataset:
     """Read a source as its form says and put the data set together."""
@@ -439,7 +442,7 @@ def _read(
         actions, name=name, source="; ".join(about), min_actions=least, filter=filter
     )
     if spec is None:  # what is odd about the known ones is in the docs, not news on every run
-        emit_warnings(dataset)
+        emit_warnings(dataset, stacklevel=4)
     return dataset
 
 

@@ -1,0 +1,52 @@
+"""`python -m minisasrec.data NAME`: what a data set holds, as `docs/datasets.md` quotes it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from minisasrec.data import DATASETS, DataWarning, leave_one_out, load_dataset
+from minisasrec.data.dataset import FILTERS
+from minisasrec.errors import MinisasrecError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print statistics, source and warnings; an error is one line and status 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minisasrec.data",
+        description="Print what a data set holds: counts, source, warnings, fingerprint.",
+    )
+    parser.add_argument("data", help=f"{', '.join(DATASETS)}, or a file or folder")
+    parser.add_argument("--data-dir", help="folder of data sets (default: MINISASREC_DATA_DIR)")
+    parser.add_argument("--min-actions", type=int, help="of a user or item, to be kept")
+    parser.add_argument("--filter", choices=FILTERS, help="how often --min-actions is applied")
+    options = vars(parser.parse_args(argv))
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            dataset = load_dataset(options.pop("data"), **options)
+    except MinisasrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    statistics, split = dataset.statistics(), leave_one_out(dataset)
+    train = split.num_train_actions
+    told = (str(w.message).removeprefix(f"{dataset.name}: ") for w in caught)
+    notes = dict.fromkeys([*dataset.warnings, *told])
+    print(f"name          {dataset.name}")
+    print(f"all           {statistics}")
+    print(
+        f"train part    {train:,} actions; {train / statistics.users:.1f} actions/user, "
+        f"{train / statistics.items:.1f} actions/item"
+    )
+    print(f"evaluated     {len(split.eval_users('test')):,} users")
+    print(f"source        {dataset.source}")
+    for note in notes:
+        print(f"note          {note}")
+    print(f"fingerprint   {dataset.fingerprint()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
