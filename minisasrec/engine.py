@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def backward_steps(
             node.grad = dy if node.grad is None else node.grad + dy
             yield Step(node, dy, ())
             continue
-        contributions = node.send_back(dy, retain_graph)
+        contributions: Any = node.send_back(dy, retain_graph)
         if not isinstance(contributions, tuple) or len(contributions) != len(node.parents):
             raise GradientError(
                 f"{node.op.name}: backward must return a tuple of {len(node.parents)} gradients, "

@@ -123,10 +123,10 @@ def numeric_jacobian(
     f: Callable[..., Array], args: Sequence[Array], i: int, step: float = 1e-6
 ) -> Array:
     """dy/dx for x = args[i] by central differences; shape (outputs, *x.shape)."""
-    x = args[i]
+    x = np.asarray(args[i])
     columns = []
     for index in np.ndindex(x.shape):
-        moved = [a.copy() for a in args]
+        moved = [np.array(a) for a in args]
         h = step * max(1.0, abs(float(x[index])))
         moved[i][index] = x[index] + h
         above = np.array(f(*moved), dtype=np.float64)

@@ -38,7 +38,7 @@ def _padded_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
 
 
 def _packed_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
-    lengths = draw.ids(0, 3, draw.integer(1, 3))
+    lengths = draw.ids(0, draw.dim("n", 1, 3), draw.integer(1, 3))
     lengths[-1] += 1  # at least one row
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     heads = draw.integer(1, 2)

@@ -46,6 +46,7 @@ def layer_norm(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tup
 @layer_norm.fast
 def _(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array, Backward]:
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
     y, mean, rstd = kernels.layer_norm.layer_norm_forward(rows, gamma, beta, eps)
 
     def backward(dy: Array) -> tuple[Array, ...]:

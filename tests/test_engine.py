@@ -1,0 +1,480 @@
+"""The engine: order, accumulation, what is refused, and how a Tensor behaves."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import numpy as np
+import pytest
+
+from minisasrec import Tensor, backward_steps, no_grad, op, ops
+from minisasrec.engine import recording, topological_order
+from minisasrec.errors import ConfigError, GradientError, ShapeError
+from minisasrec.op import OPS, backend, sum_to_shape, use_backend
+
+
+@pytest.fixture(autouse=True)
+def by_the_book():
+    with use_backend("numpy"):
+        yield
+
+
+def leaf(*values):
+    return Tensor(np.array(values, dtype=np.float64), requires_grad=True)
+
+
+@pytest.fixture
+def temporary_op():
+    """`op`, for ops that leave the registry when the test ends."""
+    before = set(OPS)
+    yield op
+    for name in set(OPS) - before:
+        del OPS[name]
+
+
+# --- order -----------------------------------------------------------------------------------
+
+
+def test_a_tensor_used_twice_on_paths_of_unequal_length():
+    a = leaf(1.0)
+    b = a * 2.0
+    c = b * 3.0
+    d = b + c  # = 8 a; a walk in the wrong order gives 2, 6, 10 or 16
+    d.backward()
+    assert a.grad.tolist() == [8]
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (lambda x: x + x, 2),
+        (lambda x: x * x, 6),  # at x = 3
+        (lambda x: x - x, 0),
+        (lambda x: (x * 2.0) * (x + x), 24),
+        (lambda x: x + x + x + x * x, 9),
+    ],
+)
+def test_diamonds(function, slope):
+    x = leaf(3.0)
+    function(x).backward()
+    assert x.grad.tolist() == [slope]
+
+
+def test_a_deep_graph():
+    x = y = leaf(1.0)
+    for _ in range(5000):
+        y = y + x
+    assert len(topological_order(y)) == 5001
+    y.backward()
+    assert x.grad.tolist() == [5001]
+    del y
+    gc.collect()  # taking it apart must not recurse either
+
+
+def test_topological_order_has_parents_first_and_each_tensor_once():
+    generator = np.random.default_rng(0)
+    tensors = [leaf(1.0), leaf(2.0), Tensor(np.ones(1))]
+    for _ in range(60):
+        i, j = generator.integers(0, len(tensors), 2)
+        tensors.append(tensors[i] + tensors[j])
+    root = tensors[-1]
+    for tensor in tensors[3:]:
+        root = root + tensor
+    order = topological_order(root)
+    place = {tensor: i for i, tensor in enumerate(order)}
+    assert len(place) == len(order) and order[-1] is root
+    for tensor in order:
+        assert tensor.requires_grad
+        assert all(place[p] < place[tensor] for p in tensor.parents if p.requires_grad)
+
+
+def test_backward_steps_visit_each_tensor_once_children_first():
+    x, y = leaf(2.0), leaf(5.0)
+    a = x * y
+    b = a + x
+    loss = (a * b).sum()
+    steps = list(backward_steps(loss))
+    nodes = [step.node for step in steps]
+    assert len(set(nodes)) == len(nodes) == 6
+    assert nodes[0] is loss and {*nodes[-2:]} == {x, y}
+    for step in steps:
+        for parent in step.node.parents:
+            assert nodes.index(parent) > nodes.index(step.node)
+        assert step.dy.shape == step.node.shape
+        assert len(step.contributions) == len(step.node.parents)
+    # what arrives at a tensor is the sum of what its children sent
+    for node in nodes[1:]:
+        (at,) = [step for step in steps if step.node is node]
+        sent = [
+            dx
+            for step in steps
+            for parent, dx in zip(step.node.parents, step.contributions, strict=True)
+            if parent is node
+        ]
+        np.testing.assert_array_equal(at.dy, np.sum(sent, axis=0))
+    # loss = x y (x y + x) = x^2 y^2 + x^2 y
+    assert x.grad.tolist() == [2 * 2 * 25 + 2 * 2 * 5] and y.grad.tolist() == [2 * 4 * 5 + 4]
+
+
+def test_backward_steps_can_be_stepped_through():
+    x = leaf(3.0)
+    walk = backward_steps((x * x).sum())
+    assert next(walk).node.op is ops.sum and x.grad is None
+    assert next(walk).node.op is ops.mul and x.grad is None
+    assert next(walk).contributions == () and x.grad.tolist() == [6]
+    assert list(walk) == []
+
+
+# --- accumulation and freed graphs -----------------------------------------------------------
+
+
+def test_gradients_of_two_losses_add_up():
+    x = leaf(1.0, 2.0)
+    (x * 3.0).sum().backward()
+    (x * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [3 + 2, 3 + 4])
+
+
+def test_a_second_walk_of_a_freed_graph():
+    x = leaf(2.0)
+    loss = (x * x).sum()
+    loss.backward()
+    with pytest.raises(GradientError, match="saved is gone.*retain_graph=True"):
+        loss.backward()
+    assert x.grad.tolist() == [4]
+
+
+def test_a_retained_graph_can_be_walked_again_and_interior_gradients_do_not_pile_up():
+    x = leaf(2.0)
+    loss = (x * x * x).sum()
+    loss.backward(retain_graph=True)
+    loss.backward(retain_graph=True)
+    assert x.grad.tolist() == [24]  # 12 twice; 12 + 24 if interior gradients were kept
+    loss.backward()
+    assert x.grad.tolist() == [36]
+    with pytest.raises(GradientError, match="saved is gone"):
+        loss.backward()
+
+
+def test_walking_frees_what_was_saved():
+    x = leaf(1.0, 2.0)
+    y = ops.exp(x)
+    assert y.saved == {"y": pytest.approx(np.exp([1, 2]))}
+    y.sum().backward()
+    assert y.saved == {} and x.saved == {}
+
+
+def test_gradients_that_share_memory_are_never_changed_in_place():
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    (a + b).sum().backward()
+    assert np.shares_memory(a.grad, b.grad)  # allowed, and why callers must not write into them
+    first_a, first_b = a.grad, b.grad
+    (a * a).sum().backward()
+    np.testing.assert_array_equal(a.grad, [3, 5])
+    np.testing.assert_array_equal(b.grad, [1, 1])  # not dragged along
+    np.testing.assert_array_equal(first_a, [1, 1])
+    np.testing.assert_array_equal(first_b, [1, 1])
+
+
+def test_fan_in_does_not_change_the_array_that_an_op_sent():
+    x, y = leaf(1.0), leaf(1.0)
+    s = x + y  # sends the same array to both
+    dloss = np.array([2.0])
+    (s + x * 10.0).backward(dloss)
+    assert (x.grad.tolist(), y.grad.tolist(), dloss.tolist()) == ([22], [2], [2])
+
+
+# --- what takes part -------------------------------------------------------------------------
+
+
+def test_no_grad_records_nothing():
+    x = leaf(1.0)
+    with no_grad():
+        assert not recording()
+        y = x * 2.0
+        with no_grad():
+            pass
+        assert not recording()
+    assert recording()
+    assert y.parents == () and y.op is None and not y.requires_grad and y.saved == {}
+    with pytest.raises(GradientError, match="depends on no tensor with requires_grad"):
+        y.sum().backward()
+
+
+def test_no_grad_ends_with_an_error():
+    with pytest.raises(ZeroDivisionError), no_grad():
+        raise ZeroDivisionError
+    assert recording()
+
+
+def test_constants_receive_no_gradient_and_leaves_not_reached_keep_none():
+    x, unused, constant = leaf(1.0), leaf(1.0), Tensor(np.ones(1))
+    _ = unused * 2.0
+    (x * constant).sum().backward()
+    assert x.grad is not None and unused.grad is None and constant.grad is None
+
+
+def test_detach_cuts_the_path():
+    x = leaf(3.0)
+    (x * x.detach()).sum().backward()
+    assert x.grad.tolist() == [3]
+
+
+def test_the_loss_may_be_a_leaf():
+    x = Tensor(np.float64(3.0), requires_grad=True)
+    x.backward()
+    assert x.grad == 1
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+def test_a_tensor_that_is_no_scalar():
+    y = leaf(1.0, 2.0) * 2.0
+    with pytest.raises(GradientError, match=r"shape \(2,\); call .sum\(\) or .mean\(\) first, or"):
+        y.backward()
+    y.backward(np.array([1.0, -1.0]))
+    assert y.parents[0].grad.tolist() == [2, -2]
+
+
+def test_dloss_of_another_shape():
+    with pytest.raises(GradientError, match=r"dloss has shape \(3,\), the tensor \(2,\)"):
+        (leaf(1.0, 2.0) * 2.0).backward(np.ones(3))
+
+
+def test_dloss_takes_the_type_of_the_tensor():
+    x = Tensor(np.ones(2, np.float32), requires_grad=True)
+    (x * 2.0).backward([1, 2])
+    assert x.grad.dtype == np.float32 and x.grad.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("gradients", "says"),
+    [
+        (lambda dy: (dy.sum(0),), r"bad_op: the gradient of argument 0 has shape \(2,\), the arg"),
+        (lambda dy: (dy, dy), "bad_op: backward must return a tuple of 1 gradients"),
+        (lambda dy: dy, r"bad_op: backward must return .* for one argument that is \(dx,\)"),
+    ],
+)
+def test_an_op_with_a_wrong_backward(temporary_op, gradients, says):
+    @temporary_op("x (...) -> (...)")
+    def bad_op(x):
+        return x * 2, gradients
+
+    x = Tensor(np.ones((1, 2)), requires_grad=True)
+    with pytest.raises(GradientError, match=says):
+        bad_op(x).sum().backward()
+    assert x.grad is None
+
+
+def test_one_op_one_place(temporary_op):
+    with pytest.raises(ConfigError, match="there is an op named 'add' already"):
+
+        @temporary_op("a (*), b (*) -> (*)")
+        def add(a, b):
+            return a, None
+
+
+def test_an_op_of_ones_own(temporary_op):
+    @temporary_op("x (... d) -> (... d)", paper="none")
+    def square(x):
+        """y = x^2."""
+        return x * x, lambda dy: (2 * x * dy,)
+
+    x = leaf(3.0, -1.0)
+    y = square(x)
+    y.sum().backward()
+    assert x.grad.tolist() == [6, -2]
+    assert repr(square) == "<op square: x (... d) -> (... d)>" and square.__doc__ == "y = x^2."
+    assert square.kernel is None and "return x * x" in square.source
+
+    @square.fast
+    def _(x):
+        return np.full_like(x, 7.0), lambda dy: (dy,)
+
+    assert square(x).data.tolist() == [9, 1]
+    with use_backend("numba"):
+        assert square(x).data.tolist() == [7, 7] and "full_like" in square.source
+
+
+def test_use_backend():
+    assert backend() == "numpy"
+    with use_backend("numba"):
+        assert backend() == "numba"
+        use_backend("numpy")
+        assert backend() == "numpy"
+    assert backend() == "numpy"
+    with pytest.raises(ConfigError, match="unknown backend 'cuda'; choose one of numpy, numba"):
+        use_backend("cuda")
+
+
+def test_an_unknown_backend_in_the_environment(monkeypatch):
+    monkeypatch.setattr(sys.modules["minisasrec.op"], "_backend", "jax")
+    with pytest.raises(ConfigError, match="MINISASREC_BACKEND is 'jax'; choose one of"):
+        backend()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 3), (2, 1), (2, 3), (4, 1, 1), (4, 2, 3)])
+def test_sum_to_shape_undoes_broadcasting(shape):
+    dy = np.random.default_rng(0).standard_normal((4, 2, 3))
+    got = sum_to_shape(dy, shape)
+    # d/dx <dy, broadcast(x)> for x of this shape, one entry at a time
+    want = np.zeros(shape)
+    for index in np.ndindex(shape):
+        one = np.zeros(shape)
+        one[index] = 1
+        want[index] = (dy * one).sum()
+    assert got.shape == shape
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+# --- how a Tensor behaves --------------------------------------------------------------------
+
+
+def test_operators_are_those_of_arrays():
+    a, b = np.array([[1.0, -2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [-7.0, 8.0]])
+    x, y = Tensor(a), Tensor(b)
+    pairs = [
+        (x + y, a + b),
+        (x - y, a - b),
+        (x * y, a * b),
+        (x / y, a / b),
+        (x @ y, a @ b),
+        (-x, -a),
+        (1 - x, 1 - a),
+        (2 / x, 2 / a),
+        (3 + x, 3 + a),
+        (3 * x, 3 * a),
+        (x - 1, a - 1),
+        (x / 2, a / 2),
+        (x * 2, a * 2),
+        (a + y, a + b),
+        (a - y, a - b),
+        (a * y, a * b),
+        (a / y, a / b),
+        (a @ y, a @ b),
+        (x + b, a + b),
+        (x @ b, a @ b),
+        (np.float64(2) * x, 2 * a),
+        (x * np.float64(2), 2 * a),
+        (x[0], a[0]),
+        (x[:, 1], a[:, 1]),
+        (x[[1, 0, 1]], a[[1, 0, 1]]),
+        (x[a > 0], a[a > 0]),
+        (x[..., None], a[..., None]),
+        (x.sum(), a.sum()),
+        (x.sum(axis=0, keepdims=True), a.sum(axis=0, keepdims=True)),
+        (x.mean(axis=(0, 1)), a.mean()),
+        (x.reshape(-1), a.reshape(-1)),
+        (x.reshape(1, 4), a.reshape(1, 4)),
+        (x.T, a.T),
+        (x.transpose(1, 0), a.T),
+    ]
+    for got, want in pairs:
+        assert isinstance(got, Tensor) and got.dtype == np.float64
+        np.testing.assert_allclose(got.data, want, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (lambda x: 1 - x, -1),
+        (lambda x: 2 / x, -2 / 9),
+        (lambda x: x / 4, 0.25),
+        (lambda x: -x, -1),
+        (lambda x: 5 * x, 5),
+        (lambda x: np.ones(1) - x, -1),
+    ],
+)
+def test_reflected_operators_have_their_own_slope(function, slope):
+    x = leaf(3.0)
+    function(x).sum().backward()
+    np.testing.assert_allclose(x.grad, [slope], rtol=1e-15)
+
+
+def test_what_a_tensor_says_of_itself():
+    x = Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True, name="M")
+    assert (x.shape, x.ndim, x.size, len(x), x.dtype) == ((2, 3), 2, 6, 2, np.float64)
+    assert repr(Tensor(np.ones(2), name="M")) == "Tensor([1. 1.], name='M')"
+    assert repr(Tensor(np.ones(2), requires_grad=True) * 2.0) == "Tensor([2. 2.], op=scale)"
+    assert x.sum().item() == 15.0 and isinstance(x.sum().item(), float)
+
+
+def test_what_a_tensor_is_made_of():
+    assert Tensor(np.arange(3)).dtype == np.float32  # integers and bools become floats
+    assert Tensor([True, False]).data.tolist() == [1, 0]
+    assert Tensor([1.0, 2.0]).dtype == Tensor(1.5).dtype == np.float32
+    assert Tensor(np.ones(2)).dtype == Tensor(np.float64(1)).dtype == np.float64
+    array = np.ones(2)
+    assert Tensor(array).data is array  # no copy
+    for wrong in ("text", [None], np.array([1j])):
+        with pytest.raises(ShapeError, match="a Tensor holds floats, got"):
+            Tensor(wrong)
+
+
+def test_types_are_not_mixed_by_accident():
+    single, double = Tensor(np.ones(2, np.float32)), Tensor(np.ones(2))
+    with pytest.raises(ShapeError, match="^add: mixes float32, float64; convert"):
+        single + double
+    # plain numbers, lists, integer arrays and arrays take the type of the Tensor beside them
+    for other in (1, 2.5, [1, 2], np.arange(1, 3), np.ones(2), np.float64(1)):
+        assert (single + other).dtype == (single * other).dtype == np.float32
+        assert (double / other).dtype == (other - double).dtype == np.float64
+    assert ops.add(np.ones(2), 1).dtype == np.float64  # of an array where there is no Tensor
+    assert ops.add(1, 2).dtype == np.float32
+
+
+def test_identity_is_equality():
+    x, y = leaf(1.0), leaf(1.0)
+    assert x == x and x != y and len({x, y, x}) == 2 and x in [y, x] and x not in [y]
+
+
+def test_iteration_and_unpacking():
+    x = Tensor(np.arange(4.0).reshape(2, 2), requires_grad=True)
+    first, second = x
+    (first * 2.0 + second).sum().backward()
+    assert x.grad.tolist() == [[2, 2], [1, 1]]
+    assert [row.data.tolist() for row in x] == [[0, 1], [2, 3]]
+
+
+def test_truth():
+    assert Tensor(1.0) and not Tensor([0.0])
+    with pytest.raises(ShapeError, match=r"shape \(2,\) is neither true nor false; compare .data"):
+        bool(leaf(0.0, 1.0))
+
+
+def test_assignment_is_refused():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(GradientError, match="cannot be assigned into.*masked_fill or ops.concat"):
+        x[0] = 5.0
+    with pytest.raises(GradientError, match="cannot be assigned into"):
+        x[0] += 5.0
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (np.sum, "np.sum"),
+        (np.mean, "np.mean"),
+        (np.reshape, "np.reshape"),
+        (lambda x, *_: np.concatenate([x, x]), "np.concatenate"),
+        (lambda x, *_: np.where(x.data > 0, x, 0), "np.where"),
+        (lambda x, *_: np.asarray(x), "NumPy functions do"),
+        (lambda x, *_: np.zeros(2).__setitem__(slice(None), x), "NumPy functions do"),
+    ],
+)
+def test_numpy_does_not_see_through_a_tensor(function, name):
+    with pytest.raises(GradientError, match=f"^{name}.* not see through a Tensor; use an op of"):
+        function(leaf(1.0, 2.0), 1)
+
+
+def test_ufuncs_of_numpy_are_refused():
+    with pytest.raises(TypeError, match="'Tensor' does not support ufuncs"):
+        np.exp(leaf(1.0))
+
+
+def test_concatenate_takes_arrays_of_unequal_length():
+    x, y = leaf(1.0, 2.0), leaf(3.0)
+    (ops.concatenate(x, y, x) * np.arange(5.0)).sum().backward()
+    assert x.grad.tolist() == [0 + 3, 1 + 4] and y.grad.tolist() == [2]

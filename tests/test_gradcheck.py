@@ -1,0 +1,302 @@
+"""The gradient check itself: right gradients pass, and bugs planted in every op are found."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from minisasrec import ops
+from minisasrec.errors import GradientError
+from minisasrec.gradcheck import diagnose, find_mismatches, gradcheck, numeric_jacobian
+from minisasrec.op import OPS, Op
+from minisasrec.signature import Draw
+
+rng = np.random.default_rng(0)
+
+
+# --- planted bugs ----------------------------------------------------------------------------
+
+
+def replace(i, change):
+    """A mutant: gradient i changed, the others as they are."""
+
+    def mutate(gradients):
+        return (*gradients[:i], change(gradients[i]), *gradients[i + 1 :])
+
+    return mutate
+
+
+def without_the_last(g):
+    g = g.copy()
+    g[-1:] = 0
+    return g
+
+
+SINGLE = {
+    "zero": np.zeros_like,
+    "sign": np.negative,
+    "factor": lambda g: g * 1.01,
+    "drop the last": without_the_last,
+    "row constant": lambda g: g + 0.1 * g.sum(-1, keepdims=True),
+    "NaN": lambda g: g * np.nan,
+    "one entry": lambda g: g + 0.01 * np.eye(1, g.size, g.size // 2).reshape(g.shape),
+}
+
+
+def mutants(shapes):
+    """(name, function from right gradients to wrong ones) for arguments of these shapes."""
+    for i, shape in enumerate(shapes):
+        for name, change in SINGLE.items():
+            if shape or name not in ("drop the last", "row constant"):
+                yield f"{name} {i}", replace(i, change)
+        if len(shape) >= 2 and shape[-1] == shape[-2]:
+            yield f"transpose {i}", replace(i, lambda g: g.swapaxes(-1, -2))
+        for j in range(i):
+            if shapes[j] == shape:
+                swap = list(range(len(shapes)))
+                swap[i], swap[j] = j, i
+                yield f"swap {j} {i}", lambda g, swap=swap: tuple(g[k] for k in swap)
+
+
+def planted(op, mutate):
+    """The op with its backward replaced, and a list that becomes non-empty if that mattered."""
+    mattered = []
+
+    def function(*args, **constants):
+        y, backward = op.reference(*args, **constants)
+
+        def wrong(dy):
+            right = backward(dy)
+            mutated = mutate(right)
+            if not all(np.allclose(a, b, 1e-3, 1e-5) for a, b in zip(mutated, right, strict=True)):
+                mattered.append(True)
+            return mutated
+
+        return y, wrong
+
+    return function, mattered
+
+
+def bugs_found(op, args, constants, monkeypatch):
+    """The kinds of bugs that were planted in this op and mattered; all must be found."""
+    gradcheck(op.reference, *args, **constants)
+    # the forward pass is the same in all mutants: differentiate it once
+    forward = [
+        numeric_jacobian(lambda *a: op.reference(*a, **constants)[0], args, i)
+        for i in range(len(args))
+    ]
+    found = set()
+    with monkeypatch.context() as patch:
+        module = sys.modules["minisasrec.gradcheck"]  # the package's name is the function's
+        patch.setattr(module, "numeric_jacobian", lambda f, a, i, step: forward[i])
+        for name, mutate in mutants([a.shape for a in args]):
+            function, mattered = planted(op, mutate)
+            mismatches = find_mismatches(function, *args, **constants)
+            if mattered:
+                assert mismatches, f"{op.name}: the check lets this bug through: {name}"
+                found.add(name.split()[0])
+    return found
+
+
+@pytest.mark.parametrize("op", [pytest.param(op, id=op.name) for op in OPS.values()])
+def test_every_planted_bug_is_found(op, monkeypatch):
+    square = {"lead0": 3, "lead1": 3, "n": 3, "d": 3, "k": 3, "m": 3, "T": 3, "V": 3, "d_head": 1}
+    found = bugs_found(op, *op.sample(Draw(7)), monkeypatch)
+    found |= bugs_found(op, *op.sample(Draw(6, **square)), monkeypatch)
+    assert {"zero", "sign", "factor", "NaN", "one"} <= found
+
+
+def test_bugs_of_every_kind_were_planted():
+    names = {name.rsplit(" ", 1)[0] for name, _ in mutants([(3, 3), (3, 3), ()])}
+    assert names == {*SINGLE, "transpose", "swap 0"}
+
+
+# --- why the cotangent is random -------------------------------------------------------------
+
+
+def softmax_returning_zero(x):
+    y, _ = ops.softmax.reference(x)
+    return y, lambda dy: (np.zeros_like(x),)
+
+
+def softmax_minus_the_plain_mean(x):
+    y, _ = ops.softmax.reference(x)
+    return y, lambda dy: (y * (dy - dy.mean(-1, keepdims=True)),)
+
+
+def layer_norm_returning_zero(x):
+    y, _ = ops.layer_norm.reference(x, np.ones(x.shape[-1]), np.zeros(x.shape[-1]))
+    return y, lambda dy: (np.zeros_like(x),)
+
+
+def layer_norm_without_the_third_term(x):
+    mean, rstd = x.mean(-1, keepdims=True), 1 / x.std(-1, keepdims=True)
+    return (x - mean) * rstd, lambda dy: (rstd * (dy - dy.mean(-1, keepdims=True)),)
+
+
+CLASSICS = [
+    softmax_returning_zero,
+    softmax_minus_the_plain_mean,
+    layer_norm_returning_zero,
+    layer_norm_without_the_third_term,
+]
+
+
+@pytest.mark.parametrize("wrong", CLASSICS)
+def test_ones_hide_what_a_random_cotangent_shows(wrong):
+    x = np.random.default_rng(1).standard_normal((3, 5))
+    y, backward = wrong(x)
+    (jacobian,) = [numeric_jacobian(lambda x: wrong(x)[0], [x], 0)]  # of loss = y.sum():
+    np.testing.assert_allclose(backward(np.ones_like(y))[0], jacobian.sum(0), atol=1e-8)
+    with pytest.raises(GradientError, match=wrong.__name__):
+        gradcheck(wrong, x)
+
+
+def test_an_error_of_one_in_ten_thousand_in_one_entry_of_many():
+    # one random direction would see the sum of 1,600 entries, this one lost among them
+    for seed in range(10):
+        draw = np.random.default_rng(seed)
+        W, x = draw.standard_normal((40, 40)), draw.standard_normal(40)
+        at = tuple(draw.integers(0, 40, 2))
+        wrong = W.copy()
+        wrong[at] *= 1 + 1e-4
+        gradcheck(lambda x, W=W: (W @ x, lambda dy: (W.T @ dy,)), x)
+        (mismatch,) = find_mismatches(lambda x, W=W, V=wrong: (W @ x, lambda dy: (V.T @ dy,)), x)
+        assert np.abs(mismatch.analytic - mismatch.numeric).argmax() == at[1]
+
+
+def test_an_error_that_cancels_in_the_sum_over_outputs():
+    # d y_0/dx and d y_1/dx are both wrong; under this op's own scale they cancel for ones
+    def function(x):
+        return np.stack([x, 2 * x]), lambda dy: (dy[0] * 1.5 + dy[1] * 1.5,)
+
+    with pytest.raises(GradientError):
+        gradcheck(function, np.array([1.0, 2.0]))
+
+
+def test_right_gradients_pass_whatever_the_seed():
+    for seed in range(5):
+        args, constants = ops.linear.sample(Draw(seed))
+        gradcheck(ops.linear.reference, *args, seed=seed, **constants)
+        gradcheck(lambda x: (np.float64(3.0), lambda dy: (np.zeros_like(x),)), rng.normal(size=2))
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def cube(change):
+    """y = x^3 with a changed gradient."""
+
+    def cube_op(x):
+        return x**3, lambda dy: (change(dy * 3 * x * x),)
+
+    return cube_op
+
+
+X = np.random.default_rng(3).standard_normal((3, 3)) + 3
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda g: -g, "Likely: the sign is wrong"),
+        (lambda g: g * 2, "every entry is 2 times too large: a constant factor is wrong"),
+        (lambda g: g / 3, "every entry is 0.3333 times"),
+        (lambda g: g * 0, "backward returns 0: a path from this argument to the result is missing"),
+        (lambda g: g * np.nan, "NaN or infinity"),
+        (lambda g: np.where(g > g.mean(), np.nan, g), "NaN or infinity"),
+        (lambda g: g.T, "the result is transposed"),
+        (lambda g: -g.T, "the result is transposed and its sign is wrong"),
+        (lambda g: g + g.sum(-1, keepdims=True), "right up to a constant per row"),
+        (without_the_last, "3 of 9 entries are 0 and should not be: a path is missing"),
+        (lambda g: g + np.eye(3), "3 of 9 entries are wrong, the others right"),
+        (lambda g: g + g**3, "no usual mistake fits"),
+    ],
+)
+def test_the_diagnosis(change, says):
+    with pytest.raises(GradientError) as caught:
+        gradcheck(cube(change), X)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("cube_op: gradient of argument 0 (3, 3) is wrong at (")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_diagnosis_of_ids_assigned_instead_of_added():
+    def gather(table):
+        ids = np.array([0, 2, 0, 1])
+
+        def backward(dy):
+            dtable = np.zeros_like(table)
+            dtable[ids] += dy  # the second gradient of row 0 overwrites the first
+            return (dtable,)
+
+        return table[ids], backward
+
+    with pytest.raises(GradientError, match="repeated indices were assigned instead of added"):
+        gradcheck(gather, rng.normal(size=(3, 2)))
+
+
+def test_the_diagnosis_of_layer_norm_without_its_mean():
+    def no_mean(x):
+        rstd = 1 / x.std(-1, keepdims=True)
+        xhat = (x - x.mean(-1, keepdims=True)) * rstd
+        return xhat, lambda dy: (rstd * (dy - xhat * (dy * xhat).mean(-1, keepdims=True)),)
+
+    with pytest.raises(GradientError, match="subtracts a row's mean .softmax, layer norm. is miss"):
+        gradcheck(no_mean, rng.normal(size=(2, 4)))
+
+
+def test_the_worst_entry_and_both_numbers_are_named():
+    wrong = cube(lambda g: g + np.array([0.0, 0.0, 5.0]))
+    (mismatch,) = find_mismatches(wrong, np.array([1.0, 2.0, 3.0]))
+    assert "argument 0 (3,) is wrong at (2,)" in str(mismatch)
+    assert f"backward says {mismatch.analytic[2]:.6g}" in str(mismatch)
+    assert f"finite differences say {mismatch.numeric[2]:.6g}" in str(mismatch)
+
+
+def test_every_wrong_argument_is_named():
+    def product(a, b):
+        return a * b, lambda dy: (dy * a, dy * b)
+
+    with pytest.raises(GradientError, match="argument 0 .*; product: gradient of argument 1 "):
+        gradcheck(product, rng.normal(size=3), rng.normal(size=3))
+
+
+def test_arguments_of_an_op_go_by_their_names():
+    args, constants = ops.layer_norm.sample(Draw(0))
+    wrong, _ = planted(ops.layer_norm, replace(1, np.negative))
+    broken = Op(wrong, ops.layer_norm.signature.text, "", None)  # in no registry
+    with pytest.raises(GradientError, match="^function: gradient of gamma .*sign is wrong"):
+        gradcheck(broken, *args, **constants)
+
+
+def test_diagnose_on_its_own():
+    want = np.arange(1.0, 7.0).reshape(2, 3)
+    assert diagnose(want * 0.5, want).startswith("every entry is 0.5 times")
+    assert diagnose(np.array(-2.0), np.array(2.0)) == "the sign is wrong"
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        (lambda dy: dy, "must return a tuple of 1 gradients, one per positional argument; got nda"),
+        (lambda dy: (dy, dy), "tuple of 1 gradients, one per positional argument; got 2"),
+        (lambda dy: (), "got 0"),
+        (lambda dy: (dy.sum(0),), r"has shape \(3,\), the argument \(2, 3\)"),
+        (lambda dy: (1.0,), r"has shape \(\), the argument \(2, 3\)"),
+    ],
+)
+def test_a_wrong_number_or_shape_of_gradients(returned, says):
+    with pytest.raises(GradientError, match=says):
+        gradcheck(lambda x: (x * 2, returned), rng.normal(size=(2, 3)))
+
+
+def test_the_numeric_jacobian():
+    (a, b) = rng.normal(size=(2, 3)), rng.normal(size=(3, 2))
+    J = numeric_jacobian(lambda a, b: a @ b, [a, b], 1)
+    assert J.shape == (4, 3, 2)
+    want = np.einsum("ik,jl->ijkl", a, np.eye(2)).reshape(4, 3, 2)
+    np.testing.assert_allclose(J, want, atol=1e-9)
+    assert numeric_jacobian(lambda x: x, [np.zeros((0, 2))], 0).shape == (0, 0, 2)
