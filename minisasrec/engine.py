@@ -122,7 +122,8 @@ def backward_steps(
             if dx.shape != parent.shape:
                 raise GradientError(
                     f"{node.op.name}: the gradient of argument {i} has shape {dx.shape}, the "
-                    f"argument {parent.shape}; if it was broadcast, did backward forget sum_to_shape?"
+                    f"argument {parent.shape}; if it was broadcast, did backward forget "
+                    "sum_to_shape?"
                 )
             # not +=: an op may hand the same array to two parents (add does)
             grads[parent] = grads[parent] + dx if parent in grads else dx
