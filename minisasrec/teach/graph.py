@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,15 +32,12 @@ class Node:
     x: float = 0
     y: float = 0
 
+    height: float = 0
+
     @property
     def width(self) -> float:
         """Width of the box; an invisible node is as wide as a line."""
         return 2 * PAD + LETTER * max(map(len, self.lines)) if self.lines else 2.0
-
-    @property
-    def height(self) -> float:
-        """Height of the box."""
-        return 2 * PAD + LINE * len(self.lines) if self.lines else 0.0
 
 
 class Graph:
@@ -181,7 +179,7 @@ def _place(layers: list[list[Node]], paths: list[list[Node]]) -> None:
     above: dict[Node, list[Node]] = {}
     below: dict[Node, list[Node]] = {}
     for path in paths:
-        for upper, lower in zip(path[:-1], path[1:], strict=True):
+        for upper, lower in pairwise(path):
             above.setdefault(lower, []).append(upper)
             below.setdefault(upper, []).append(lower)
     for layer in layers:
@@ -200,8 +198,9 @@ def _place(layers: list[list[Node]], paths: list[list[Node]]) -> None:
             _spread(layer, [wish[node] for node in layer])
     y = 0.0
     for layer in layers:
-        height = max(node.height for node in layer)
-        for node in layer:
+        height = 2 * PAD + LINE * max(len(node.lines) for node in layer)
+        for node in layer:  # an edge passes a layer straight, beside the boxes
+            node.height = 2 * PAD + LINE * len(node.lines) if node.lines else height
             node.y = y + height / 2
         y += height + DROP
 
@@ -233,13 +232,14 @@ def _draw(nodes: list[Node]) -> str:
         'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#777"/></marker></defs>'
     ]
     for path in paths:
-        points = [(node.x, node.y) for node in path]
-        points[0] = (path[0].x, path[0].y + path[0].height / 2)
-        points[-1] = (path[-1].x, path[-1].y - path[-1].height / 2 - 1)
-        line = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-        for (ax, ay), (bx, by) in zip(points[:-1], points[1:], strict=True):
-            middle = (ay + by) / 2
-            line += f"C{ax:.1f} {middle:.1f} {bx:.1f} {middle:.1f} {bx:.1f} {by:.1f}"
+        line = f"M{path[0].x:.1f} {path[0].y + path[0].height / 2:.1f}"
+        for upper, lower in pairwise(path):
+            top, end = upper.y + upper.height / 2, lower.y - lower.height / 2
+            middle = (top + end) / 2
+            line += f"L{upper.x:.1f} {top:.1f}"
+            line += (
+                f"C{upper.x:.1f} {middle:.1f} {lower.x:.1f} {middle:.1f} {lower.x:.1f} {end:.1f}"
+            )
         parts.append(f'<path d="{line}" fill="none" stroke="#777" marker-end="url(#tip)"/>')
     for node in nodes:
         x, y = node.x - node.width / 2, node.y - node.height / 2

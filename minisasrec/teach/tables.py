@@ -48,7 +48,7 @@ class Table:
 def formula(op: Op) -> str:
     """What an op computes, as short as its docstring says it."""
     first_line = (op.__doc__ or "").partition("\n")[0].rstrip(".")
-    return re.split(r"[,;:] ", first_line)[0]
+    return re.split(r"[,;:] (?![^(]*\))", first_line)[0]
 
 
 def steps_table(

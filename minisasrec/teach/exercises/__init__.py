@@ -79,8 +79,8 @@ def _find(name: str) -> Exercise:
 def check(name: str, answer: Any) -> None:
     """Print whether `answer` is right: "not attempted yet", "not yet: why" or "correct: what".
 
-    An answer that is `...` or None, or a function that returns one of these, has not been
-    attempted. Raises `ConfigError` for an exercise that does not exist, and nothing else.
+    An answer that is `...` or None, or a function that returns one of these (alone or in a tuple,
+    at once or from a function it returned), has not been attempted. Raises `ConfigError` for an exercise that does not exist, and nothing else.
     """
     question = _find(name)
     try:
@@ -107,18 +107,17 @@ def _raised(error: Exception) -> str:
 
 
 def _attempted(answer: Any) -> Any:
-    """`answer` itself; a function is wrapped, so that a body of `...` counts as no attempt."""
-    values = answer if isinstance(answer, tuple | list) else (answer,)
-    if any(value is None or value is Ellipsis for value in values):
+    """`answer` itself, with functions wrapped so that a body of `...` counts as no attempt."""
+    if answer is None or answer is Ellipsis:
         raise _NotAttempted
+    if isinstance(answer, tuple):
+        return tuple(_attempted(part) for part in answer)
     if not callable(answer) or isinstance(answer, type):
         return answer
 
     @functools.wraps(answer)
     def call(*args: Any, **kwargs: Any) -> Any:
-        result = answer(*args, **kwargs)
-        _attempted(result)
-        return result
+        return _attempted(answer(*args, **kwargs))
 
     return call
 

@@ -1,0 +1,84 @@
+"""Explain an op: `python -m minisasrec.explain layer_norm`, or all of them without a name."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from minisasrec import ops
+from minisasrec.errors import ConfigError
+from minisasrec.op import OPS, Op
+from minisasrec.teach.source import location
+
+ROOT = Path(ops.__file__).parents[2]  # the clone; where the package was installed has no tests
+
+
+def explain(name: str) -> str:
+    """What an op computes, its signature, where the paper, the code, tests and notebooks have it.
+
+    Raises `ConfigError` for a name that is not an op.
+    """
+    if name not in OPS:
+        near = get_close_matches(name, OPS, n=3) or sorted(OPS)
+        raise ConfigError(f"no op {name!r}; did you mean one of {', '.join(near)}?")
+    op = OPS[name]
+    facts = {
+        "signature": str(op.signature),
+        "paper": op.paper or "not in the paper",
+        "defined in": location(op.reference),
+        "kernels": ", ".join(_kernels(op)) or "none: the NumPy definition is used",
+        "tests": ", ".join(_tests(op)) or "not here: they come with a clone of the repository",
+        "notebooks": ", ".join(_notebooks(op)) or "none",
+    }
+    lines = [name, "", inspect.getdoc(op) or "", ""]
+    return "\n".join(lines + [f"{label + ':':12}{fact}" for label, fact in facts.items()])
+
+
+def _kernels(op: Op) -> Iterator[str]:
+    """The files of the kernels that the op's adaptor calls, with their functions."""
+    source = inspect.getsource(op.kernel) if op.kernel else ""
+    families: dict[str, dict[str, None]] = {}
+    for family, function in re.findall(r"kernels\.(\w+)\.(\w+)\(", source):
+        families.setdefault(family, {})[function] = None
+    for family, functions in families.items():
+        yield f"minisasrec/kernels/{family}.py ({', '.join(functions)})"
+
+
+def _tests(op: Op) -> Iterator[str]:
+    """Test files that speak of the op, or of every op in the registry."""
+    wanted = re.compile(rf"\bops\.{op.name}\b|[\"']{op.name}[\"']|\bOPS\b")
+    for path in sorted(ROOT.glob("tests/test_*.py")):
+        if wanted.search(path.read_text(encoding="utf-8")):
+            yield f"{path.parent.name}/{path.name}"
+
+
+def _notebooks(op: Op) -> Iterator[str]:
+    """Notebooks whose code uses the op."""
+    wanted = re.compile(rf"\bops\.{op.name}\b|import .*\b{op.name}\b")
+    for path in sorted(ROOT.glob("notebooks/*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if any(c["cell_type"] == "code" and wanted.search("".join(c["source"])) for c in cells):
+            yield path.stem
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Explain the ops named, or list them all."""
+    names = list(sys.argv[1:] if argv is None else argv)
+    if names and names[0] in ("-h", "--help"):
+        print("usage: python -m minisasrec.explain [OP ...]     (without a name: lists all ops)")
+    elif names:
+        print("\n\n".join(explain(name) for name in names))
+    else:
+        for op in OPS.values():
+            print(f"{op.name:24} {op.paper:30} {op.signature}".rstrip())
+
+
+if __name__ == "__main__":
+    from minisasrec.cli import run_command
+
+    sys.exit(run_command(main, None))
