@@ -99,14 +99,14 @@ class Adam(Optimizer):
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, as arrays by name."""
-        state = {"steps": np.array(self.steps)}
+        state = {"steps": np.array([self.steps])}
         for i in range(len(self.parameters)):
             state[f"m.{i}"], state[f"v.{i}"] = self.m[i], self.v[i]
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what `state()` returned."""
-        self.steps = int(state["steps"])
+        self.steps = int(state["steps"][0])
         for i in range(len(self.parameters)):
             self.m[i], self.v[i] = state[f"m.{i}"].copy(), state[f"v.{i}"].copy()
 

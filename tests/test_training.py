@@ -1,0 +1,163 @@
+"""Training as a whole: it learns, stops, resumes bit for bit, and survives what goes wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minisasrec.config import TrainConfig
+from minisasrec.data.dataset import Dataset
+from minisasrec.data.split import Split, leave_one_out
+from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.evaluation import evaluate
+from minisasrec.models import SASRec, SASRecConfig
+from minisasrec.runs import Run
+from minisasrec.training import History, fit
+
+SMALL = TrainConfig(
+    sasrec=SASRecConfig(n=12, d=8, dropout=0.2), epochs=3, batch_size=32, seed=7, patience=0
+)
+
+
+def cycle_dataset(users: int = 150, items: int = 120, length: int = 10) -> Dataset:
+    """Everybody walks through the catalogue in steps of 1 from a place of his own."""
+    starts = np.random.default_rng(0).integers(0, items, users)
+    walk = (starts[:, None] + np.arange(length)) % items + 1
+    return Dataset(
+        name="cycle",
+        items=walk.ravel().astype(np.int32),
+        offsets=np.arange(users + 1, dtype=np.int64) * length,
+        user_ids=[str(u) for u in range(users)],
+        item_ids=["<pad>", *(str(i) for i in range(1, items + 1))],
+    )
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return leave_one_out(cycle_dataset())
+
+
+def new_model(split: Split, config: TrainConfig = SMALL) -> SASRec:
+    return SASRec(split.dataset.num_items, config.sasrec, seed=config.seed)
+
+
+def test_it_learns_the_order(split: Split) -> None:
+    config = dataclasses.replace(
+        SMALL, epochs=150, eval_every=10, lr=0.01, sasrec=SASRecConfig(n=12, d=16, dropout=0.0)
+    )
+    model = new_model(split, config)
+    fit(model, split, config, progress=False)
+    assert evaluate(model, split).metrics()["HR@10"] > 0.9  # at chance: 0.1
+
+
+def test_a_seed_gives_the_same_weights_and_another_does_not(split: Split) -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        config = dataclasses.replace(SMALL, seed=seed)
+        model = new_model(split, config)
+        fit(model, split, config, progress=False)
+        weights.append(model.state()["item_embedding.table"])
+    assert np.array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
+
+
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(split: Split, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, epochs=4)
+    whole = new_model(split)
+    expected = fit(whole, split, config, Run.create(tmp_path / "whole", config, {}), progress=False)
+
+    run = Run.create(tmp_path / "parts", config, {})
+    fit(new_model(split), split, dataclasses.replace(config, epochs=2), run, progress=False)
+    resumed = new_model(split)
+    history = fit(resumed, split, config, Run.open(run.folder), progress=False)
+
+    for name, value in whole.state().items():
+        assert np.array_equal(value, resumed.state()[name]), name
+
+    def without_times(history: History) -> list[dict[str, float]]:
+        return [{k: v for k, v in e.items() if "second" not in k} for e in history.epochs]
+
+    assert without_times(history) == without_times(expected)
+    assert without_times(History(run.history())) == without_times(expected)
+
+
+@pytest.mark.parametrize("stop_in", [1, 2, 3])
+def test_a_crash_loses_only_the_epoch_it_happened_in(
+    split: Split, tmp_path: Path, stop_in: int
+) -> None:
+    config = dataclasses.replace(SMALL, epochs=3)
+    whole = new_model(split)
+    fit(whole, split, config, progress=False)
+
+    class Crash(Exception):
+        pass
+
+    def crash(entry: dict[str, float]) -> None:
+        if entry["epoch"] == stop_in:
+            raise Crash
+
+    run = Run.create(tmp_path / "run", config, {})
+    with pytest.raises(Crash):
+        fit(new_model(split), split, config, run, progress=False, on_epoch=crash)
+    with run.path("history.jsonl").open("a") as file:  # an epoch whose checkpoint was not written
+        file.write(json.dumps({"epoch": stop_in + 1, "loss": 0}) + "\n")
+    resumed = new_model(split)
+    fit(resumed, split, config, Run.open(run.folder), progress=False)
+    for name, value in whole.state().items():
+        assert np.array_equal(value, resumed.state()[name]), name
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", SMALL, {})
+    run.write_json("result.json", {"old": 1})
+
+    def full_disk(path: Path) -> None:
+        path.write_text("half of it")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(TrainingError, match="No space left on device"):
+        run.write("result.json", full_disk)
+    assert json.loads(run.path("result.json").read_text()) == {"old": 1}
+    assert sorted(p.name for p in run.folder.iterdir()) == ["config.json", "result.json"]
+
+
+def test_it_ends_with_the_best_weights_and_stops_by_patience(split: Split, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, epochs=60, patience=2, lr=0.02)
+    run = Run.create(tmp_path / "run", config, {})
+    model = new_model(split)
+    history = fit(model, split, config, run, progress=False)
+    scores = [e["NDCG@10"] for e in history.epochs]
+    assert history.best == max(scores) == scores[history.best_epoch - 1]
+    assert len(scores) == 60 or len(scores) == history.best_epoch + 2
+    best, _ = run.load_arrays("best.safetensors")
+    for name, value in model.state().items():
+        assert np.array_equal(value, best[name])
+
+
+def test_a_loss_that_is_no_number_says_what_to_do(split: Split) -> None:
+    model = new_model(split)
+    model.item_embedding.table.data[5] = np.nan
+    with pytest.raises(TrainingError, match="lower --lr"):
+        fit(model, split, SMALL, progress=False)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "history", "foreign"])
+def test_a_damaged_run_is_refused_in_words(split: Split, tmp_path: Path, damage: str) -> None:
+    run = Run.create(tmp_path / "run", SMALL, {})
+    fit(new_model(split), split, SMALL, run, progress=False)
+    last = run.path("last.safetensors")
+    model = new_model(split)
+    if damage == "missing":
+        run.path("best.safetensors").unlink()
+    elif damage == "cut":
+        last.write_bytes(last.read_bytes()[:1000])
+    elif damage == "history":
+        run.path("history.jsonl").unlink()
+    else:
+        model = SASRec(split.dataset.num_items, SASRecConfig(n=12, d=4))
+    with pytest.raises(CheckpointError):
+        fit(model, split, dataclasses.replace(SMALL, epochs=5), run, progress=False)
