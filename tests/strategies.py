@@ -1,4 +1,4 @@
-"""Example inputs of ops, for the tests that go over the registry."""
+"""Example inputs of ops, for the tests that go over the registry, and small data sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from minisasrec.data.dataset import PAD, Dataset
+from minisasrec.data.split import Split, leave_one_out
 from minisasrec.op import OPS, Op
 from minisasrec.signature import Draw
 
@@ -67,3 +69,19 @@ def run(function: Function, args: list[Array], constants: dict[str, Any], seed: 
     """The result and the gradients under a random cotangent, one tuple of arrays."""
     y, backward = function(*args, **constants)
     return (y, *backward(normal_like(y, seed)))
+
+
+def make_split(sequences: list[list[int]], num_items: int) -> Split:
+    """The leave-one-out split of a small data set given as one list of items per user."""
+    items = np.array([item for sequence in sequences for item in sequence], dtype=np.int32)
+    offsets = np.concatenate([[0], np.cumsum([len(s) for s in sequences])]).astype(np.int64)
+    users = [f"u{i}" for i in range(len(sequences))]
+    names = [PAD, *(f"i{i}" for i in range(1, num_items + 1))]
+    return leave_one_out(Dataset("tiny", items, offsets, users, names))
+
+
+def random_split(users: int = 40, num_items: int = 30, longest: int = 15, seed: int = 0) -> Split:
+    """Users with 3 to `longest` uniform actions each."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(3, longest + 1, users)
+    return make_split([list(generator.integers(1, num_items + 1, n)) for n in lengths], num_items)
