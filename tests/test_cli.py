@@ -1,0 +1,189 @@
+"""The command lines, as a user types them: in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FAST = ("--epochs", "2", "--n", "10", "--d", "8", "--blocks", "1", "--batch-size", "32")
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m minisasrec.NAME ...`, with no terminal."""
+    name, *rest = arguments
+    env = {**os.environ, "COLUMNS": "100"}
+    env.pop("MINISASREC_DATA_DIR", None)
+    command = [sys.executable, "-m", f"minisasrec.{name}", *rest]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def clicks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A click log of 60 users on 150 pages, as a CSV with a header of its own."""
+    path = tmp_path_factory.mktemp("data") / "clicks.csv"
+    rng = np.random.default_rng(0)
+    lines = ["visitor,page,at,name"]
+    for user in range(60):
+        for t, page in enumerate(
+            (rng.integers(30) + np.arange(20)) % 30 * 5 + rng.integers(5, size=20)
+        ):
+            lines.append(f"u{user},p{page},{1000 + t},Page {page}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(clicks: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A finished run on the click log, and what its command said."""
+    out = clicks.parent / "run"
+    options = ("--min-actions", "1", "--title-column", "name", "--seed", "3", "--out", str(out))
+    columns = ("--user-column", "visitor", "--item-column", "page", "--time-column", "at")
+    done = run(
+        "train", "--dataset", str(clicks), *columns, *options, *FAST, "--json", cwd=clicks.parent
+    )
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def is_one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The error line, after a check that there is nothing else and no traceback."""
+    assert done.returncode == code, done.stderr
+    errors = [
+        line for line in done.stderr.splitlines() if not line.startswith(("compiling", "note"))
+    ]
+    assert len(errors) == 1 and errors[0].startswith("error: "), done.stderr
+    return errors[0]
+
+
+def test_training_on_ones_own_table(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    out, done = trained
+    result = json.loads(done.stdout)  # --json: one object and nothing else
+    assert result["epochs"] == 2 and result["seed"] == 3
+    assert {row["model"] for row in result["test"]} == {"sasrec", "poprec"}
+    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in history] == [1, 2]
+    assert all(entry["targets_per_second"] > 0 and "NDCG@10" in entry for entry in history)
+    assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "best.safetensors",
+        "config.json",
+        "history.jsonl",
+        "last.safetensors",
+        "learning_curve.png",
+        "result.json",
+    }
+
+
+def test_evaluate_repeats_the_final_figures(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, done = trained
+    again = run("evaluate", str(out), "--json", cwd=out.parent)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["rows"] == json.loads(done.stdout)["test"]
+
+
+def test_recommend_by_user_and_by_items(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, _ = trained
+    by_user = run("recommend", str(out), "--user", "u3", "--k", "4", "--json", cwd=out.parent)
+    best = json.loads(by_user.stdout)
+    assert len(best) == 4 and all(entry["title"].startswith("Page ") for entry in best)
+    by_items = run(
+        "recommend", str(out), "--items", best[0]["item"], best[1]["item"], cwd=out.parent
+    )
+    assert by_items.returncode == 0 and "after:  " + best[0]["title"] in by_items.stdout
+    assert "no item 'nope'" in is_one_line(
+        run("recommend", str(out), "--items", "nope", cwd=out.parent), 1
+    )
+    assert "--user" in is_one_line(run("recommend", str(out), cwd=out.parent), 2)
+
+
+def test_a_run_is_not_overwritten_and_resumes_only_with_its_settings(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], clicks: Path
+) -> None:
+    out, _ = trained
+    config = ("--config", str(out / "config.json"), "--out", str(out))
+    before = (out / "best.safetensors").read_bytes()
+    assert "--resume" in is_one_line(run("train", *config, cwd=out.parent), 1)
+    other = run("train", *config, "--resume", "--batch-size", "16", cwd=out.parent)
+    assert "--batch-size is 16" in is_one_line(other, 2)
+    assert (out / "best.safetensors").read_bytes() == before
+    done = run("train", *config, "--resume", "--json", cwd=out.parent)
+    assert done.returncode == 0 and json.loads(done.stdout)["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--dataset", "ml1m"), 1, "did you mean 'ml-1m'"),
+        (("--dataset", "nowhere.csv"), 1, "nowhere.csv"),
+        (("--dataset", "cut.zip"), 1, "cut.zip"),
+        (("--dataset", "broken.csv", "--min-actions", "1"), 1, "line 3"),
+        (("--epochs", "-1"), 2, "--epochs is -1"),
+        (("--threads", "0"), 2, "--threads is 0"),
+        (("--lr", "0"), 2, "--lr is 0"),
+        (("--config", "nowhere.json"), 2, "nowhere.json"),
+        (("--config", "wrong.json"), 2, "epoks is no setting"),
+        (("--out", "file.txt/run"), 1, "file.txt"),
+        (("--resume", "--out", "nowhere"), 1, "holds no run"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    (tmp_path / "broken.csv").write_text("user,item,time\na,b,1\na,b\na,c,3\n")
+    (tmp_path / "wrong.json").write_text('{"epoks": 3}')
+    (tmp_path / "file.txt").write_text("not a folder")
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
+        archive.writestr("ml-1m/ratings.dat", "1::1::5::1\n" * 1000)
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "whole.zip").read_bytes()[:-40])
+    before = {path.name for path in tmp_path.iterdir()}
+    assert says in is_one_line(run("train", *arguments, cwd=tmp_path), code)
+    assert {path.name for path in tmp_path.iterdir()} == before  # nothing half-written
+
+
+def test_help_shows_the_defaults_of_the_data_set(tmp_path: Path) -> None:
+    movies = run("train", "--dataset", "ml-1m", "--help", cwd=tmp_path).stdout
+    games = run("train", "--dataset", "amazon-games", "--help", cwd=tmp_path).stdout
+    assert "--n INT" in movies and "(default: 200)" in movies and "(default: 0.2)" in movies
+    assert "(default: 200)" not in games and "(default: 50)" in games and "(default: 0.5)" in games
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process there")
+def test_ctrl_c_says_how_to_go_on(clicks: Path, tmp_path: Path) -> None:
+    options = (
+        "--dataset",
+        str(clicks),
+        "--min-actions",
+        "1",
+        "--epochs",
+        "100000",
+        "--patience",
+        "0",
+    )
+    columns = ("--user-column", "visitor", "--item-column", "page", "--time-column", "at")
+    command = [sys.executable, "-m", "minisasrec.train", *options, *columns, "--out", "run"]
+    process = subprocess.Popen(
+        [*command, "--n", "10", "--d", "8"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "run" / "last.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1].startswith("interrupted: whole epochs are kept")
+    assert "Traceback" not in errors
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
