@@ -80,7 +80,8 @@ def check(name: str, answer: Any) -> None:
     """Print whether `answer` is right: "not attempted yet", "not yet: why" or "correct: what".
 
     An answer that is `...` or None, or a function that returns one of these (alone or in a tuple,
-    at once or from a function it returned), has not been attempted. Raises `ConfigError` for an exercise that does not exist, and nothing else.
+    at once or from a function it returned), has not been attempted. Raises `ConfigError` for an
+    exercise that does not exist, and nothing else.
     """
     question = _find(name)
     try:
