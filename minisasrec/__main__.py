@@ -10,6 +10,7 @@ from importlib.util import find_spec
 COMMANDS = {
     "train": "train a model; with no arguments, on the data set that comes with the package",
     "evaluate": "measure a trained model: HR@k, NDCG@k and MRR, sampled and over all items",
+    "data": "print what a data set holds: counts, source, warnings, fingerprint",
     "recommend": "recommend items to users of a trained model, or to a sequence of items",
     "explain": "show which past items a recommendation attends to",
     "reproduce": "run the paper's experiments and set the results beside its tables",
