@@ -1,0 +1,264 @@
+"""Errors teach: what was wrong, the value seen, what to do next, in one line, by exact text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minisasrec import Tensor, errors, ops
+from minisasrec.errors import ConfigError, MinisasrecError, ShapeError
+from minisasrec.op import OPS, use_backend
+from minisasrec.random import Key
+from minisasrec.signature import Draw, Signature
+
+KEY = Key(1, 2)
+x23 = np.ones((2, 3))
+qkv = [np.ones((4, 2))] * 3
+
+
+@pytest.fixture(scope="module", params=["numpy", "numba"], autouse=True)
+def each_backend(request):
+    with use_backend(request.param):
+        yield
+
+
+def sampled(targets=(1, 2), negatives=((1,), (2,)), beta=1.0):
+    return ops.sampled_bce(
+        x23, np.ones((4, 3)), targets=np.array(targets), negatives=np.array(negatives), beta=beta
+    )
+
+
+CASES = {
+    # shapes that do not fit a signature
+    "axis": (
+        lambda: ops.layer_norm(np.ones((128, 200, 50)), np.ones(64), np.ones(64)),
+        "layer_norm: axis d is 50 in x (128, 200, 50) but 64 in gamma (64,). "
+        "Signature: x (... d), gamma (d), beta (d) -> (... d)",
+    ),
+    "broadcast": (
+        lambda: Tensor(x23) + np.ones((2, 4)),
+        "add: shapes do not broadcast: a (2, 3), b (2, 4). Signature: a (*), b (*) -> (*)",
+    ),
+    "leading": (
+        lambda: ops.add_dropout(np.ones((2, 3)), np.ones((4, 3)), rate=0.5, key=KEY),
+        "add_dropout: leading axes are (2,) in x but (4,) in g. "
+        "Signature: x (... d), g (... d) -> (... d)",
+    ),
+    "too few axes": (
+        lambda: ops.softmax(np.float64(1)),
+        "softmax: x has shape (); needs 1 axes or more. Signature: x (... n) -> (... n)",
+    ),
+    "vector times matrix": (
+        lambda: Tensor(np.ones(3)) @ np.ones((3, 2)),
+        "matmul: a has shape (3,); needs 2 axes or more. "
+        "Signature: a (* n k), b (* k m) -> (* n m)",
+    ),
+    "number of axes": (
+        lambda: ops.causal_attention(x23, x23, x23, real=x23 > 0),
+        "causal_attention: q has shape (2, 3); needs 3 axes (B n d). "
+        "Signature: q (B n d), k (B n d), v (B n d) -> (B n d)",
+    ),
+    "number of arrays": (lambda: ops.relu(x23, x23), "relu: takes 1 arrays (x), got 2"),
+    "no arrays": (lambda: ops.concatenate(), "concatenate: takes 1 arrays (x), got 0"),
+    # constants that do not fit
+    "ids too large": (
+        lambda: ops.embedding(x23, ids=np.array([[0, 1], [1, 2]])),
+        "embedding: ids run from 0 to 2, the table has rows 0 to 1",
+    ),
+    "negative ids": (
+        lambda: ops.embedding(x23, ids=np.array([-1])),
+        "embedding: ids run from -1 to -1, the table has rows 0 to 1",
+    ),
+    "float ids": (
+        lambda: ops.embedding(x23, ids=np.array([0.0])),
+        "embedding: ids must be integers, got float64",
+    ),
+    "targets": (
+        lambda: sampled(targets=(1, 4)),
+        "sampled_bce: targets run from 1 to 4, the table has rows 0 to 3",
+    ),
+    "number of targets": (
+        lambda: sampled(targets=(1, 2, 3)),
+        "sampled_bce: targets have shape (3,), h has 2 rows",
+    ),
+    "negatives": (
+        lambda: sampled(negatives=((1,), (9,))),
+        "sampled_bce: negatives run from 1 to 9, the table has rows 0 to 3",
+    ),
+    "number of negatives": (
+        lambda: sampled(negatives=(1, 2)),
+        "sampled_bce: negatives have shape (2,), expected (2, k)",
+    ),
+    "softmax targets": (
+        lambda: ops.softmax_cross_entropy(x23, np.ones((4, 3)), targets=np.array([1, 7])),
+        "softmax_cross_entropy: targets run from 1 to 7, the table has rows 0 to 3",
+    ),
+    "bce targets": (
+        lambda: ops.bce_with_logits(x23, targets=np.ones(3)),
+        "bce_with_logits: targets have shape (3,), logits (2, 3)",
+    ),
+    "real": (
+        lambda: ops.causal_attention(*[np.ones((1, 4, 2))] * 3, real=np.ones((1, 3), bool)),
+        "causal_attention: real has shape (1, 3), q has (B, n) = (1, 4)",
+    ),
+    "last offset": (
+        lambda: ops.packed_causal_attention(*qkv, offsets=np.array([0, 3])),
+        "packed_causal_attention: offsets run from 0 to the 4 rows; these are 0 to 3",
+    ),
+    "no offsets": (
+        lambda: ops.packed_causal_attention(*qkv, offsets=np.array([])),
+        "packed_causal_attention: offsets run from 0 to the 4 rows; these are empty",
+    ),
+    "falling offsets": (
+        lambda: ops.packed_causal_attention(*qkv, offsets=np.array([0, 3, 2, 4])),
+        "packed_causal_attention: offsets must not fall",
+    ),
+    "row names": (
+        lambda: ops.dropout(x23, rate=0.5, key=KEY, rows=np.arange(3)),
+        "dropout: rows has shape (3,), x (2, 3) has 2 rows",
+    ),
+    "row names of a residual": (
+        lambda: ops.add_dropout(x23, x23, rate=0.5, key=KEY, rows=np.arange(1)),
+        "dropout: rows has shape (1,), x (2, 3) has 2 rows",
+    ),
+    "row names of attention": (
+        lambda: ops.packed_causal_attention(*qkv, offsets=np.array([0, 4]), rows=np.arange(3)),
+        "packed_causal_attention: rows has shape (3,), x (4, 2) has 4 rows",
+    ),
+    "mask": (
+        lambda: ops.masked_fill(x23, mask=np.ones((3, 2), bool), value=0.0),
+        "masked_fill: mask has shape (3, 2), which does not broadcast to that of x, (2, 3)",
+    ),
+    "reshape": (
+        lambda: Tensor(x23).reshape(4, 2),
+        "reshape: 6 elements of (2, 3) do not fill (4, 2)",
+    ),
+    "transpose of a vector": (
+        lambda: Tensor(np.ones(3)).T,
+        "transpose: swaps the last two axes, x has shape (3,)",
+    ),
+    "transpose": (
+        lambda: Tensor(x23).transpose(0, 2, 1),
+        "transpose: x has shape (2, 3): axes don't match array",
+    ),
+    "index": (
+        lambda: Tensor(x23)[5],
+        "getitem: x has shape (2, 3): index 5 is out of bounds for axis 0 with size 2",
+    ),
+    **{
+        name: (
+            lambda name=name: getattr(ops, name)(x23, axis=2),
+            f"{name}: x has shape (2, 3): axis 2 is out of bounds for array of dimension 2",
+        )
+        for name in ("sum", "mean", "max")
+    },
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_shape_errors(case):
+    call, text = CASES[case]
+    with pytest.raises(ShapeError) as caught:
+        call()
+    if case == "row names of a residual":  # the definition is made of dropout's
+        text = text if str(caught.value).startswith("dropout") else f"add_{text}"
+    assert str(caught.value) == text
+
+
+def test_concatenate_names_the_shapes():
+    with pytest.raises(ShapeError, match=r"^concatenate: shapes \(2, 3\), \(4, 2\) along axis -1"):
+        ops.concatenate(x23, np.ones((4, 2)))
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: ops.dropout(x23, rate=1.0, key=KEY),
+            "dropout: rate is 1.0; it is the share dropped, 0 <= rate < 1",
+        ),
+        (
+            lambda: ops.packed_causal_attention(*qkv, offsets=np.array([0, 4]), rate=-0.5),
+            "packed_causal_attention: rate is -0.5; it is the share dropped, 0 <= rate < 1",
+        ),
+        (
+            lambda: ops.packed_causal_attention(*qkv, offsets=np.array([0, 4]), heads=3),
+            "packed_causal_attention: 3 heads do not divide d = 2",
+        ),
+        (
+            lambda: ops.causal_attention(*[np.ones((1, 4, 2))] * 3, real=np.ones((1, 4)), heads=0),
+            "causal_attention: 0 heads do not divide d = 2",
+        ),
+        (
+            lambda: ops.linear(x23, np.ones((3, 2)), np.ones(2), activation="gelu"),
+            "linear: activation 'gelu'; choose None or 'relu'",
+        ),
+    ],
+)
+def test_settings_of_ops(call, text):
+    with pytest.raises(ConfigError) as caught:
+        call()
+    assert str(caught.value) == text
+
+
+def test_every_error_is_one_of_ours_and_one_of_pythons():
+    ours = [e for e in vars(errors).values() if isinstance(e, type)]
+    assert len(ours) >= 7
+    for error in ours:
+        assert issubclass(error, MinisasrecError) and error.__doc__
+        assert error is MinisasrecError or issubclass(error, ValueError | RuntimeError)
+
+
+# --- signatures ------------------------------------------------------------------------------
+
+
+def test_a_signature_is_read():
+    signature = Signature("x (... k), W (k m), b (m) -> (... m)")
+    assert signature.args == [("x", ("...", "k")), ("W", ("k", "m")), ("b", ("m",))]
+    assert signature.result == ("...", "m") and str(signature) == signature.text
+    assert not signature.variadic and signature.axes(3) == signature.args
+    assert Signature("h (T d) -> ()").result == ()
+    many = Signature("x (?)+ -> (?)")
+    assert many.variadic and many.axes(3) == [("x", ("?",))] * 3 and many.axes(0) == many.args
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes", "fits"),
+    [
+        ("x (... d), g (d) -> (... d)", [(3,), (3,)], True),
+        ("x (... d), g (d) -> (... d)", [(2, 4, 3), (3,)], True),
+        ("x (... d), g (d) -> (... d)", [(3, 2), (3,)], False),
+        ("x (... d), g (d) -> (... d)", [(), (3,)], False),
+        ("x (... d), g (d) -> (... d)", [(3,), (3, 1)], False),
+        ("x (... d), y (... d) -> (... d)", [(2, 3), (3,)], False),
+        ("x (...), y (...) -> ()", [(2, 3), (2, 3)], True),
+        ("x (...), y (...) -> ()", [(), (1,)], False),
+        ("a (*), b (*) -> (*)", [(2, 3), (3,)], True),
+        ("a (*), b (*) -> (*)", [(), (3,)], True),
+        ("a (*), b (*) -> (*)", [(2,), (3,)], False),
+        ("a (* n k), b (* k m) -> (* n m)", [(5, 2, 3), (3, 4)], True),
+        ("a (* n k), b (* k m) -> (* n m)", [(5, 2, 3), (6, 3, 4)], False),
+        ("a (* n k), b (* k m) -> (* n m)", [(2, 3), (4, 3)], False),
+        ("a (n n) -> (n)", [(3, 3)], True),
+        ("a (n n) -> (n)", [(3, 2)], False),
+        ("x (?)+ -> (?)", [(3,), (2, 2), ()], True),
+        ("x (?) -> (?)", [(3,), (3,)], False),
+    ],
+)
+def test_what_fits_a_signature(text, shapes, fits):
+    signature = Signature(text)
+    if fits:
+        signature.check("op", shapes)
+    else:
+        with pytest.raises(ShapeError, match="^op: "):
+            signature.check("op", shapes)
+
+
+@pytest.mark.parametrize("op", [pytest.param(op, id=op.name) for op in OPS.values()])
+def test_examples_fit_the_signature_and_follow_the_seed(op):
+    for seed in range(20):
+        args, constants = op.sample(Draw(seed))
+        op.signature.check(op.name, [a.shape for a in args])
+        np.testing.assert_equal(op.sample(Draw(seed)), (args, constants))
+    shapes = {tuple(a.shape for a in op.sample(Draw(seed))[0]) for seed in range(20)}
+    assert len(shapes) > 3

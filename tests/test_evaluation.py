@@ -1,0 +1,319 @@
+"""Ranks, metrics, the three protocols, and models whose scores are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from strategies import make_split, random_split
+
+from minisasrec import metrics
+from minisasrec.data.batches import pack_sequences
+from minisasrec.errors import ConfigError, DataError, TrainingError
+from minisasrec.evaluation import Evaluator, evaluate
+from minisasrec.models.base import Recommender
+from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.models.simple import MarkovChain, Popularity
+from minisasrec.op import use_backend
+
+PROTOCOLS = ["sampled", "full", "authors"]
+
+
+class Scores(Recommender):
+    """Scores given by a function of the users' numbers and the items' ids."""
+
+    def __init__(self, split, function, n=50):
+        self.num_items, self.n, self.function = split.dataset.num_items, n, function
+        self.histories = []
+
+    def all_scores(self, users, histories):
+        self.histories += [
+            histories.items[start:end].tolist()
+            for start, end in zip(histories.offsets[:-1], histories.offsets[1:], strict=True)
+        ]
+        items = np.arange(self.num_items + 1)
+        return np.zeros((len(users), len(items))) + self.function(users[:, None], items)
+
+
+@pytest.fixture(scope="module")
+def split():
+    return random_split(users=50, num_items=150, longest=20)
+
+
+# --- metrics by hand -------------------------------------------------------------------------
+
+
+def test_ranks():
+    scores = np.array(
+        [
+            [5.0, 1, 2, 3],  # best
+            [1.0, 5, 5, 3],  # last
+            [2.0, 3, 1, 0],  # second
+            [2.0, 2, 1, 0],  # tied for 1 and 2
+            [2.0, 2, 2, 2],  # tied for 1 to 4
+            [0.0, 1, 0, 0],  # tied for 2 to 4
+            [-np.inf, -np.inf, 0, 0],
+        ]
+    )
+    assert metrics.rank_of_first(scores).tolist() == [1, 4, 2, 1.5, 2.5, 3, 3.5]
+
+
+def test_metrics_by_hand():
+    ranks = np.array([1, 2, 3, 10, 11, 100.0])
+    assert metrics.hit_rate(ranks) == pytest.approx(4 / 6)
+    assert metrics.hit_rate(ranks, 2) == pytest.approx(2 / 6)
+    gains = [1, 1 / np.log2(3), 1 / 2, 1 / np.log2(11), 0, 0]
+    assert metrics.ndcg(ranks) == pytest.approx(sum(gains) / 6)
+    assert metrics.ndcg(ranks, 1) == pytest.approx(1 / 6)
+    assert metrics.mrr(ranks) == pytest.approx((1 + 1 / 2 + 1 / 3 + 0.1 + 1 / 11 + 0.01) / 6)
+    assert metrics.all_metrics(ranks, 5) == {
+        "HR@5": metrics.hit_rate(ranks, 5),
+        "NDCG@5": metrics.ndcg(ranks, 5),
+        "MRR": metrics.mrr(ranks),
+    }
+
+
+def test_random_scores_are_at_chance():
+    scores = np.random.default_rng(0).standard_normal((100_000, 101))
+    ranks = metrics.rank_of_first(scores)
+    # 10 of 101, and the mean gain of the first ten ranks
+    assert metrics.hit_rate(ranks) == pytest.approx(0.0990, abs=0.004)
+    assert metrics.ndcg(ranks) == pytest.approx(0.0450, abs=0.002)
+
+
+# --- models whose ranks are known ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_oracle_is_perfect_and_its_opposite_hopeless(split, part, protocol):
+    targets = split.targets(part)
+    best = Scores(split, lambda users, items: (items == targets[users]) * 1.0)
+    found = evaluate(best, split, part, protocol)
+    if protocol == "authors":  # the target can be among its own negatives, and then ties
+        assert found.metrics()["HR@10"] > 0.99
+    else:
+        assert (found.ranks == 1).all() and set(found.metrics().values()) == {1.0}
+    assert (found.protocol, found.part) == (protocol, part)
+    assert found.candidates == (150 if protocol == "full" else 101)
+    worst = Scores(split, lambda users, items: (items != targets[users]) * 1.0)
+    assert evaluate(worst, split, part, protocol).metrics()["HR@10"] == 0
+
+
+def test_equal_scores_are_in_the_middle(split):
+    same = Scores(split, lambda users, items: 0.0)
+    assert set(evaluate(same, split).ranks) == {51}
+    found = evaluate(same, split, "test", "full")
+    for user, rank in zip(found.users, found.ranks, strict=True):
+        history, target = split.history(user, "test"), split.test[user]
+        left = len(set(range(1, 151)) - set(history.tolist()) | {int(target)})
+        assert rank == (left + 1) / 2
+
+
+def test_a_random_model_is_at_chance():
+    split = random_split(users=3000, num_items=300, longest=10)
+    noise = np.random.default_rng(1).standard_normal((3000, 301))
+    model = Scores(split, lambda users, items: noise[users, items])
+    for protocol in ("sampled", "authors"):
+        found = evaluate(model, split, protocol=protocol).metrics()
+        assert found["HR@10"] == pytest.approx(10 / 101, abs=4 * np.sqrt(0.099 * 0.901 / 3000))
+        assert found["NDCG@10"] == pytest.approx(0.0450, abs=0.009)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_score_that_is_nan(split, protocol):
+    model = Scores(split, lambda users, items: np.where(users == 7, np.nan, items))
+    with pytest.raises(TrainingError, match="a score is NaN: the model has diverged"):
+        evaluate(model, split, protocol=protocol)
+
+
+# --- what the model sees ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_the_history_holds_everything_before_the_target(split, part, protocol):
+    model = Scores(split, lambda users, items: 0.0, n=6)
+    found = evaluate(model, split, part, protocol)
+    want = [split.history(user, part)[-6:].tolist() for user in found.users]
+    assert model.histories == want
+    sequence = split.dataset.sequence(0).tolist()
+    assert want[0][-1] == sequence[-2 if part == "test" else -3]
+
+
+# --- sampled ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_sampled_candidates(split, part):
+    evaluator = Evaluator(split, part, negatives=100)
+    candidates = evaluator.candidates
+    assert candidates.shape == (50, 101)
+    np.testing.assert_array_equal(candidates[:, 0], split.targets(part))
+    for user, row in zip(evaluator.users, candidates, strict=True):
+        negatives = set(row[1:].tolist())
+        assert len(negatives) == 100 and min(negatives) >= 1 and max(negatives) <= 150
+        assert not negatives & set(split.dataset.sequence(user).tolist())  # held-out ones, too
+
+
+def test_sampled_candidates_follow_the_seed(split):
+    def drawn(**change):
+        return Evaluator(split, **{"negatives": 20, "seed": 1, **change}).candidates[:, 1:]
+
+    np.testing.assert_array_equal(drawn(), drawn())
+    np.testing.assert_array_equal(drawn(), drawn(part="test"))  # the same for both parts
+    assert (drawn() != drawn(seed=2)).mean() > 0.9
+
+
+def test_sampled_candidates_are_uniform():
+    split = make_split([[1, 2, 3]] * 400, 40)
+    candidates = Evaluator(split, negatives=10).candidates[:, 1:]
+    counts = np.bincount(candidates.ravel(), minlength=41)
+    assert not counts[:4].any()
+    expected = candidates.size / 37
+    assert abs(((counts[4:] - expected) ** 2 / expected).sum() - 36) < 4 * np.sqrt(2 * 36)
+
+
+def test_every_item_left_can_be_asked_for():
+    split = make_split([[1, 2, 3], [4, 5, 6, 7]], 14)
+    row = Evaluator(split, negatives=10).candidates[1, 1:]
+    assert set(row) == {1, 2, 3, *range(8, 15)}
+    with pytest.raises(ConfigError, match="11 negatives asked for, .* met all but 10 of"):
+        Evaluator(split, negatives=11)
+
+
+def test_repeated_actions_are_met_once():
+    split = make_split([[1, 2] * 30 + [3], [4, 5, 6]], 20)
+    assert Evaluator(split, negatives=15).candidates.shape == (2, 16)
+
+
+def test_the_same_candidates_for_every_model(split):
+    evaluator = Evaluator(split)
+    before = evaluator.candidates.copy()
+    ranks = [evaluator(Scores(split, lambda users, items: items)).ranks for _ in range(2)]
+    np.testing.assert_array_equal(*ranks)
+    np.testing.assert_array_equal(evaluator.candidates, before)
+    want = 1 + (before[:, 1:] > before[:, :1]).sum(axis=1)
+    np.testing.assert_array_equal(ranks[0], want)
+
+
+# --- full ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize("batch_size", [7, 512])
+def test_full_ranks_all_items_not_met(split, part, batch_size):
+    noise = np.random.default_rng(0).standard_normal((50, 151))
+    noise[:, 0] = 100  # padding would win
+    model = Scores(split, lambda users, items: noise[users, items])
+    found = Evaluator(split, part, "full", batch_size=batch_size)(model)
+    for user, rank in zip(found.users, found.ranks, strict=True):
+        target = split.targets(part)[user]
+        met = {0, *split.history(user, part).tolist()} - {target}
+        others = [noise[user, i] for i in range(151) if i not in met and i != target]
+        assert rank == 1 + sum(score > noise[user, target] for score in others)
+
+
+def test_a_target_met_before_is_ranked_all_the_same():
+    split = make_split([[1, 2, 3, 4, 2, 1]], 10)
+    model = Scores(split, lambda users, items: -items)
+    # valid: target 2; met 1 2 3 4, so only the target and 5 to 10 are ranked
+    assert evaluate(model, split, "valid", "full").ranks.tolist() == [1]
+    assert evaluate(model, split, "test", "full").ranks.tolist() == [1]
+    model = Scores(split, lambda users, items: items)
+    assert evaluate(model, split, "valid", "full").ranks.tolist() == [7]
+
+
+# --- authors ---------------------------------------------------------------------------------
+
+
+def test_the_authors_candidates():
+    split = random_split(users=300, num_items=40, longest=12)
+    evaluator = Evaluator(split, "test", "authors")
+    model = Scores(split, lambda users, items: items)
+    evaluator(model)
+    first = evaluator.candidates.copy()
+    for user, row in zip(evaluator.users, first, strict=True):
+        assert row[0] == split.test[user] and row.min() >= 1
+        assert not set(row[1:]) & set(split.train_sequence(user).tolist())
+    users = evaluator.users
+    assert (first[:, 1:] == split.valid[users][:, None]).any()  # the validation item may be there
+    assert (first[:, 1:] == split.test[users][:, None]).any()  # and the target
+    assert all(len(set(row[1:])) < 100 for row in first)  # with replacement: 40 items, 100 draws
+    evaluator(model)
+    assert (evaluator.candidates != first).mean() > 0.9  # drawn anew
+    again = Evaluator(split, "test", "authors")
+    again(model)
+    np.testing.assert_array_equal(again.candidates, first)  # but reproducible
+
+
+def test_the_authors_ranks_are_whole_numbers(split):
+    found = Evaluator(split, "test", "authors")
+    ranks = found(Scores(split, lambda users, items: items)).ranks
+    others, target = found.candidates[:, 1:], found.candidates[:, :1]
+    low = 1 + (others > target).sum(axis=1)
+    assert ((low <= ranks) & (ranks <= low + (others == target).sum(axis=1))).all()
+    ties = Evaluator(split, "test", "authors")(Scores(split, lambda users, items: 0.0)).ranks
+    assert (ties == ties.astype(int)).all()
+
+
+# --- which users -----------------------------------------------------------------------------
+
+
+def test_users_are_those_with_a_held_out_item():
+    split = make_split([[1, 2], [1, 2, 3], [4], [3, 2, 1, 4]], 20)
+    found = evaluate(Scores(split, lambda users, items: 0.0), split, protocol="full")
+    assert found.users.tolist() == [1, 3]
+    with pytest.raises(DataError, match="tiny: no user has three actions"):
+        Evaluator(make_split([[1, 2], [3]], 5))
+
+
+def test_a_sample_of_the_users(split):
+    def users(**change):
+        return Evaluator(split, **{"max_users": 20, "negatives": 10, **change}).users
+
+    assert len(users()) == 20 and (np.diff(users()) > 0).all()
+    np.testing.assert_array_equal(users(), users(part="test"))
+    assert set(users()) != set(users(seed=1))
+    assert len(users(max_users=0)) == len(users(max_users=50)) == 50
+    # the candidates of a user do not depend on who else is evaluated
+    few, all_of_them = (Evaluator(split, max_users=m, negatives=10) for m in (20, 0))
+    np.testing.assert_array_equal(few.candidates, all_of_them.candidates[few.users])
+
+
+def test_an_unknown_protocol(split):
+    with pytest.raises(ConfigError, match="protocol is 'fast'; choose one of sampled, full, auth"):
+        Evaluator(split, protocol="fast")
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_backends_and_batch_sizes_rank_alike(split, protocol):
+    model = SASRec(150, SASRecConfig(n=10, d=8, dropout=0.5))
+    ranks = []
+    for backend, size in (("numpy", 512), ("numba", 512), ("numpy", 7), ("numba", 7)):
+        with use_backend(backend):
+            ranks.append(Evaluator(split, "test", protocol, batch_size=size)(model).ranks)
+    for other in ranks[1:]:
+        assert (other == ranks[0]).mean() > 0.95  # a rounding may swap two close scores
+        assert np.abs(other - ranks[0]).max() <= 2
+
+
+def test_popularity():
+    split = make_split([[1, 2, 1, 5, 4], [2, 2, 3, 5, 5], [1, 5]], 6)
+    model = Popularity(split)
+    scores = model.all_scores(np.arange(2), pack_sequences([[1], [2]], model.n))
+    assert scores.tolist() == [[0, 3, 3, 1, 0, 1, 0]] * 2  # held-out 5, 4 do not count
+
+
+def test_the_markov_chain():
+    # 1 -> 2 twice, 1 -> 3 once; 2 -> 3 three times; the last two of each are held out
+    split = make_split([[1, 2, 3, 9, 9], [1, 2, 3, 9, 9], [1, 3, 2, 3, 9, 9]], 9)
+    model = MarkovChain(split, length=2, decay=0.5)
+    (scores,) = model.all_scores(np.arange(1), pack_sequences([[2, 1]], model.n))
+    # the last item 1 counts 1, the item 2 before it counts .5
+    np.testing.assert_allclose(scores[[2, 3]], [2 / 3, 1 / 3 + 0.5 * 1], atol=1e-5)
+    assert scores[9] == 0 and 0 < scores[1] <= 1e-6  # only a trace for what never followed
+    (seven,) = model.all_scores(np.arange(1), pack_sequences([[7]], model.n))
+    assert seven.argmax() == 3 and seven.max() <= 1e-6

@@ -1,0 +1,202 @@
+"""Optimisers, against PyTorch and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minisasrec import Tensor
+from minisasrec.errors import ConfigError, TrainingError
+from minisasrec.nn import Parameter
+from minisasrec.op import use_backend
+from minisasrec.optim import SGD, Adam, Optimizer, warm_up
+
+BACKENDS = ["numpy", "numba"]
+SHAPES = [(5, 3), (4,), (), (130, 127)]  # the last one is more than one task of the kernel
+
+
+def parameters(dtype=np.float64, seed=0):
+    generator = np.random.default_rng(seed)
+    return [Parameter(np.asarray(generator.standard_normal(s), dtype=dtype)) for s in SHAPES]
+
+
+def train(optimizer, steps, seed=1):
+    generator = np.random.default_rng(seed)
+    for _ in range(steps):
+        for p in optimizer.parameters:
+            p.grad = np.asarray(generator.standard_normal(p.shape), dtype=p.dtype)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("l2", "clip"), [(0.0, 0.0), (0.1, 0.0), (0.0, 5.0), (0.1, 5.0)])
+def test_adam_is_that_of_torch(backend, l2, clip):
+    torch = pytest.importorskip("torch")
+    ours = parameters()
+    theirs = [torch.tensor(p.data.copy(), requires_grad=True) for p in ours]
+    other = torch.optim.Adam(theirs, lr=0.01, betas=(0.9, 0.98), eps=1e-8, weight_decay=l2)
+    with use_backend(backend):
+        optimizer = Adam(ours, lr=0.01, l2=l2, clip_norm=clip)
+        generator = np.random.default_rng(1)
+        for _ in range(10):
+            for p, t in zip(ours, theirs, strict=True):
+                p.grad = np.asarray(generator.standard_normal(p.shape))
+                t.grad = torch.tensor(p.grad)
+            optimizer.step()
+            if clip:
+                torch.nn.utils.clip_grad_norm_(theirs, clip)
+            other.step()
+    for p, t in zip(ours, theirs, strict=True):
+        assert p.shape == tuple(t.shape)
+        # torch adds 1e-6 to the norm it clips by
+        np.testing.assert_allclose(p.data, t.detach().numpy(), atol=1e-6 if clip else 1e-13)
+
+
+def test_the_kernel_is_its_definition():
+    results = []
+    for backend in BACKENDS:
+        with use_backend(backend):
+            optimizer = Adam(parameters(np.float32), lr=0.01, l2=0.01, clip_norm=1.0)
+            train(optimizer, 5)
+            results.append([*(p.data for p in optimizer.parameters), *optimizer.m, *optimizer.v])
+    for one, two in zip(*results, strict=True):
+        assert one.dtype == two.dtype == np.float32
+        np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_first_step_of_adam_is_the_learning_rate(backend):
+    p = Parameter(np.array([1.0, 1.0, 1.0]))
+    p.grad = np.array([1e-3, -50.0, 0.0])
+    with use_backend(backend):
+        Adam([p], lr=0.1).step()
+    np.testing.assert_allclose(p.data, [0.9, 1.1, 1.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_in_any_order_of_memory(backend):
+    start = np.random.default_rng(0).standard_normal((4, 3))
+    one, two = Parameter(start.copy()), Parameter(np.asfortranarray(start))
+    with use_backend(backend):
+        for p in (one, two):
+            train(Adam([p]), 3)
+    np.testing.assert_array_equal(one.data, two.data)
+    assert (two.data != start).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_resumed_run_is_the_uninterrupted_one(backend):
+    with use_backend(backend):
+        whole = Adam(parameters(), lr=0.01)
+        train(whole, 3)
+        state = {name: array.copy() for name, array in whole.state().items()}
+        middle = [Parameter(p.data.copy()) for p in whole.parameters]
+        train(whole, 4, seed=2)
+        resumed = Adam(middle, lr=0.01)
+        resumed.load_state(state)
+        assert resumed.steps == 3
+        train(resumed, 4, seed=2)
+    for one, two in zip(whole.parameters, resumed.parameters, strict=True):
+        np.testing.assert_array_equal(one.data, two.data)
+    assert {name: a.shape for name, a in state.items()} == {
+        "steps": (1,),
+        **{f"{letter}.{i}": s for i, s in enumerate(SHAPES) for letter in "mv"},
+    }
+
+
+def test_loaded_state_is_a_copy():
+    one, two = Adam(parameters()), Adam(parameters())
+    train(one, 1)
+    two.load_state(one.state())
+    before = one.m[0].copy()
+    train(two, 1)
+    np.testing.assert_array_equal(one.m[0], before)
+
+
+def test_sgd():
+    p = Parameter(np.array([1.0, 2.0]))
+    p.grad = np.array([3.0, -4.0])
+    SGD([p], lr=0.1).step()
+    np.testing.assert_allclose(p.data, [0.7, 2.4])
+    SGD([p], lr=0.1).step(lr=1.0)  # this once
+    np.testing.assert_allclose(p.data, [-2.3, 6.4])
+
+
+@pytest.mark.parametrize(("clip", "moved"), [(0.0, 13), (26.0, 13), (6.5, 6.5), (1.0, 1)])
+def test_gradients_are_clipped_by_their_common_norm(clip, moved):
+    one, two = Parameter(np.zeros(2)), Parameter(np.zeros(1))
+    one.grad, two.grad = np.array([3.0, 4.0]), np.array([12.0])  # together 13 long
+    SGD([one, two], lr=1.0, clip_norm=clip).step()
+    step = np.concatenate([one.data, two.data])
+    assert np.linalg.norm(step) == pytest.approx(moved)
+    np.testing.assert_allclose(step / moved, np.array([-3, -4, -12]) / 13)
+    np.testing.assert_array_equal(one.grad, [3, 4])  # the gradients stay as they are
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite(bad):
+    p = Parameter(np.zeros(2))
+    p.grad = np.array([1.0, bad])
+    with pytest.raises(TrainingError, match="norm is not finite; lower the learning rate"):
+        Adam([p], clip_norm=1.0).step()
+    assert not p.data.any()
+
+
+def test_a_parameter_without_gradient_is_named_and_left_alone():
+    used, unused = Parameter(np.ones(2)), Parameter(np.ones(2), name="W")
+    optimizer = Adam([used, unused], lr=0.1)
+    (used * 2.0).sum().backward()
+    with pytest.warns(UserWarning, match="^W has no gradient: the loss does not depend on it"):
+        optimizer.step()
+    np.testing.assert_array_equal(unused.data, 1)
+    assert (used.data != 1).all()
+
+
+def test_zero_grad():
+    p = Parameter(np.ones(2))
+    optimizer = SGD([p], lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (p * 3.0).sum().backward()
+        np.testing.assert_array_equal(p.grad, 3)
+    optimizer.zero_grad()
+    assert p.grad is None
+
+
+def test_adam_finds_a_minimum():
+    p = Parameter(np.array([3.0, -2.0]))
+    target = np.array([1.0, 1.0])
+    optimizer = Adam([p], lr=0.1)
+    for _ in range(300):
+        optimizer.zero_grad()
+        difference = p - Tensor(target)
+        (difference * difference).sum().backward()
+        optimizer.step()
+    np.testing.assert_allclose(p.data, target, atol=1e-3)
+
+
+def test_warm_up():
+    assert [warm_up(step, 4) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert warm_up(0, 0) == warm_up(0, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda p: SGD(p, lr=0.0), "learning rate is 0.0; it must be above 0"),
+        (lambda p: Adam(p, lr=-1.0), "learning rate is -1.0"),
+        (lambda p: Adam(p, lr=float("nan")), "learning rate is nan"),
+        (lambda p: SGD(p, lr=1.0, clip_norm=-1.0), "clip_norm is -1.0; it is a length"),
+        (lambda p: Adam(p, beta1=1.0), "beta1 is 1.0; 0 <= beta1 < 1"),
+        (lambda p: Adam(p, beta2=-0.1), "beta2 is -0.1"),
+    ],
+)
+def test_settings_outside_their_range(make, says):
+    with pytest.raises(ConfigError, match=says):
+        make(parameters())
+
+
+def test_the_base_class_cannot_step():
+    optimizer = Optimizer(parameters(), lr=1.0)
+    with pytest.raises(TypeError, match="Optimizer has no _update"):
+        train(optimizer, 1)
