@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 
 from minisasrec.errors import ConfigError
 from minisasrec.kernels import _jit
+from minisasrec.kernels import adam as ad
 from minisasrec.kernels import attention as at
+from minisasrec.kernels import embedding as em
 from minisasrec.kernels import layer_norm as ln
+from minisasrec.kernels import loss as lo
 from minisasrec.kernels import matmul as mm
 from minisasrec.kernels import softmax as sm
+from minisasrec.optim import adam_step
 from minisasrec.random import Key, random_uint32
 
 few = settings(deadline=None, max_examples=15, derandomize=True)
@@ -271,6 +275,86 @@ def test_attention_never_looks_ahead(rate):
         short = [each[: t + 1] for each in (q, k, v)]
         after, _ = at.attention_forward(*short, np.array([0, 20, t + 1]), *setting[1:])
         np.testing.assert_array_equal(after, before[: t + 1])
+
+
+# --- loss, embedding and optimiser -----------------------------------------------------------
+
+
+def bce_by_the_book(h, items, targets, negatives, beta):
+    """The loss and its gradients in float64."""
+    h, items = h.astype(np.float64), items.astype(np.float64)
+    real, count = (targets != 0)[:, None], max(np.count_nonzero(targets), 1)
+    ids = np.concatenate([targets[:, None], negatives], axis=1)
+    sign, weight = np.ones(ids.shape), real * np.ones(ids.shape)
+    sign[:, 0], weight[:, 0] = -1, beta * real[:, 0]
+    x = sign * (h[:, None] * items[ids]).sum(-1)
+    slopes = weight * sign * np.exp(-np.logaddexp(0, -x)) / count
+    ditems = np.zeros_like(items)
+    np.add.at(ditems, ids, slopes[..., None] * h[:, None])
+    loss = (weight * np.logaddexp(0, x)).sum() / count
+    return loss, (slopes[..., None] * items[ids]).sum(1), ditems
+
+
+@few
+@given(types, sizes, st.sampled_from([1, 7, 8, 50, 131]), st.integers(1, 3), st.floats(0.1, 9))
+def test_sampled_bce(dtype, T, d, k, spread):
+    T = 3 * T  # up to 390 rows: two tasks
+    h, items = normal(1, T, d, dtype=dtype), normal(2, 30, d, dtype=dtype)
+    h *= dtype(spread)
+    random = np.random.default_rng(3)
+    targets, negatives = random.integers(0, 30, T), random.integers(1, 30, (T, k))
+    targets[::3] = 0
+
+    def both():
+        value, count, ids, slopes = lo.sampled_bce_forward(h, items, targets, negatives, 0.7)
+        dh, ditems = lo.sampled_bce_backward(h, items, ids, slopes, 1 / count)
+        return np.asarray(value, dtype), dh, ditems
+
+    expected = bce_by_the_book(h, items, targets, negatives, 0.7)
+    for actual, wanted in zip(both_thread_counts(both), expected, strict=True):
+        close(actual, np.asarray(wanted), 99 * d)
+
+
+def test_sampled_bce_far_out_and_nan():
+    scores = np.array([1e4, -1e4, 88.0, -88.0, np.nan], np.float32)
+    items = np.array([[0], [1], [1]], np.float32)
+    for t, score in enumerate(scores):
+        h, targets = scores[t : t + 1, None], np.array([1])
+        loss, *_, slopes = lo.sampled_bce_forward(h, items, targets, targets[:, None] + 1, 1.0)
+        np.testing.assert_allclose(loss, abs(score), rtol=1e-6)  # one term |score|, the other 0
+        sigmoid = 0.5 + 0.5 * np.tanh(np.float64(score) / 2)  # exact to 1e-16, not below
+        expected = [sigmoid - 1, sigmoid]
+        np.testing.assert_allclose(slopes[0], expected, rtol=1e-6, atol=1e-15)
+
+
+@few
+@given(types, sizes, st.sampled_from([1, 8, 50]))
+def test_embedding(dtype, T, d):
+    table, dy = normal(1, 700, d, dtype=dtype), normal(2, T, d, dtype=dtype)
+    ids = np.random.default_rng(3).integers(0, 5, T) * 170  # ids that repeat
+    padding = (ids == 340)[:, None]
+    np.testing.assert_array_equal(
+        em.gather(table, ids, 340), np.where(padding, dtype(0), table[ids])
+    )
+    expected = np.zeros(table.shape)
+    np.add.at(expected, ids, np.where(padding, 0, dy))
+    close(both_thread_counts(lambda: em.scatter_add(dy, ids, 700, 340)), expected, T)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 50, 16384, 40000])
+def test_adam(dtype, size):
+    w, g, m = (normal(seed, size, dtype=dtype) for seed in range(3))
+    settings = (0.9, 0.98, 1e-2, 1e-8, 0.01, 0.5)
+
+    def step(update):
+        arrays = [w.copy(), m.copy(), m * m]
+        update(arrays[0], g, *arrays[1:], *settings)
+        return tuple(arrays)
+
+    got = both_thread_counts(lambda: step(ad.adam_step))
+    for actual, expected in zip(got, step(adam_step), strict=True):
+        close(actual, expected)
 
 
 # --- compiling and threads -------------------------------------------------------------------

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import prange
 
-from minisasrec.kernels._jit import parallel_kernel
+from minisasrec.kernels._jit import kernel, parallel_kernel
 
 ELEMENTS = 16384  # elements a task
 
@@ -31,11 +31,23 @@ def adam_step(w, g, m, v, beta1, beta2, step_size, eps, l2, factor):
     )
 
 
+@kernel
+def _update(w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
+    # A loop over whole arrays from 0 on: an index that might be negative (Python counts it from
+    # the end) has to be tested, and the test keeps the compiler from using vectors.
+    for i in range(len(w)):
+        gradient = factor * g[i] + l2 * w[i]
+        mean = beta1 * m[i] + rest1 * gradient
+        square = beta2 * v[i] + rest2 * gradient * gradient
+        m[i], v[i] = mean, square
+        w[i] -= step_size * mean / (math.sqrt(square) + eps)
+
+
 @parallel_kernel
 def _adam(w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
     for task in prange((len(w) + ELEMENTS - 1) // ELEMENTS):
-        for i in range(task * ELEMENTS, min((task + 1) * ELEMENTS, len(w))):
-            gradient = factor * g[i] + l2 * w[i]
-            m[i] = beta1 * m[i] + rest1 * gradient
-            v[i] = beta2 * v[i] + rest2 * gradient * gradient
-            w[i] -= step_size * m[i] / (math.sqrt(v[i]) + eps)
+        a, b = task * ELEMENTS, min((task + 1) * ELEMENTS, len(w))
+        _update(
+            w[a:b], g[a:b], m[a:b], v[a:b],
+            beta1, rest1, beta2, rest2, step_size, eps, l2, factor,
+        )  # fmt: skip

@@ -21,10 +21,12 @@ def gather(table, ids, padding_id):
 def _gather(table, ids, padding_id, y):
     for task in prange((len(ids) + ROWS - 1) // ROWS):
         for t in range(task * ROWS, min((task + 1) * ROWS, len(ids))):
+            row, out = table[ids[t]], y[t]
             if ids[t] == padding_id:
-                y[t] = 0
+                out[:] = 0
             else:
-                y[t] = table[ids[t]]
+                for j in range(len(out)):
+                    out[j] = row[j]
 
 
 def group_rows(ids, size):
@@ -68,12 +70,22 @@ def _scatter_add(dy, order, starts, padding_id, dtable):
     size = len(dtable)
     for task in prange((size + ROWS - 1) // ROWS):
         for i in range(task * ROWS, min((task + 1) * ROWS, size)):
-            dtable[i] = 0
+            out = dtable[i]
+            out[:] = 0
             if i != padding_id:
                 for at in range(starts[i], starts[i + 1]):
-                    t = order[at]
-                    for j in range(dy.shape[1]):
-                        dtable[i, j] += dy[t, j]
+                    row = dy[order[at]]
+                    for j in range(len(out)):
+                        out[j] += row[j]
+
+
+@kernel
+def dot(x, y):
+    """The sum of x[j] * y[j]."""
+    total = x.dtype.type(0)
+    for j in range(len(x)):
+        total += x[j] * y[j]
+    return total
 
 
 def gather_dot(vectors, table, ids):
@@ -87,7 +99,4 @@ def gather_dot(vectors, table, ids):
 def _gather_dot(vectors, table, ids, y):
     for b in prange(len(ids)):
         for c in range(ids.shape[1]):
-            total = vectors.dtype.type(0)
-            for j in range(table.shape[1]):
-                total += vectors[b, j] * table[ids[b, c], j]
-            y[b, c] = total
+            y[b, c] = dot(vectors[b], table[ids[b, c]])

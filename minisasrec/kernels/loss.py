@@ -8,7 +8,8 @@ import numpy as np
 from numba import prange
 
 from minisasrec.kernels._jit import kernel, parallel_kernel
-from minisasrec.kernels.embedding import group_rows
+from minisasrec.kernels.embedding import dot, group_rows
+from minisasrec.kernels.softmax import exp
 
 ROWS = 256  # rows a task
 
@@ -30,34 +31,46 @@ def sampled_bce_forward(h, items, targets, negatives, beta):
 
 
 @kernel
-def _log_sigmoid(x):
-    return min(x, 0.0) - math.log1p(math.exp(-abs(x)))
+def _column_loss(scores, targets, sign, weight, slopes):
+    """Sum over t of -weight log sigmoid(-sign score_t), and its slopes, 0 where targets[t] is 0.
+
+    With x = sign score and e = exp(-|x|), -log sigmoid(-x) = max(x, 0) + log(1 + e) and its slope
+    is sigmoid(x). A sum of logarithms is the logarithm of a product: one call for all rows. Each
+    1 + e is at most 2, so a product of `ROWS` = 256 of them is far below the largest float64.
+    """
+    product, total = 1.0, 0.0
+    for t in range(len(scores)):
+        x = sign * scores[t]
+        small = exp(-abs(x))
+        real = targets[t] != 0
+        product *= 1.0 + small if real else 1.0
+        total += max(x, 0) if real else 0.0
+        slope = (1 if x >= 0 else small) / (1 + small)
+        slopes[t] = sign * weight * slope if real else 0
+    return weight * (total + math.log(product))
 
 
 @kernel
-def _sigmoid(x):
-    small = math.exp(-abs(x))
-    return (1 if x >= 0 else small) / (1 + small)
+def _forward_rows(h, items, ids, beta, slopes):
+    T, columns = ids.shape
+    one = h.dtype.type(1)
+    targets, scores, slope = ids[:, 0].copy(), np.empty(T, h.dtype), np.empty(T, h.dtype)
+    loss = 0.0
+    for c in range(columns):
+        for t in range(T):
+            scores[t] = dot(h[t], items[ids[t, c]])
+        sign, weight = (-one, beta) if c == 0 else (one, one)
+        loss += _column_loss(scores, targets, sign, weight, slope)
+        for t in range(T):
+            slopes[t, c] = slope[t]
+    return loss
 
 
 @parallel_kernel
 def _forward(h, items, ids, beta, slopes, partial):
     for task in prange(len(partial)):  # one partial sum a task: the same for any thread count
-        loss = 0.0
-        for t in range(task * ROWS, min((task + 1) * ROWS, len(h))):
-            for c in range(ids.shape[1]):
-                score = h.dtype.type(0)
-                for j in range(h.shape[1]):
-                    score += h[t, j] * items[ids[t, c], j]
-                if ids[t, 0] == 0:
-                    slopes[t, c] = 0
-                elif c == 0:
-                    loss -= beta * _log_sigmoid(score)
-                    slopes[t, c] = -beta * _sigmoid(-score)
-                else:
-                    loss -= _log_sigmoid(-score)
-                    slopes[t, c] = _sigmoid(score)
-        partial[task] = loss
+        a, b = task * ROWS, min((task + 1) * ROWS, len(h))
+        partial[task] = _forward_rows(h[a:b], items, ids[a:b], beta, slopes[a:b])
 
 
 def sampled_bce_backward(h, items, ids, slopes, factor):
@@ -75,11 +88,12 @@ def sampled_bce_backward(h, items, ids, slopes, factor):
 def _backward_h(items, ids, slopes, factor, dh):
     for task in prange((len(dh) + ROWS - 1) // ROWS):
         for t in range(task * ROWS, min((task + 1) * ROWS, len(dh))):
-            dh[t] = 0
+            out = dh[t]
+            out[:] = 0
             for c in range(ids.shape[1]):
-                slope = slopes[t, c] * factor
-                for j in range(dh.shape[1]):
-                    dh[t, j] += slope * items[ids[t, c], j]
+                row, slope = items[ids[t, c]], slopes[t, c] * factor
+                for j in range(len(out)):
+                    out[j] += slope * row[j]
 
 
 @parallel_kernel
@@ -87,9 +101,9 @@ def _backward_items(h, per_row, slopes, order, starts, factor, ditems):
     # as in `embedding.scatter_add`: every item has one owner, which adds in rising order
     for task in prange((len(ditems) + ROWS - 1) // ROWS):
         for i in range(task * ROWS, min((task + 1) * ROWS, len(ditems))):
-            ditems[i] = 0
+            out = ditems[i]
+            out[:] = 0
             for at in range(starts[i], starts[i + 1]):
-                slope = slopes[order[at]] * factor
-                t = order[at] // per_row
-                for j in range(h.shape[1]):
-                    ditems[i, j] += slope * h[t, j]
+                row, slope = h[order[at] // per_row], slopes[order[at]] * factor
+                for j in range(len(out)):
+                    out[j] += slope * row[j]
