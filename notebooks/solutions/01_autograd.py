@@ -1,5 +1,5 @@
 """Answers to the exercises of notebook 01; each part replaces its answer cell."""
-# ruff: noqa: D1, F821
+# ruff: noqa: D103, F821
 
 
 # exercise: tanh_backward

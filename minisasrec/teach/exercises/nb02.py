@@ -1,0 +1,70 @@
+"""Exercises of notebook 02: the backward of softmax, and the third term of layer norm's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec.gradcheck import gradcheck
+from minisasrec.teach.exercises import Wrong, exercise
+
+EPS = 1e-8
+
+
+@exercise(
+    "softmax_backward",
+    notebook="02_gradient_checking",
+    hints=(
+        "sum_i dy_i y_i 1[i=j] is just dy_j y_j. What is left is -y_j times sum_i dy_i y_i.",
+        "The number that a row shares is (dy * y).sum(axis=-1, keepdims=True).",
+        "dx = y * (dy - (dy * y).sum(axis=-1, keepdims=True))",
+    ),
+)
+def _(answer: Any) -> str:
+    def softmax(x: np.ndarray) -> Any:
+        e = np.exp(x - x.max(axis=-1, keepdims=True))
+        y = e / e.sum(axis=-1, keepdims=True)
+        return y, lambda dy: (_of_shape(answer(y, dy), y.shape),)
+
+    rng = np.random.default_rng(0)
+    shapes = [(4,), (2, 3), (2, 2, 3)]
+    for shape in shapes:
+        gradcheck(softmax, rng.normal(size=shape))
+    return (
+        "every entry of the Jacobian agrees with finite differences under a random cotangent, "
+        f"for shapes {', '.join(map(str, shapes))}"
+    )
+
+
+@exercise(
+    "third_term",
+    notebook="02_gradient_checking",
+    hints=(
+        "Sum over i: dxhat_i times (slope of xhat_i towards r) times (slope of r towards x_j).",
+        "That is sum_i dxhat_i (xhat_i / r) (-r^2 xhat_j / d); what depends on i makes a mean.",
+        "-rstd * xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)",
+    ),
+)
+def _(answer: Any) -> str:
+    def normalise(x: np.ndarray) -> Any:
+        rstd = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + EPS)
+        xhat = (x - x.mean(axis=-1, keepdims=True)) * rstd
+
+        def backward(dy: np.ndarray) -> tuple[np.ndarray]:
+            first_two = rstd * (dy - dy.mean(axis=-1, keepdims=True))
+            return (first_two + _of_shape(answer(xhat, rstd, dy), x.shape),)
+
+        return xhat, backward
+
+    rng = np.random.default_rng(0)
+    for shape in [(5,), (2, 4), (2, 2, 3)]:
+        gradcheck(normalise, rng.normal(size=shape))
+    return "with your third term every entry of the Jacobian agrees with finite differences"
+
+
+def _of_shape(dx: Any, shape: tuple[int, ...]) -> np.ndarray:
+    dx = np.asarray(dx)
+    if dx.shape != shape:
+        raise Wrong(f"your result has shape {dx.shape}, expected that of x, {shape}")
+    return dx
