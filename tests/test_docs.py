@@ -1,0 +1,48 @@
+"""The pages that name code name code that exists."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from minisasrec.config import TrainConfig
+from minisasrec.evaluate import EvaluateConfig
+from minisasrec.models import SASRecConfig
+
+ROOT = Path(__file__).parents[1]
+MAP = (ROOT / "docs" / "paper_map.md").read_text(encoding="utf-8")
+NAMED = sorted(set(re.findall(r"`([\w/]+\.py)(?:::([\w.]+))?`", MAP)))
+OPTIONS = sorted(set(re.findall(r"`--([\w-]+)", MAP)))
+
+
+def names(body: list[ast.stmt], prefix: str = "") -> set[str]:
+    """Functions, classes and constants defined in `body`, those of a class as "Class.name"."""
+    found: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(prefix + node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {prefix + t.id for t in targets if isinstance(t, ast.Name)}
+        if isinstance(node, ast.ClassDef):
+            found |= names(node.body, f"{prefix}{node.name}.")
+    return found
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_the_paper_map_names_what_exists(file: str, name: str) -> None:
+    path = ROOT / ("tests" if file.startswith("test_") else "minisasrec") / file
+    assert path.is_file()
+    assert not name or name in names(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_paper_map_names_options_that_exist(option: str) -> None:
+    fields = [
+        f.name for c in (TrainConfig, SASRecConfig, EvaluateConfig) for f in dataclasses.fields(c)
+    ]
+    assert option.replace("-", "_") in fields
