@@ -248,11 +248,6 @@ class Rung:
     function: Callable[..., Any]
     padded: bool = False
 
-    @property
-    def idea(self) -> str:
-        """What is new in it: the first line of its docstring."""
-        return (self.function.__doc__ or "").partition("\n")[0]
-
 
 LADDERS = {
     "matmul": [

@@ -1,0 +1,34 @@
+"""Exercise of notebook 00: a history after which the trained model continues a series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minisasrec.report import top_items
+from minisasrec.teach.exercises import Wrong, exercise
+
+
+@exercise(
+    "next_volume",
+    notebook="00_tour",
+    hints=(
+        "Volumes of a series have numbers side by side: if next_volume[i] is i + 1, a reader of i "
+        "may want i + 1.",
+        "Start with volumes 1, 2, 3 of a series that has a fourth. Not each one works: try several.",
+        "Loop over i with next_volume[i] > 0 and try [i - 2, i - 1, i], until "
+        "top_items(model, history, 1) is [next_volume[i]].",
+    ),
+)
+def _(answer: Any) -> str:
+    model, history, next_volume = answer
+    history = [int(item) for item in history]
+    if len(history) < 3:
+        raise Wrong(f"the history has {len(history)} books, expected at least 3")
+    if not all(1 <= item <= model.num_items for item in history):
+        raise Wrong(f"book numbers run from 1 to {model.num_items}, got {history}")
+    (best,) = top_items(model, history, 1)
+    wanted = [int(next_volume[item]) for item in history if next_volume[item]]
+    if best not in wanted:
+        expected = f"one of {wanted}" if wanted else "a next volume, but none of these has one"
+        raise Wrong(f"after {history} the model recommends book {best}, expected {expected}")
+    return f"after {history} the model recommends book {best}, the next volume"
