@@ -57,25 +57,25 @@ PROTOCOLS = ("sampled", "full")
 class Recipe:
     """All numbers of the model; whole numbers, so that every platform computes the same."""
 
-    series: int = 34  # percent of choices that continue a series
-    author: int = 8  # percent: another book by the author of the last book
-    mood: int = 36  # percent: the shelf of the hidden genre mood
-    season: int = 10  # percent: the shelf of the hidden season
-    popular: int = 8  # percent: the shelf of all books
-    noise: int = 4  # percent: any unread book, appeal ignored
-    lag_weights: tuple[int, ...] = (4, 6, 4, 3, 2, 1)  # pull of a next volume, 1, 2, ... steps on
-    mood_stays: int = 90  # percent a step; the mood drifts to the next genre of the ring ...
-    mood_drifts: int = 8  # ... with this percent, else it becomes any genre, uniformly
+    series: int = 36  # percent of choices that continue a series
+    author: int = 4  # percent: another book by the author of the last book
+    mood: int = 42  # percent: the shelf of the hidden genre mood
+    season: int = 8  # percent: the shelf of the hidden season
+    popular: int = 7  # percent: the shelf of all books
+    noise: int = 3  # percent: any unread book, appeal ignored
+    lag_weights: tuple[int, ...] = (6, 4, 3, 2)  # pull of a next volume, 1, 2, ... steps on
+    mood_stays: int = 93  # percent a step; the mood drifts to the next genre of the ring ...
+    mood_drifts: int = 6  # ... with this percent, else it becomes any genre, uniformly
     season_stays: int = 88  # percent a step; otherwise the next season comes
-    head: int = 12  # appeal of the book of rank r (from 0) is 10**7 // (r + head): small = peaked
+    head: int = 8  # appeal of the book of rank r (from 0) is 10**7 // (r + head): small = peaked
     genres: int = 12
     seasons: int = 4
-    series_share: int = 60  # percent of the books that are volumes of a series
-    volumes: tuple[int, int] = (3, 6)  # fewest and most volumes of a series
+    series_share: int = 16  # percent of the books, or a little more, are volumes of series
+    volumes: tuple[int, int] = (5, 9)  # fewest and most volumes of a series
     seasonal_share: int = 50  # percent of the other books that stand on a season's shelf
     shortest: int = 5
     longest: int = 60
-    go_on: int = 945  # per mille: chance that a reader of `shortest` or more books reads another
+    go_on: int = 963  # per mille: chance that a reader of `shortest` or more books reads another
 
     def __post_init__(self) -> None:
         """Raise ConfigError unless the six component weights sum to 100."""
@@ -522,7 +522,8 @@ def build_shop(books: int, recipe: Recipe, dice: _Dice) -> Shop:
             titles.append(name if size == 1 else f"{name}, book {volume}")
             shelves[book] = 0, 1 + genre, seasons + season, authors + author
             sequel[book] = book + 1 if volume < size else 0
-            rank_key[book] += 2**31 * (volume > 1)  # few enter a series at a later volume
+            if size > 1:  # openers lie on the table by the door; few enter at a later volume
+                rank_key[book] = rank_key[book] // 4 if volume == 1 else rank_key[book] + 2**31
     smallest = np.bincount(shelves[1:].ravel(), minlength=authors)[1 : authors - 1].min()
     if smallest <= recipe.longest:  # or p would need a rule for moods with nothing left to read
         raise ConfigError(
