@@ -75,13 +75,14 @@ def draw_graph(tensor: Tensor, collapse: bool = True) -> Graph:
     """
     order = forward_order(tensor)
     groups = _groups(order) if collapse else {node: [node] for node in order}
-    name = labels(order)
+    name, module = labels(order), modules(order)
     parameters = {id(node.data) for node in order if kind(node) == "parameter"}
     boxes: dict[Tensor, Node] = {}
     nodes: list[Node] = []
     for head, members in groups.items():
-        title = name[head] if len(members) == 1 else _cluster(modules(order)[head])
-        box = Node("module" if len(members) > 1 else kind(head), [title])
+        several = sum(kind(m) == "op" for m in members) > 1
+        title = _cluster(module[head]) if several else len(members) > 1 and module[head]
+        box = Node("module" if title else kind(head), [title or name[head]])
         box.lines.append(f"= {head.item():.4g}" if head.size == 1 else shape_text(head.shape))
         weights = [m for m in members if kind(m) == "parameter"]
         if len(members) > 1 and weights:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def _attempted(answer: Any) -> Any:
         raise _NotAttempted
     if isinstance(answer, tuple):
         return tuple(_attempted(part) for part in answer)
-    if not callable(answer) or isinstance(answer, type):
+    if not inspect.isroutine(answer) and not hasattr(answer, "py_func"):  # a Numba function has it
         return answer
 
     @functools.wraps(answer)

@@ -14,7 +14,7 @@ from minisasrec.teach.exercises import Wrong, exercise
     hints=(
         "Volumes of a series have numbers side by side: if next_volume[i] is i + 1, a reader of i "
         "may want i + 1.",
-        "Start with volumes 1, 2, 3 of a series that has a fourth. Not each one works: try several.",
+        "Start with volumes 1, 2, 3 of a series that has a fourth. Not all work: try several.",
         "Loop over i with next_volume[i] > 0 and try [i - 2, i - 1, i], until "
         "top_items(model, history, 1) is [next_volume[i]].",
     ),

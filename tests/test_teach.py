@@ -1,0 +1,303 @@
+"""The teaching tools: graders tell right from wrong, views show what the engine did."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minisasrec import OPS, SASRec, SASRecConfig, Tensor, ops, use_backend
+from minisasrec.data.batches import Batch, pack_sequences
+from minisasrec.errors import ConfigError
+from minisasrec.explain import explain
+from minisasrec.kernels import ladder
+from minisasrec.random import Keys
+from minisasrec.teach import check, draw_graph, hint, shape_trace, show_source, steps_table
+from minisasrec.teach.exercises import Wrong, equal, exercises
+from minisasrec.teach.walk import forward_order, labels, modules
+
+
+@pytest.fixture(autouse=True)
+def by_the_book() -> Any:
+    with use_backend("numpy"):
+        yield
+
+
+def eight() -> tuple[Tensor, Tensor]:
+    """b = 2a, c = 3b, d = b + c."""
+    a = Tensor(np.array(2.0), requires_grad=True, name="a")
+    b = a * 2
+    b.name = "b"
+    d = b + b * 3
+    return a, d
+
+
+def small_model() -> tuple[SASRec, Batch]:
+    inputs = pack_sequences([[1, 2, 3], [4, 5, 6, 7, 8]], 7)
+    batch = Batch(inputs, np.arange(1, 9), np.arange(2, 10)[:, None], np.arange(2))
+    return SASRec(30, SASRecConfig(n=7, d=6, blocks=2)), batch
+
+
+# --- exercises -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [None, ..., lambda *_: None, lambda *_: ...])
+def test_an_answer_of_nothing_is_no_attempt(answer: Any, capsys: Any) -> None:
+    check("softmax_backward", answer)
+    assert capsys.readouterr().out == ('not attempted yet. hint("softmax_backward") helps\n')
+
+
+def test_a_stub_inside_an_op_is_no_attempt(capsys: Any) -> None:
+    check("div_backward", lambda a, b: (a / b, lambda dy: None))
+    assert capsys.readouterr().out.startswith("not attempted yet")
+
+
+def right_softmax(y: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    return y * (dy - (dy * y).sum(-1, keepdims=True))
+
+
+def right_third(xhat: np.ndarray, rstd: np.ndarray, dxhat: np.ndarray) -> np.ndarray:
+    return -rstd * xhat * (dxhat * xhat).mean(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "reason"),
+    [
+        ("tanh_backward", lambda y, dy: dy * (1 - y), "dx for random y and dy"),
+        ("tanh_backward", lambda y, dy: y.missing, "your code raised AttributeError"),
+        ("softmax_backward", lambda y, dy: 0 * dy, "a path from this argument"),
+        ("softmax_backward", lambda y, dy: y * (dy - dy.mean(-1, keepdims=True)), "is wrong at"),
+        ("softmax_backward", lambda y, dy: -right_softmax(y, dy), "the sign is wrong"),
+        ("softmax_backward", lambda y, dy: right_softmax(y, dy)[0], "has shape"),
+        ("third_term", lambda xhat, rstd, dxhat: 0 * dxhat, "is wrong at"),
+        ("third_term", lambda *a: right_third(*a) / 2, "is wrong at"),
+        (
+            "div_backward",
+            lambda a, b: (a / b, lambda dy: (dy / b, -dy * a / b**2)),
+            "db has shape (3, 2), expected that of b, (2,)",
+        ),
+        ("layer_norm_kernel", lambda x, gamma, beta, eps: x, "y for x (1, 4)"),
+        (
+            "layer_norm_kernel",
+            lambda x, g, b, eps: OPS["layer_norm"].reference(x, g, b, eps=eps)[0],
+            "plain Python",
+        ),
+    ],
+)
+def test_a_wrong_answer_is_told_why(name: str, answer: Any, reason: str, capsys: Any) -> None:
+    check(name, answer)
+    said = capsys.readouterr().out
+    assert said.startswith("not yet: ")
+    assert reason in said
+
+
+def test_assigning_instead_of_adding_is_seen(capsys: Any) -> None:
+    def assign(dy: np.ndarray, ids: np.ndarray, size: int) -> np.ndarray:
+        table = np.zeros((size, dy.shape[1]))
+        table[ids] += dy
+        return table
+
+    check("scatter_add_kernel", assign)
+    assert "the table of" in capsys.readouterr().out
+
+
+def test_right_answers_are_told_what_they_showed(capsys: Any) -> None:
+    check("softmax_backward", right_softmax)
+    check("third_term", right_third)
+    assert capsys.readouterr().out.count("correct: ") == 2
+
+
+def test_hints_come_one_by_one_and_end_with_the_solution(capsys: Any) -> None:
+    question = exercises()["tanh_backward"]
+    question.shown = 0
+    for _ in range(len(question.hints) + 1):
+        hint("tanh_backward")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"hint 1 of 3: {question.hints[0]}"
+    assert lines[1].startswith("hint 2 of 3: ")
+    assert lines[-2:] == lines[-4:-2]  # the last hint stays
+    assert lines[-1] == "(a solution is in notebooks/solutions/01_autograd.py)"
+
+
+def test_an_exercise_that_does_not_exist_names_those_that_do() -> None:
+    with pytest.raises(ConfigError, match="no exercise 'softmax'; there are .*softmax_backward"):
+        check("softmax", None)
+
+
+def test_equal_says_where_and_what_was_expected() -> None:
+    equal([1.0, 2.0], [1.0, 2.0 + 1e-9], "x")
+    with pytest.raises(Wrong, match=r"x is 2 at \(1,\), expected 3"):
+        equal([1.0, 2.0], [1.0, 3.0], "x")
+    with pytest.raises(Wrong, match=r"x has shape \(2,\), expected \(1,\)"):
+        equal([1.0, 2.0], [1.0], "x")
+    with pytest.raises(Wrong, match="x is nan at"):
+        equal([np.nan], [1.0], "x")
+
+
+# --- views -----------------------------------------------------------------------------------
+
+
+def test_steps_show_the_whole_gradient_at_a_tensor_used_twice() -> None:
+    a, d = eight()
+    rows = {row[1]: row for row in steps_table(d).rows}
+    assert rows["b"][4] == "4"
+    assert rows["b"][5] == "8 to a"
+    assert rows["a"][4:] == ("8", "stays here: .grad")
+    assert a.grad == 8
+
+
+def test_tables_print_aligned_and_as_html() -> None:
+    table = steps_table(eight()[1])
+    lines = repr(table).splitlines()
+    assert len(lines) == len(table) + 1
+    assert {line.index("y = ") for line in lines[1:-1]} == {lines[0].index("op")}
+    root = ElementTree.fromstring(table._repr_html_())
+    assert len(root.findall("tbody/tr")) == len(table)
+
+
+def test_the_graph_has_every_tensor_and_its_edges() -> None:
+    a, d = eight()
+    graph = draw_graph(d, collapse=False)
+    boxes = {node.lines[0]: node for node in graph.nodes}
+    assert boxes.keys() == {"a", "b", "scale", "add"}
+    assert [p.lines[0] for p in boxes["add"].parents] == ["b", "scale"]
+    assert boxes["b"].lines[1] == "= 4"
+    d.backward()
+    assert "grad 8" in {n.lines[0]: n for n in draw_graph(d).nodes}["a"].lines
+
+
+def test_a_model_is_drawn_module_by_module() -> None:
+    model, batch = small_model()
+    graph = draw_graph(model.loss(batch, Keys(0, 0)))
+    boxes = {node.lines[0]: node for node in graph.nodes}
+    attention = boxes["blocks.0.attention"]
+    assert (
+        attention.lines[2]
+        == f"{sum(p.size for p in model.blocks[0].attention.parameters())} weights"
+    )
+    assert [p.lines[0] for p in attention.parents] == ["blocks.0.attention_norm"]
+    assert [p.lines[0] for p in boxes["sampled_bce"].parents] == [
+        "final_norm",
+        "item_embedding.table",  # read twice, so it stands for itself
+    ]
+    for node in graph.nodes:
+        for parent in node.parents:
+            assert parent.layer < node.layer
+            assert parent.y + parent.height / 2 < node.y - node.height / 2
+
+
+def test_boxes_of_a_layer_do_not_overlap() -> None:
+    model, batch = small_model()
+    layers: dict[int, list[Any]] = {}
+    for node in draw_graph(model.loss(batch), collapse=False).nodes:
+        layers.setdefault(node.layer, []).append(node)
+    for layer in layers.values():
+        layer.sort(key=lambda node: node.x)
+        for left, right in zip(layer[:-1], layer[1:], strict=True):
+            assert left.x + left.width / 2 < right.x - right.width / 2
+
+
+def test_ops_of_a_module_that_a_path_leaves_and_enters_are_not_merged() -> None:
+    x, w1, w2 = (Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(3))
+    w1.name, w2.name = "net.first.W", "net.second.W"
+    inside = x @ w1
+    outside = inside + x  # x belongs to no module, and so does this
+    boxes = [node.lines[0] for node in draw_graph(inside + outside @ w2).nodes]
+    assert boxes == ["parameter", "net.first", "add 1", "net.second", "add 2"]
+
+
+def test_the_svg_is_well_formed_and_escaped() -> None:
+    x = Tensor(np.ones(3), requires_grad=True, name="<x & y>")
+    root = ElementTree.fromstring(draw_graph(x * x)._repr_svg_())
+    texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == "<x & y>"
+    assert "keeps 24 bytes" not in texts  # what is kept is the parameter itself
+
+
+def test_arguments_come_from_left_to_right_and_names_are_numbered() -> None:
+    x = Tensor(np.ones(3), requires_grad=True, name="x")
+    root = ops.exp(x) - ops.exp(x * x)
+    assert list(labels(forward_order(root)).values()) == ["x", "exp 1", "mul", "exp 2", "sub"]
+
+
+def test_ops_are_placed_in_modules_by_parameter_names() -> None:
+    model, batch = small_model()
+    order = forward_order(model.loss(batch))
+    found = {label: modules(order)[node] for node, label in labels(order).items()}
+    assert found["linear 1"] == "blocks.0.attention.query"
+    assert found["packed_causal_attention 1"] == "blocks.0.attention"
+    assert found["add 2"] == ""  # the residual connection is around the module
+    assert found["sampled_bce"] == ""
+
+
+def test_shape_trace_speaks_the_papers_letters() -> None:
+    model, batch = small_model()
+    rows = {row[1]: row for row in shape_trace(model, batch).rows}
+    assert rows["linear 1"][2] == "(T d), W (d d), b (d)"
+    assert rows["embedding 1"][2:] == ("table (|I|+1 d)", "(T d)", "8 x 6")
+    padded = {row[1]: row for row in shape_trace(model, batch.inputs.padded()).rows}
+    assert padded["causal_attention 1"][2] == "(B n d), (B n d), (B n d)"
+
+
+def test_a_length_that_fits_two_letters_shows_both() -> None:
+    model, _ = small_model()
+    inputs = pack_sequences([[1, 2, 3], [4, 5, 6]], 7)
+    assert shape_trace(model, inputs).rows[0][3] == "(d or T d or T)"
+
+
+def test_show_source_is_the_live_source_of_definition_and_kernel() -> None:
+    shown = show_source(ops.softmax)
+    assert "def softmax(x" in shown.text
+    assert "@softmax.fast" in shown.text
+    assert repr(shown).startswith("# softmax: minisasrec/ops/softmax.py:")
+    assert "def matmul_rows" in show_source(ladder.matmul_rows).text
+    assert "<pre" in shown._repr_html_()
+
+
+# --- explain and the ladder ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_every_op_can_be_explained(name: str) -> None:
+    text = explain(name)
+    assert str(OPS[name].signature) in text
+    assert "tests/test_ops.py" in text
+
+
+def test_explain_knows_kernels_and_near_misses() -> None:
+    assert "minisasrec/kernels/layer_norm.py" in explain("layer_norm")
+    assert "none: the NumPy definition" in explain("exp")
+    with pytest.raises(ConfigError, match="no op 'softmx'; did you mean one of softmax"):
+        explain("softmx")
+
+
+def reference(name: str, arguments: tuple[Any, ...]) -> np.ndarray:
+    """What the op of a ladder gives by its NumPy definition."""
+    if name == "attention":
+        q, k, v, offsets = arguments
+        return OPS["packed_causal_attention"].reference(q, k, v, offsets=offsets)[0]
+    if name == "layer_norm":
+        x, gamma, beta, eps = arguments
+        return OPS["layer_norm"].reference(x, gamma, beta, eps=float(eps))[0]
+    return OPS[name].reference(*arguments)[0]
+
+
+@pytest.mark.parametrize("name", ladder.LADDERS)
+def test_every_rung_equals_the_definition(name: str) -> None:
+    for scale, seed in ((15, 0), (31, 1)):  # 68 and 33 rows: not whole tiles or blocks of four
+        given = ladder.inputs(name, scale=scale, seed=seed)
+        want = reference(name, given.packed)
+        for rung in ladder.LADDERS[name]:
+            got = given.rows(rung, rung.function(*given.of(rung)))
+            np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6, err_msg=rung.name)
+
+
+def test_climbing_times_every_rung_and_an_unknown_ladder_is_refused(capsys: Any) -> None:
+    timings = ladder.climb("attention", seconds=0.0)
+    names = [rung.name for rung in ladder.LADDERS["attention"]]
+    assert [t.name for t in timings][: len(names)] == names
+    assert all(0 < t.ms < np.inf for t in timings)
+    with pytest.raises(ConfigError, match="no ladder 'exp'; there are matmul, softmax"):
+        ladder.inputs("exp")
