@@ -117,6 +117,13 @@ class TrainConfig:
 # What the paper (Sec. IV-C) or our own validation says about a data set; nested as in the config.
 SPARSE: dict[str, Any] = {"sasrec": {"n": 50, "dropout": 0.5}}
 PRESETS: dict[str, dict[str, Any]] = {
+    # ours, chosen on validation: four negatives learn the series in half the epochs
+    "bookshop": {
+        "sasrec": {"n": 50, "dropout": 0.3},
+        "negatives": 4,
+        "epochs": 120,
+        "eval_every": 5,
+    },
     "ml-1m": {"sasrec": {"n": 200, "dropout": 0.2}},  # the paper's
     "ml-20m": {"sasrec": {"n": 200, "dropout": 0.2}},
     "ml-100k": {"sasrec": {"n": 200, "dropout": 0.2}},

@@ -1,9 +1,14 @@
-"""Pictures: learning curves."""
+"""Pictures: learning curves and attention maps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from minisasrec.errors import ShapeError
 
 
 def learning_curve(epochs: list[dict[str, Any]], path: Path | None = None) -> Any:
@@ -31,3 +36,45 @@ def learning_curve(epochs: list[dict[str, Any]], path: Path | None = None) -> An
     if path is not None:
         figure.savefig(path, dpi=120, format="png")
     return figure
+
+
+def attention_map(
+    weights: np.ndarray, labels: Sequence[str] = (), title: str = "", path: Path | None = None
+) -> Any:
+    """Attention weights (n, n) as a heat map: row t looks at columns s <= t, the future is blank.
+
+    `labels` name the n positions. Returns the figure, or writes a PNG to `path` as well.
+    """
+    from matplotlib.figure import Figure
+
+    n = len(weights)
+    if weights.shape != (n, n) or (labels and len(labels) != n):
+        raise ShapeError(
+            f"attention_map: weights have shape {weights.shape} with {len(labels)} labels; "
+            "needs (n, n) and n labels or none"
+        )
+    side = min(3 + 0.22 * n, 10)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    future = np.triu(np.ones((n, n), dtype=bool), k=1)
+    image = axes.imshow(np.ma.masked_array(weights, future), cmap="viridis", vmin=0)
+    axes.set(xlabel="looks at", ylabel="position", title=title)
+    if labels:
+        axes.set_xticks(range(n), labels, rotation=90, fontsize=8)
+        axes.set_yticks(range(n), labels, fontsize=8)
+    figure.colorbar(image, shrink=0.7)
+    if path is not None:
+        figure.savefig(path, dpi=120, format="png")
+    return figure
+
+
+def position_average(maps: Sequence[np.ndarray], size: int = 15) -> np.ndarray:
+    """Mean attention of the last `size` positions on one another, (size, size) (Sec. IV-H, Fig. 4).
+
+    Each map (n, n) is that of one sequence; they are aligned at the last item, and shorter ones
+    than `size` are left out. Raises `ShapeError` if none is long enough.
+    """
+    long = [weights[-size:, -size:] for weights in maps if len(weights) >= size]
+    if not long:
+        raise ShapeError(f"position_average: no sequence has {size} items; choose a smaller size")
+    return np.mean(long, axis=0)

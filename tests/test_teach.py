@@ -10,9 +10,10 @@ import pytest
 
 from minisasrec import OPS, SASRec, SASRecConfig, Tensor, ops, use_backend
 from minisasrec.data.batches import Batch, pack_sequences
-from minisasrec.errors import ConfigError
+from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.explain import explain
 from minisasrec.kernels import ladder
+from minisasrec.plots import attention_map, position_average
 from minisasrec.random import Keys
 from minisasrec.teach import check, draw_graph, hint, shape_trace, show_source, steps_table
 from minisasrec.teach.exercises import Wrong, equal, exercises
@@ -254,6 +255,20 @@ def test_show_source_is_the_live_source_of_definition_and_kernel() -> None:
     assert repr(shown).startswith("# softmax: minisasrec/ops/softmax.py:")
     assert "def matmul_rows" in show_source(ladder.matmul_rows).text
     assert "<pre" in shown._repr_html_()
+
+
+def test_attention_maps_hide_the_future_and_average_from_the_last_item() -> None:
+    weights = np.tril(np.ones((4, 4))) / np.arange(1, 5)[:, None]
+    figure = attention_map(weights, list("abcd"), "t")
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown.mask, np.triu(np.ones((4, 4), dtype=bool), k=1))
+    with pytest.raises(ShapeError, match=r"shape \(4, 4\) with 3 labels"):
+        attention_map(weights, list("abc"))
+    long, short = np.arange(16.0).reshape(4, 4), np.zeros((1, 1))
+    mean = position_average([long, long[:3, :3] * 3, short], size=2)
+    np.testing.assert_array_equal(mean, [[(10 + 15) / 2, (11 + 18) / 2], [(14 + 27) / 2, 22.5]])
+    with pytest.raises(ShapeError, match="no sequence has 5 items"):
+        position_average([long], size=5)
 
 
 # --- explain and the ladder ------------------------------------------------------------------

@@ -167,7 +167,20 @@ def _forward(
     counter = np.zeros(1, np.int64)
     for _ in prange(threads):
         _forward_worker(
-            counter, q, k, v, offsets, names, heads, scale, threshold, keep_scale, key0, key1, out, lse
+            counter,
+            q,
+            k,
+            v,
+            offsets,
+            names,
+            heads,
+            scale,
+            threshold,
+            keep_scale,
+            key0,
+            key1,
+            out,
+            lse,
         )
 
 
@@ -196,8 +209,8 @@ def attention_forward(q, k, v, offsets, rows, heads, rate, key):
 
 @kernel
 def _backward_worker(
-    counter, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale, key0, key1,
-    dq, dk, dv,
+    counter, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale,
+    key0, key1, dq, dk, dv,
 ):  # fmt: skip
     d = q.shape[1]
     width = d // heads
@@ -284,8 +297,8 @@ def _backward_worker(
 
 @parallel_kernel
 def _backward(
-    threads, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale, key0, key1,
-    dq, dk, dv,
+    threads, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale,
+    key0, key1, dq, dk, dv,
 ):  # fmt: skip
     counter = np.zeros(1, np.int64)
     for _ in prange(threads):

@@ -28,7 +28,9 @@ from numba.extending import intrinsic, overload
 
 from minisasrec.kernels._jit import get_threads, kernel, next_task, parallel_kernel
 
-TILE = 6  # rows of a register tile: 6 x 2 sums + 2 vectors of B + 1 number of A = 15 of 16 registers
+TILE = (
+    6  # rows of a register tile: 6 x 2 sums + 2 vectors of B + 1 number of A = 15 of 16 registers
+)
 ROWS = 48  # rows of the result in one task
 STEP = 64  # rows read at a time when the sum runs over rows
 CHUNK = 256  # rows summed by one task when the sum runs over rows
@@ -50,9 +52,7 @@ def _make_tile(vectors):
     itself (to add to it). The sum runs over k in order, so its bits depend on nothing else.
     """
 
-    def tile(
-        a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
-    ):
+    def tile(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row):
         width = vectors * lanes(a)
         a, b, init, flat = a.reshape(-1), b.reshape(-1), init.reshape(-1), c.reshape(-1)
         for i in range(min(rows, TILE)):
@@ -131,15 +131,9 @@ def _make_tile(vectors):
         return signature, codegen
 
     @overload(tile, inline="always")
-    def tile_jit(
-        a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
-    ):
-        def call(
-            a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
-        ):
-            tile_llvm(
-                a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
-            )
+    def tile_jit(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row):
+        def call(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row):
+            tile_llvm(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row)
 
         return call
 
@@ -171,11 +165,39 @@ def multiply(a, a0, a_row, a_col, rows, b, depth, columns, init, i0, i_row, c, c
             ai, ii, ci = a0 + i * a_row, i0 + i * i_row + j, c0 + i * c_row + j
             if columns - j > lane:
                 tile2(
-                    a, ai, a_row, a_col, rows - i, b, j, columns, depth, init, ii, i_row, c, ci, c_row
+                    a,
+                    ai,
+                    a_row,
+                    a_col,
+                    rows - i,
+                    b,
+                    j,
+                    columns,
+                    depth,
+                    init,
+                    ii,
+                    i_row,
+                    c,
+                    ci,
+                    c_row,
                 )
             else:
                 tile1(
-                    a, ai, a_row, a_col, rows - i, b, j, columns, depth, init, ii, i_row, c, ci, c_row
+                    a,
+                    ai,
+                    a_row,
+                    a_col,
+                    rows - i,
+                    b,
+                    j,
+                    columns,
+                    depth,
+                    init,
+                    ii,
+                    i_row,
+                    c,
+                    ci,
+                    c_row,
                 )
 
 
@@ -237,11 +259,39 @@ def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0)
             ai, ci = a0 + i * a_row, c0 + i * columns + start
             if width > lane:
                 tile2(
-                    a, ai, a_row, 1, rows - i, packed, b0, width, depth, init, start, 0, c, ci, columns
+                    a,
+                    ai,
+                    a_row,
+                    1,
+                    rows - i,
+                    packed,
+                    b0,
+                    width,
+                    depth,
+                    init,
+                    start,
+                    0,
+                    c,
+                    ci,
+                    columns,
                 )
             else:
                 tile1(
-                    a, ai, a_row, 1, rows - i, packed, b0, width, depth, init, start, 0, c, ci, columns
+                    a,
+                    ai,
+                    a_row,
+                    1,
+                    rows - i,
+                    packed,
+                    b0,
+                    width,
+                    depth,
+                    init,
+                    start,
+                    0,
+                    c,
+                    ci,
+                    columns,
                 )
         column += width
 
@@ -262,7 +312,9 @@ def _multiply_worker(counter, a, packed, bias, relu, c):
         g, row = task // blocks, task % blocks * ROWS
         rows = min(ROWS, M - row)
         c0 = (g * M + row) * N
-        multiply_packed(a, (g * M + row) * K, K, rows, packed, g * packed.shape[1], K, N, bias, c, c0)
+        multiply_packed(
+            a, (g * M + row) * K, K, rows, packed, g * packed.shape[1], K, N, bias, c, c0
+        )
         if relu:
             for i in range(c0, c0 + rows * N):
                 flat[i] = 0 if flat[i] < 0 else flat[i]  # keeps NaN
@@ -347,7 +399,20 @@ def _multiply_tn_worker(counter, a, b, chunk, partial):
                 multiply(a, a0, 1, M, size, piece, rows, columns, zeros, 0, 0, partial, c0, columns)
             else:
                 multiply(
-                    a, a0, 1, M, size, piece, rows, columns, partial, c0, columns, partial, c0, columns
+                    a,
+                    a0,
+                    1,
+                    M,
+                    size,
+                    piece,
+                    rows,
+                    columns,
+                    partial,
+                    c0,
+                    columns,
+                    partial,
+                    c0,
+                    columns,
                 )
 
 
@@ -419,9 +484,7 @@ def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, dW, db):
                 for j in range(columns):
                     db[c, 0, j] += piece[i, j]
             # z = x W + b             dx = dz W^T,  dW = x^T dz,  db = sum over rows of dz
-            multiply_packed(
-                piece, 0, columns, rows, packed, 0, m, width, zeros, dx, row * width
-            )
+            multiply_packed(piece, 0, columns, rows, packed, 0, m, width, zeros, dx, row * width)
             c0 = c * k * columns
             if row == c * chunk:
                 multiply(x, row * k, 1, k, k, piece, rows, columns, zeros, 0, 0, dW, c0, columns)
@@ -437,9 +500,7 @@ def _linear_backward(threads, x, W, dy, y, relu, chunk, dx, dW_partial, db_parti
     _pack_worker(np.zeros(1, np.int64), W.reshape((1,) + W.shape), True, dx.shape[1], packed)
     counter = np.zeros(1, np.int64)
     for _ in prange(threads):
-        _linear_backward_worker(
-            counter, x, packed, dy, y, relu, chunk, dx, dW_partial, db_partial
-        )
+        _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, dW_partial, db_partial)
     sum_chunks(dW_partial, dW)
     sum_chunks(db_partial, db)
 
@@ -462,9 +523,7 @@ def linear_backward(x, W, dy, y=None):
     dW, db = np.empty((k, m), x.dtype), np.empty((1, m), x.dtype)
     relu = y is not None
     mask = y if relu else dy
-    _linear_backward(
-        get_threads(), x, W, dy, mask, relu, chunk, dx, dW_partial, db_partial, dW, db
-    )
+    _linear_backward(get_threads(), x, W, dy, mask, relu, chunk, dx, dW_partial, db_partial, dW, db)
     if width > k:
         dx = np.ascontiguousarray(dx[:, :k])
     return dx, dW, db[0]
