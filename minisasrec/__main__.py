@@ -12,7 +12,7 @@ COMMANDS = {
     "evaluate": "measure a trained model: HR@k, NDCG@k and MRR, sampled and over all items",
     "data": "print what a data set holds: counts, source, warnings, fingerprint",
     "recommend": "recommend items to users of a trained model, or to a sequence of items",
-    "explain": "show which past items a recommendation attends to",
+    "explain": "explain an op: formula, shapes, paper section, source, tests, notebooks",
     "reproduce": "run the paper's experiments and set the results beside its tables",
     "bench": "time the ops and a training step on this machine",
 }
