@@ -41,7 +41,7 @@ class DataColumns:
 class TrainConfig:
     """Train a sequential recommender and report how well it ranks.
 
-    Without arguments: SASRec on the invented "bookshop" data set, no download, under two minutes.
+    Without arguments: SASRec on the invented "bookshop" data set, no download, a few minutes.
     """
 
     dataset: str = "bookshop"
