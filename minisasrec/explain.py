@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -65,10 +66,13 @@ def _notebooks(op: Op) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Explain the ops named, or list them all."""
-    names = list(sys.argv[1:] if argv is None else argv)
-    if names and names[0] in ("-h", "--help"):
-        print("usage: python -m minisasrec.explain [OP ...]     (without a name: lists all ops)")
-    elif names:
+    parser = argparse.ArgumentParser(
+        prog="python -m minisasrec.explain",
+        description="Explain ops: formula, shapes, paper section, source, tests and notebooks.",
+    )
+    parser.add_argument("ops", nargs="*", metavar="OP", help="such as layer_norm; none: list all")
+    names = parser.parse_args(argv).ops
+    if names:
         print("\n\n".join(explain(name) for name in names))
     else:
         for op in OPS.values():

@@ -176,7 +176,12 @@ def test_ctrl_c_says_how_to_go_on(clicks: Path, tmp_path: Path) -> None:
     columns = ("--user-column", "visitor", "--item-column", "page", "--time-column", "at")
     command = [sys.executable, "-m", "minisasrec.train", *options, *columns, "--out", "run"]
     process = subprocess.Popen(
-        [*command, "--n", "10", "--d", "8"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [*command, "--n", "10", "--d", "8"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in the background of a shell has Ctrl-C switched off, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 240
     while not (tmp_path / "run" / "last.safetensors").exists() and time.monotonic() < deadline:
