@@ -1,21 +1,15 @@
 """The one place that knows Numba: how kernels are compiled, cached, threaded and announced.
 
-A kernel file defines serial functions with `@kernel`. Those that do the work of an op are
-*workers*: `run(worker, tasks, ...)` calls one in several threads at once, and each call takes task
-numbers from a common counter until none is left::
+A kernel file defines serial helpers with `@kernel` and a thin threaded entry with
+`@parallel_kernel`. The threaded entries of this package all have one form, where `threads` comes
+from `get_threads()` (asking for it inside would make the code impossible to cache)::
 
-    @kernel
-    def _worker(counter, x, y):
-        ...                            # scratch memory of this thread
-        task = next_task(counter)
-        while task >= 0:
-            ...                        # rows 64 * task to 64 * task + 63
-            task = next_task(counter)
+    counter = np.zeros(1, np.int64)
+    for _ in prange(threads):       # one worker per thread, with its own scratch memory
+        _worker(counter, ...)       # serial: takes task numbers from `counter` until none is left
 
-A task is a *fixed* piece of the work that does not depend on the number of threads. Who computes a
-task cannot change its bits, so neither can the thread count. Threads are plain Python threads:
-compiled code releases the GIL. (`@parallel_kernel`, with Numba's own `prange` and threads, takes
-the compiler up to 5 s more for a kernel, because the body is compiled again at every level.)
+where a task is a *fixed* piece of the work (64 rows, one sequence) that does not depend on the
+number of threads. Who computes a task cannot change its bits, so neither can the thread count.
 
 Fast-math: `contract` (fused multiply-add), `reassoc` (vector sums), `nsz` and `arcp` only. The
 flags `nnan` and `ninf` would let the compiler assume that no value is infinite or NaN, and a
@@ -29,13 +23,11 @@ using a stale copy of a helper inlined from another file. `NUMBA_CACHE_DIR` move
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +35,12 @@ import numba
 import numpy as np
 from numba import types
 from numba.core import config, event
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from minisasrec.errors import ConfigError
 
 SAFE_FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
-COMPILE_SECONDS = 30  # what a first run takes on a small machine, for the message
+COMPILE_SECONDS = 40  # what a first run takes on a small machine, for the message
 
 
 # --- the cache folder ------------------------------------------------------------------------
@@ -93,12 +85,9 @@ CACHE_FOLDER = _cache_folder()
 class _CompileNotice(event.Listener):
     """Says once that kernels are being compiled; a kernel loaded from the cache fires no event."""
 
-    given = False
-
     def on_start(self, event: Any) -> None:
-        module = event.data["dispatcher"].py_func.__module__
-        if not self.given and module.startswith(__package__ + "."):
-            self.given = True
+        if event.data["dispatcher"].py_func.__module__.startswith(__package__ + "."):
+            numba.core.event.unregister("numba:compile", self)
             print(
                 f"compiling kernels (first run only, about {COMPILE_SECONDS} s) ...",
                 file=sys.stderr,
@@ -138,101 +127,46 @@ def exact_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return _jit(function, parallel=False, fastmath={"contract"})
 
 
-def compiled_from(python: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Decorate LLVM code, a Numba intrinsic, that does what the `python` function says.
-
-    Without the compiler (NUMBA_DISABLE_JIT) the Python function itself takes its place.
-    """
-    return lambda build: python if config.DISABLE_JIT else intrinsic(build)
-
-
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` with `prange` over Numba's own threads."""
-    _start_numba_threads()
+    """Compile `function` with `prange` over threads; keep its body to one call of a `@kernel`."""
     return _jit(function, parallel=True, fastmath=SAFE_FASTMATH)
-
-
-@functools.cache
-def _start_numba_threads() -> None:
-    """Start Numba's threads now, such that they sleep between kernels.
-
-    GNU OpenMP, if Numba uses it, lets an idle thread spin for milliseconds, on a core that `run`
-    or another program may need. It reads this variable once, when it is loaded.
-    """
-    name = "OMP_WAIT_POLICY"
-    given = os.environ.get(name)
-    os.environ[name] = given or "passive"
-    try:
-        numba.get_num_threads()
-    finally:
-        if given is None:
-            del os.environ[name]
 
 
 # --- threads ---------------------------------------------------------------------------------
 
-_threads = config.NUMBA_NUM_THREADS
-_helpers: ThreadPoolExecutor | None = None
-
 
 def set_threads(n: int) -> None:
-    """Let kernels use `n` threads; results do not depend on it."""
-    global _threads
+    """Let kernels called from this Python thread use `n` threads; results do not depend on it."""
     most = config.NUMBA_NUM_THREADS
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or not 1 <= n <= most:
         raise ConfigError(
             f"threads must be a whole number from 1 to {most} here, got {n!r}; "
             "set NUMBA_NUM_THREADS before the program starts to raise the limit"
         )
-    _threads = int(n)
-    numba.set_num_threads(_threads)
+    numba.set_num_threads(int(n))
 
 
 def get_threads() -> int:
-    """How many threads kernels use."""
-    return _threads
+    """How many threads kernels called from this Python thread use."""
+    return int(numba.get_num_threads())
 
 
-def _forget_helpers() -> None:
-    global _helpers
-    _helpers = None
+@intrinsic
+def _fetch_add(typingctx, counter):
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        one = context.get_constant(types.int64, 1)
+        return builder.atomic_rmw("add", data, one, "monotonic")
 
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_helpers)  # a forked child has no such threads
-
-
-def run(worker: Callable[..., None], tasks: int, *arguments: Any) -> None:
-    """Call worker(counter, *arguments), in up to `get_threads()` threads, until no task is left."""
-    global _helpers
-    counter = np.array([0, tasks])
-    # `next_task` in plain Python, without the compiler, is not safe between threads
-    helpers = 0 if config.DISABLE_JIT else max(0, min(_threads, tasks) - 1)
-    if helpers and _helpers is None:
-        _helpers = ThreadPoolExecutor(config.NUMBA_NUM_THREADS, "minisasrec-kernel")
-    calls = [_helpers.submit(worker, counter, *arguments) for _ in range(helpers)]
-    try:
-        worker(counter, *arguments)
-    finally:
-        for call in calls:
-            if not call.cancel():  # else it had not begun, and there is nothing left for it to do
-                call.result()
+    return types.int64(counter), codegen
 
 
 def next_task(counter: np.ndarray) -> int:
-    """Take the next task number from `counter` (next, end), or -1 at the end."""
+    """Take the next task number from `counter` (1 int64, starts at 0); safe between threads."""
     counter[0] += 1
-    return counter[0] - 1 if counter[0] <= counter[1] else -1
+    return counter[0] - 1
 
 
-@compiled_from(next_task)
-def next_task(typingctx, counter):
-    def codegen(context, builder, signature, args):
-        next_and_end = context.make_array(signature.args[0])(context, builder, args[0]).data
-        one = context.get_constant(types.int64, 1)
-        task = builder.atomic_rmw("add", next_and_end, one, "monotonic")
-        end = builder.load(builder.gep(next_and_end, [one]))
-        none = context.get_constant(types.int64, -1)
-        return builder.select(builder.icmp_signed("<", task, end), task, none)
-
-    return types.int64(counter), codegen
+@overload(next_task)
+def _next_task_jit(counter):
+    return lambda counter: _fetch_add(counter)
