@@ -9,7 +9,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from minisasrec.errors import ConfigError
 from minisasrec.models.sasrec import SASRecConfig
@@ -94,6 +94,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
+        if self.model not in get_args(ModelName):
+            known = ", ".join(get_args(ModelName))
+            raise ConfigError(f"model is {self.model!r}; choose one of {known}")
         at_least = {"epochs": 1, "batch_size": 1, "negatives": 1, "eval_every": 1, "patience": 0}
         for name, low in (at_least | {"warm_up": 0, "max_users": 0}).items():
             if getattr(self, name) < low:
@@ -114,6 +117,8 @@ class TrainConfig:
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
 
+CONFIGS = Path(__file__).parent / "configs"
+
 # What the paper (Sec. IV-C) or our own validation says about a data set; nested as in the config.
 SPARSE: dict[str, Any] = {"sasrec": {"n": 50, "dropout": 0.5}}
 PRESETS: dict[str, dict[str, Any]] = {
@@ -133,9 +138,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset(dataset: str) -> TrainConfig:
-    """The defaults for a data set."""
-    return from_json({"dataset": dataset, **PRESETS.get(dataset, SPARSE)})
+def preset(dataset: str, model: str = "sasrec") -> TrainConfig:
+    """The defaults for a model on a data set.
+
+    SASRec's are above; those of the other models are ours, chosen on validation, and stand in
+    configs/DATASET/MODEL.json where we have tried them.
+    """
+    values: dict[str, Any] = {"dataset": dataset, "model": model}
+    if model == "sasrec":
+        return from_json({**values, **PRESETS.get(dataset, SPARSE)})
+    chosen = CONFIGS / dataset / f"{model}.json"
+    return from_json({**values, **(read_json(chosen) if chosen.is_file() else {})})
 
 
 def from_json(values: dict[str, Any], base: TrainConfig | None = None) -> TrainConfig:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 
@@ -21,7 +21,7 @@ from minisasrec import __version__
 from minisasrec.cli import check_data, load_split, run_command, to_plain, use_machine
 from minisasrec.config import TrainConfig, from_json, preset, read_json
 from minisasrec.errors import ConfigError
-from minisasrec.models import SequenceModel, make_model
+from minisasrec.models import MODELS, SequenceModel, make_model
 from minisasrec.op import backend
 from minisasrec.plots import learning_curve
 from minisasrec.report import example_recommendations, final_rows, format_rows
@@ -34,27 +34,42 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     arguments = list(sys.argv[1:] if argv is None else argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--dataset")
+    first.add_argument("--model")
     first.add_argument("--config", type=Path)
     known, _ = first.parse_known_args(arguments)
     settings: dict[str, Any] = read_json(known.config) if known.config else {}
     settings = settings.get("settings", settings)  # config.json of a run holds more than settings
-    default = from_json(settings, preset(known.dataset or settings.get("dataset", "bookshop")))
-
-    @dataclasses.dataclass(frozen=True)
-    class Options:
-        run: Annotated[TrainConfig, tyro.conf.arg(name="")]
-        config: Path | None = None
-        """JSON file of settings; options given here win over it."""
-
-    Options.__doc__ = TrainConfig.__doc__
+    dataset = known.dataset or settings.get("dataset", "bookshop")
+    model = known.model or settings.get("model", "sasrec")
+    if model not in MODELS:
+        raise ConfigError(f"--model is {model!r}; choose one of {', '.join(MODELS)}")
+    default = from_json({**settings, "model": model}, preset(dataset, model))
+    options_type = _options(MODELS[model][1])
     options = tyro.cli(
-        Options,
+        options_type,
         prog="python -m minisasrec.train",
         args=arguments,
-        default=Options(run=default, config=known.config),
+        default=options_type(**vars(default), config=known.config),
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return options.run
+    return TrainConfig(**{name: getattr(options, name) for name in vars(default)})
+
+
+def _options(section: str) -> type[Any]:
+    """`TrainConfig` with --config, and without the settings of other models than `section`'s."""
+    types = get_type_hints(TrainConfig)
+    others = sorted({other for _, other in MODELS.values()} - {section, ""})
+    fields: list[Any] = [
+        (name, Annotated[types[name], tyro.conf.Fixed, tyro.conf.Suppress]) for name in others
+    ]
+    text = "JSON file of settings; options given here win over it."
+    fields.append(("config", Annotated[Path | None, tyro.conf.arg(help=text)]))
+    unchecked = {"__post_init__": lambda self: None}  # `TrainConfig` checks, in words of its own
+    options = dataclasses.make_dataclass(
+        "Options", fields, bases=(TrainConfig,), namespace=unchecked, frozen=True, kw_only=True
+    )
+    options.__doc__ = TrainConfig.__doc__
+    return options
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -120,6 +120,7 @@ def train_epoch(
             )
         loss.backward()
         optimizer.step(config.lr * warm_up(step, config.warm_up))
+        model.after_step()
         optimizer.zero_grad()
         count = int(np.count_nonzero(batch.targets))
         total, targets = total + value * count, targets + count

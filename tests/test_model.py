@@ -403,6 +403,7 @@ def test_scores(each_backend):
 
 def test_base_classes_say_what_is_missing():
     for call in (
+        lambda: Recommender.for_split(None),
         lambda: Recommender().all_scores(None, None),
         lambda: SequenceModel().loss(None),
         lambda: SequenceModel().encode(None, None),

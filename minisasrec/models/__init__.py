@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from minisasrec.data.split import Split
 
 __all__ = [
+    "MODELS",
     "MarkovChain",
     "Popularity",
     "Recommender",
@@ -22,11 +23,15 @@ __all__ = [
     "make_model",
 ]
 
+# name -> class, and the section of `TrainConfig` with its settings ("" for a model without any)
+MODELS: dict[str, tuple[type[Recommender], str]] = {
+    "sasrec": (SASRec, "sasrec"),
+    "poprec": (Popularity, ""),
+    "markov": (MarkovChain, ""),
+}
+
 
 def make_model(config: TrainConfig, split: Split) -> Recommender:
     """The model that a configuration names, untrained if it is one that trains."""
-    if config.model == "poprec":
-        return Popularity(split)
-    if config.model == "markov":
-        return MarkovChain(split)
-    return SASRec(split.dataset.num_items, config.sasrec, seed=config.seed)
+    model, section = MODELS[config.model]
+    return model.for_split(split, getattr(config, section) if section else None, config.seed)

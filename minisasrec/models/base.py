@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minisasrec import kernels
 from minisasrec.data.batches import Batch, Packed
+from minisasrec.data.split import Split
 from minisasrec.nn import Module
 from minisasrec.op import backend
 from minisasrec.random import Keys
 from minisasrec.tensor import Tensor
 
 Array = np.ndarray
+NOBODY = -1  # the number of a user that the data set lacks
 
 
 class Recommender:
     """Something that scores items for users, by their number and their history.
 
-    Users that the model has never seen are fine as long as it goes by the history alone.
+    A user that the data set lacks has the number -1 (`NOBODY`). That is fine with a model that
+    goes by the history alone; one that keeps a vector per user raises `DataError`.
     """
 
     num_items: int
     n: int  # longest history that it looks at
+
+    @classmethod
+    def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> Recommender:
+        """The model for a data set, untrained if it is one that trains.
+
+        `settings` is the model's section of the configuration; one without settings ignores it.
+        """
+        raise TypeError(f"{cls.__name__} has no for_split")
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """A score for every item, (B, |I| + 1); entry 0 belongs to padding and means nothing."""
@@ -33,7 +46,7 @@ class Recommender:
 
 
 class SequenceModel(Module, Recommender):
-    """A trained model that sums a history up in a vector and scores an item by a dot product.
+    """A trained model that sums user and history up in a vector and scores by a dot product.
 
     Subclasses define `loss`, `encode` and `item_vectors`.
     """
@@ -41,6 +54,9 @@ class SequenceModel(Module, Recommender):
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
         """The training loss of a batch, a scalar; `keys` switch dropout on."""
         raise TypeError(f"{type(self).__name__} has no loss")
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser, to bring weights back to where they may be."""
 
     def encode(self, users: Array, histories: Packed) -> Array:
         """One vector per user, (B, d)."""

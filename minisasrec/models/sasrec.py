@@ -21,6 +21,7 @@ import numpy as np
 
 from minisasrec import ops
 from minisasrec.data.batches import Batch, Packed, Padded, Sequences
+from minisasrec.data.split import Split
 from minisasrec.engine import no_grad
 from minisasrec.errors import ConfigError
 from minisasrec.models.base import SequenceModel
@@ -198,6 +199,11 @@ class SASRec(SequenceModel):
             self.output_embedding = glorot_uniform((num_items + 1, config.d), next(seeds))
         for name, parameter in self.named_parameters():
             parameter.name = name
+
+    @classmethod
+    def for_split(cls, split: Split, settings: SASRecConfig | None = None, seed: int = 0) -> SASRec:
+        """The untrained model for the items of a data set."""
+        return cls(split.dataset.num_items, settings, seed)
 
     def forward(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
         """F of the last block, after a last layer norm: (T, d) packed, (B, n, d) padded.

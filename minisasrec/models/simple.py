@@ -20,6 +20,11 @@ class Popularity(Recommender):
         self.counts = split.popularity().astype(np.float32)
         self.num_items = split.dataset.num_items
 
+    @classmethod
+    def for_split(cls, split: Split, settings: None = None, seed: int = 0) -> Popularity:
+        """Count the train part."""
+        return cls(split)
+
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """The counts, once per user."""
         return np.tile(self.counts, (len(users), 1))
@@ -55,6 +60,11 @@ class MarkovChain(Recommender):
         self.starts = np.searchsorted(first, np.arange(self.num_items + 2))
         popularity = split.popularity()
         self.trace = 1e-6 * popularity / popularity.max()
+
+    @classmethod
+    def for_split(cls, split: Split, settings: None = None, seed: int = 0) -> MarkovChain:
+        """Count the train part."""
+        return cls(split)
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """The formula of the class, (B, |I| + 1)."""
