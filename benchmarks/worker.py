@@ -67,9 +67,9 @@ def _ours(args: Any, split: Any, config: Any, batches: TrainingBatches) -> list[
     if args.contender == "padded-numpy":
         use_backend("numpy")
     else:
-        from minisasrec.kernels import _jit
+        from minisasrec.kernels import _threads
 
-        _jit.set_threads(args.threads)
+        _threads.set_threads(args.threads)
     model = SASRec(split.dataset.num_items, config, seed=args.seed)
     if args.work == "evaluate":
         evaluator = Evaluator(split, "test", "sampled", max_users=0, seed=args.seed)

@@ -57,9 +57,9 @@ def use_machine(config: TrainConfig) -> None:
     if config.backend:
         use_backend(config.backend)
     if config.threads and backend() == "numba":
-        from minisasrec.kernels import _jit
+        from minisasrec.kernels import _threads
 
-        _jit.set_threads(config.threads)
+        _threads.set_threads(config.threads)
 
 
 def load_split(config: TrainConfig) -> Split:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minisasrec.errors import ConfigError
-from minisasrec.kernels import _jit
+from minisasrec.kernels import _jit, _threads, vector
 from minisasrec.kernels import adam as ad
 from minisasrec.kernels import attention as at
 from minisasrec.kernels import embedding as em
@@ -43,18 +45,18 @@ def close(actual, expected, terms=1):
 
 def both_thread_counts(function):
     """The result, after a check that 1 and 2 threads give the same bits."""
-    before = _jit.get_threads()
+    before = _threads.get_threads()
     try:
         results = []
         for threads in (1, 2):
             try:
-                _jit.set_threads(threads)
+                _threads.set_threads(threads)
             except ConfigError:
                 pytest.skip("this machine has one thread")
             result = function()
             results.append(result if isinstance(result, tuple) else (result,))
     finally:
-        _jit.set_threads(before)
+        _threads.set_threads(before)
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
     return results[0] if len(results[0]) > 1 else results[0][0]
@@ -357,13 +359,106 @@ def test_adam(dtype, size):
         close(actual, expected)
 
 
+# --- vectors ---------------------------------------------------------------------------------
+
+
+@_jit.kernel
+def use_vectors(x, y, out):
+    lane = vector.lanes(x)
+    a, b = vector.load(x, 1), vector.load(y, 2)
+    vector.store(out, 0, vector.fma(a, b, a) - b * vector.fill(x, 0.5))
+    vector.store(out, lane, vector.at_least(a, b))
+    vector.store(out, 2 * lane, vector.where_above(a, b, a + b, b))
+    vector.store(out, 3 * lane, vector.where_before(5, 8, a, b))
+    out.reshape(-1)[4 * lane] = vector.total(a)
+    out.reshape(-1)[4 * lane + 1] = vector.largest(a)
+    vector.copy_row(x, 3, out, 5 * lane, 3)
+    vector.copy_row(x, 3, out, 6 * lane, 2 * lane + 1)
+    vector.transpose(x, 2, 10, 3, out, 9 * lane, lane + 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_vectors_do_what_their_numpy_says(dtype):
+    x, y = normal(1, 9, 10, dtype=dtype), normal(2, 90, dtype=dtype)
+    x[0, 2] = np.nan if dtype == np.float64 else x[0, 2]
+    lane = 32 // x.itemsize
+    out, a, b = np.zeros((20, lane), dtype), x.reshape(-1)[1 : 1 + lane], y[2 : 2 + lane]
+    use_vectors(x, y, out)
+    np.testing.assert_allclose(out[0], a * b + a - b / 2, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(out[1], np.where(a < b, b, a))
+    np.testing.assert_array_equal(out[2], np.where(a > b, a + b, b))
+    np.testing.assert_array_equal(out[3], np.r_[a[:3], b[3:]])
+    np.testing.assert_allclose(out[4, 0], a.sum(), rtol=1e-6)
+    np.testing.assert_array_equal(out[4, 1], a.max() if dtype == np.float32 else out[4, 1])
+    rows = out.reshape(-1)
+    np.testing.assert_array_equal(rows[5 * lane : 6 * lane], np.r_[x.flat[3:6], [0] * (lane - 3)])
+    np.testing.assert_array_equal(
+        rows[6 * lane : 9 * lane][: 2 * lane + 1], x.flat[3:][: 2 * lane + 1]
+    )
+    turned = np.array([rows[9 * lane + c * (lane + 1) :][:lane] for c in range(lane)])
+    square = x[[0, 1] + [2] * (lane - 2), 2 : 2 + lane] if lane == 8 else x[[0, 1, 2, 2], 2:6]
+    np.testing.assert_array_equal(turned, square.T)
+
+
+@_jit.kernel
+def all_exp(x, y):
+    for i in range(0, len(x), vector.lanes(x)):
+        vector.store(y, i, vector.exp(vector.load(x, i)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "step"), [(np.float32, -87, 1e-7), (np.float64, -708, 2e-16)]
+)
+def test_exp(dtype, low, step):
+    x = np.linspace(low, 0, 80_000).astype(dtype)
+    x[:8] = [0.0, -0.0, -np.inf, np.nan, -1000, -1e30, low * 1.01, -1]
+    y = np.empty_like(x)
+    all_exp(x, y)
+    np.testing.assert_array_equal(y[:7], [1, 1, 0, np.nan, 0, 0, 0])
+    np.testing.assert_allclose(y[7:], np.exp(x[7:].astype(np.longdouble)), rtol=step)
+
+
 # --- compiling and threads -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [0, -1, 10_000, 1.5, True])
 def test_set_threads_refuses(n):
     with pytest.raises(ConfigError, match="threads must be a whole number from 1 to"):
-        _jit.set_threads(n)
+        _threads.set_threads(n)
+
+
+def test_kernels_called_from_two_threads_at_once():
+    x, W, b = normal(1, 2000, 50), normal(2, 50, 50), normal(3, 50)
+    expected = mm.linear_forward(x, W, b)
+    with ThreadPoolExecutor(4) as pool:
+        for y in pool.map(lambda _: mm.linear_forward(x, W, b), range(40)):
+            np.testing.assert_array_equal(y, expected)
+
+
+def test_an_error_in_a_worker_is_raised():
+    def worker(counter, threads):
+        threads.add(threading.get_ident())
+        raise RuntimeError("in a worker")
+
+    with pytest.raises(RuntimeError, match="in a worker"):
+        _threads.run(worker, 8, set())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_helpers_of_its_own():
+    program = """
+import os
+import numpy as np
+from minisasrec.kernels import softmax
+x = np.ones((1000, 9))
+softmax.softmax_backward(x, x)
+child = os.fork()
+if child == 0:
+    softmax.softmax_backward(x, x)
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
 
 
 PROGRAM = """

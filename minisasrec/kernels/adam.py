@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
 
-from minisasrec.kernels._jit import kernel, parallel_kernel
+from minisasrec.kernels._jit import kernel
+from minisasrec.kernels._threads import next_task, run
 
 ELEMENTS = 16384  # elements a task
 
@@ -15,7 +15,9 @@ ELEMENTS = 16384  # elements a task
 def adam_step(w, g, m, v, beta1, beta2, step_size, eps, l2, factor):
     """Change w, m and v in place; the definition is `minisasrec.optim.adam_step`."""
     real = w.dtype.type
-    _adam(
+    run(
+        _worker,
+        -(-w.size // ELEMENTS),
         w.reshape(-1),
         np.ascontiguousarray(g).reshape(-1),
         m.reshape(-1),
@@ -43,11 +45,13 @@ def _update(w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
         w[i] -= step_size * mean / (math.sqrt(square) + eps)
 
 
-@parallel_kernel
-def _adam(w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
-    for task in prange((len(w) + ELEMENTS - 1) // ELEMENTS):
+@kernel
+def _worker(counter, w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
+    task = next_task(counter)
+    while task >= 0:
         a, b = task * ELEMENTS, min((task + 1) * ELEMENTS, len(w))
         _update(
             w[a:b], g[a:b], m[a:b], v[a:b],
             beta1, rest1, beta2, rest2, step_size, eps, l2, factor,
         )  # fmt: skip
+        task = next_task(counter)

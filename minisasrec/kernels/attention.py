@@ -3,10 +3,11 @@
 Sequences lie one after the other in (T, d) arrays; sequence b has rows offsets[b] to offsets[b+1].
 Causality is a loop bound: a query meets no later key.
 
-Work is cut into (sequence, head) tasks. In a task, queries go in strips of `STRIP` rows. A strip
-holds its scores against all earlier keys, STRIP x n numbers, and is used up before the next one.
-The backward pass keeps no weights from the forward pass: it makes the scores again and needs only
-`lse`, the log of each row's sum of exponentials, because p_ts = exp(score_ts - lse_t).
+A (sequence, head) pair is a task; the longest sequences come first, so that no thread is left with
+a long one at the end. In a task, queries go in strips of `STRIP` rows. A strip holds its scores
+against all earlier keys, STRIP x n numbers, and is used up before the next one. The backward pass
+keeps no weights from the forward pass: it makes the scores again and needs only `lse`, the log of
+each row's sum of exponentials, because p_ts = exp(score_ts - lse_t).
 
 Dropout: the weight of query t for key s under head i is kept iff random_uint32(c) >= rate * 2^32,
 and then scaled by 1 / (1 - rate), with the counter c = (rows[t] * h + i) * 0x9E3779B1 + rows[s] in
@@ -17,15 +18,35 @@ the padded layout, which has other row numbers, drops the same weights.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from minisasrec.kernels._jit import get_threads, kernel, next_task, parallel_kernel
-from minisasrec.kernels.matmul import TILE, lanes, multiply, padded, tile2
+from minisasrec.kernels._jit import kernel
+from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.matmul import multiply
 from minisasrec.kernels.random import random_uint32
-from minisasrec.kernels.softmax import exp
+from minisasrec.kernels.softmax import softmax_row
+from minisasrec.kernels.vector import (
+    TILE,
+    copy_row,
+    exp,
+    fill,
+    fma,
+    lanes,
+    load,
+    store,
+    tile2,
+    total,
+    transpose,
+    where_before,
+)
 from minisasrec.random import drop_threshold
 
-STRIP = 4 * TILE  # queries at a time
+STRIP = 8 * TILE  # queries at a time
+
+
+@kernel
+def padded(count, unit):
+    """`count` rounded up to a multiple of `unit`."""
+    return (count + unit - 1) // unit * unit
 
 
 # --- dropout ---------------------------------------------------------------------------------
@@ -39,49 +60,43 @@ def _counter(query, key, head, heads):
 
 
 @kernel
-def _drop(weights, base, threshold, scale, key0, key1):
-    """weights[s] *= scale where kept, 0 where dropped; `base` is the counter of the first key."""
-    for s in range(len(weights)):
+def _make_mask(mask, base, threshold, scale, key0, key1):
+    """mask[s] = scale where the weight is kept, 0 where not; `base`: counter of the first key."""
+    for s in range(len(mask)):
         word = random_uint32(np.uint32(base + np.uint32(s)), key0, key1)
-        weights[s] *= scale if word >= threshold else 0
+        mask[s] = scale if word >= threshold else 0
 
 
-# --- scratch copies --------------------------------------------------------------------------
-
-
-@kernel
-def _copy_padded(x, first, rows, head, width, out):
-    """out (rows, padded width) = the head's columns of rows first.. of x; padding stays 0."""
-    for t in range(rows):
-        for j in range(width):
-            out[t, j] = x[first + t, head * width + j]
+# --- scores ----------------------------------------------------------------------------------
 
 
 @kernel
-def _copy_transposed(x, first, rows, head, width, out):
-    """out: panels of 2 vectors of rows, (panel, width, 2 lanes), transposed; missing rows are 0."""
-    wide = 2 * lanes(x)
-    for p in range((rows + wide - 1) // wide):
-        base = p * wide * width
-        for i in range(wide):
-            if p * wide + i < rows:
+def _transpose_head(x, begin, n, at, width, out):
+    """Columns at..at+width of x, transposed: panels (n / 2 vectors, width, 2 vectors) of rows."""
+    d, lane = x.shape[1], lanes(x)
+    for s in range(0, padded(n, 2 * lane), lane):
+        panel = s // (2 * lane) * (2 * lane) * width + s % (2 * lane)
+        row = min(s, n - 1)  # rows past the last repeat it: no query looks at them
+        if width < lane:
+            for i in range(lane):
                 for j in range(width):
-                    out[base + j * wide + i] = x[first + p * wide + i, head * width + j]
-            else:
-                for j in range(width):
-                    out[base + j * wide + i] = 0
+                    out[panel + j * 2 * lane + i] = x[begin + min(s + i, n - 1), at + j]
+        else:
+            for j in range(0, width, lane):
+                j = min(j, width - lane)
+                source = (begin + row) * d + at + j
+                transpose(x, source, d, max(1, n - s), out, panel + j * 2 * lane, 2 * lane)
 
 
 @kernel
-def _scores(x, x0, x_row, first, rows, transposed, width, zeros, out):
-    """out (strip rows, keys) = x key^T for queries first..first+rows, up to each tile's last."""
-    wide = 2 * lanes(out)
-    columns = out.shape[1]
+def _scores(x, x0, x_row, first, rows, transposed, width, zeros, strip):
+    """strip (rows, keys) = x key^T for queries first..first+rows, up to each tile's last."""
+    wide, columns = 2 * lanes(strip), strip.shape[1]
     for i in range(0, rows, TILE):
         for s in range(0, first + min(i + TILE, rows), wide):
             tile2(
                 x, x0 + i * x_row, x_row, 1, rows - i, transposed, s * width, wide, width,
-                zeros, 0, 0, out, i * columns + s, columns,
+                zeros, 0, 0, strip, i * columns + s, columns,
             )  # fmt: skip
 
 
@@ -97,25 +112,10 @@ def _longest(offsets):
 
 
 @kernel
-def _softmax_row(row, last, end, scale):
-    """row[:last] = exp(scale (row - max)), row[last:end] = 0; returns the sum and the lse."""
-    top = row[0]
-    for s in range(1, last):
-        top = max(top, row[s])
-    for s in range(last):
-        row[s] = exp((row[s] - top) * scale)
-    for s in range(last, end):
-        row[s] = 0
-    total = row[0] * 0
-    for s in range(end):
-        total += row[s]
-    return total, top * scale + np.log(total)
-
-
-@kernel
 def _forward_worker(
-    counter, q, k, v, offsets, names, heads, scale, threshold, keep_scale, key0, key1, out, lse
-):
+    counter, order, q, k, v, offsets, names, heads, scale, threshold, keep_scale, key0, key1,
+    out, lse,
+):  # fmt: skip
     d = q.shape[1]
     width = d // heads
     lane = lanes(q)
@@ -123,31 +123,33 @@ def _forward_worker(
     kt = np.empty(longest * width, q.dtype)
     values = np.zeros((longest, columns), q.dtype)
     strip = np.empty((STRIP, longest), q.dtype)
+    mask = np.empty(longest, q.dtype)
     sums = np.empty(STRIP, q.dtype)
     result = np.empty((STRIP, columns), q.dtype)
     zeros = np.zeros(max(columns, 2 * lane), q.dtype)
-    while True:
-        task = next_task(counter)
-        if task >= (len(offsets) - 1) * heads:
-            break
-        b, head = task // heads, task % heads
-        begin, n = offsets[b], offsets[b + 1] - offsets[b]
-        _copy_transposed(k, begin, n, head, width, kt)
-        _copy_padded(v, begin, n, head, width, values)
+    task = next_task(counter)
+    while task >= 0:
+        b, head = order[task // heads], task % heads
+        begin, n, at = offsets[b], offsets[b + 1] - offsets[b], head * width
+        _transpose_head(k, begin, n, at, width, kt)
+        for s in range(n):
+            copy_row(v, (begin + s) * d + at, values, s * columns, width)
         for first in range(0, n, STRIP):
             rows = min(STRIP, n - first)
             # score_ts = q_t . k_s / sqrt(width), s <= t
-            q0 = (begin + first) * d + head * width
-            _scores(q, q0, d, first, rows, kt, width, zeros, strip)
+            _scores(q, (begin + first) * d + at, d, first, rows, kt, width, zeros, strip)
             # p_t = softmax(score_t), up to the division by the row's sum
             for i in range(rows):
                 t = first + i
-                end = padded(min(first + padded(i + 1, TILE), first + rows), 2 * lane)
-                total, lse[begin + t, head] = _softmax_row(strip[i], t + 1, end, scale)
-                sums[i] = 1 / total
+                end = padded(min(first + padded(i + 1, TILE), n), lane)
+                part, top = softmax_row(strip, i * longest, t + 1, end, scale)
+                sums[i] = 1 / part
+                lse[begin + t, head] = top * scale + np.log(part)
                 if threshold > 0:
                     base = _counter(names[begin + t], names[begin], head, heads)
-                    _drop(strip[i, : t + 1], base, threshold, keep_scale, key0, key1)
+                    _make_mask(mask[:end], base, threshold, keep_scale, key0, key1)
+                    for s in range(0, end, lane):
+                        store(strip, i * longest + s, load(strip, i * longest + s) * load(mask, s))
             # out_t = sum_s p_ts v_s
             for i in range(0, rows, TILE):
                 size = min(TILE, rows - i)
@@ -156,36 +158,21 @@ def _forward_worker(
                     zeros, 0, 0, result, i * columns, columns,
                 )  # fmt: skip
             for i in range(rows):
-                for j in range(width):
-                    out[begin + first + i, head * width + j] = result[i, j] * sums[i]
+                factor = fill(result, sums[i])
+                for j in range(0, columns, lane):
+                    store(result, i * columns + j, load(result, i * columns + j) * factor)
+                copy_row(result, i * columns, out, (begin + first + i) * d + at, width)
+        task = next_task(counter)
 
 
-@parallel_kernel
-def _forward(
-    threads, q, k, v, offsets, names, heads, scale, threshold, keep_scale, key0, key1, out, lse
-):
-    counter = np.zeros(1, np.int64)
-    for _ in prange(threads):
-        _forward_worker(
-            counter,
-            q,
-            k,
-            v,
-            offsets,
-            names,
-            heads,
-            scale,
-            threshold,
-            keep_scale,
-            key0,
-            key1,
-            out,
-            lse,
-        )
-
-
-def _constants(dtype, width, rate):
-    return dtype.type(width**-0.5), np.uint32(drop_threshold(rate)), dtype.type(1 / (1 - rate))
+def _common(q, offsets, heads, rate, key):
+    """Tasks in order of falling length, and the constants of the formulas in the right types."""
+    real = q.dtype.type
+    lengths = np.diff(offsets)
+    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    scale, keep_scale = real((q.shape[1] // heads) ** -0.5), real(1 / (1 - rate))
+    words = np.uint32(drop_threshold(rate)), keep_scale, np.uint32(key.k0), np.uint32(key.k1)
+    return order, (heads, scale, *words)
 
 
 def attention_forward(q, k, v, offsets, rows, heads, rate, key):
@@ -196,11 +183,9 @@ def attention_forward(q, k, v, offsets, rows, heads, rate, key):
     """
     out = np.empty_like(q)
     lse = np.empty((len(q), heads), q.dtype)
-    scale, threshold, keep_scale = _constants(q.dtype, q.shape[1] // heads, rate)
-    _forward(
-        get_threads(), q, k, v, offsets, rows, heads, scale, threshold, keep_scale,
-        np.uint32(key.k0), np.uint32(key.k1), out, lse,
-    )  # fmt: skip
+    order, constants = _common(q, offsets, heads, rate, key)
+    tasks = len(order) * heads
+    run(_forward_worker, tasks, order, q, k, v, offsets, rows, *constants, out, lse)
     return out, lse
 
 
@@ -208,8 +193,27 @@ def attention_forward(q, k, v, offsets, rows, heads, rate, key):
 
 
 @kernel
+def _weights_and_slopes(strip, slopes, mask, i, count, end, scale, lse, along):
+    """From scores and dw in `strip` and `slopes` to weights w and dscore, row at i, `end` long.
+
+    Forward:   p = exp(scale score - lse)       w = p m (m: 0 if dropped, else the scale of kept)
+    Backward:  dp = dw m                        dscore = scale p (dp - sum_s p_ts dp_ts),
+    where the sum over s, `along`, is also sum_s w_ts dw_ts = dout_t . out_t.
+    """
+    zero, factor, shift = fill(strip, 0.0), fill(strip, scale), fill(strip, -lse)
+    shared = fill(strip, along)
+    for s in range(0, end, lanes(strip)):
+        p = exp(fma(load(strip, i + s), factor, shift))
+        p = where_before(s, count, p, zero)
+        m = load(mask, s)
+        dscore = (load(slopes, i + s) * m - shared) * p * factor
+        store(strip, i + s, p * m)
+        store(slopes, i + s, where_before(s, count, dscore, zero))
+
+
+@kernel
 def _backward_worker(
-    counter, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale,
+    counter, order, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale,
     key0, key1, dq, dk, dv,
 ):  # fmt: skip
     d = q.shape[1]
@@ -220,100 +224,78 @@ def _backward_worker(
     keys = np.zeros((longest, columns), q.dtype)
     queries = np.zeros((STRIP, columns), q.dtype)
     douts = np.zeros((STRIP, columns), q.dtype)
+    outs = np.zeros((1, columns), q.dtype)
     dkeys, dvalues = np.empty((longest, columns), q.dtype), np.empty((longest, columns), q.dtype)
-    strip, dstrip = np.empty((STRIP, longest), q.dtype), np.empty((STRIP, longest), q.dtype)
-    dropped = np.empty(longest, q.dtype)
+    strip, slopes = np.empty((STRIP, longest), q.dtype), np.empty((STRIP, longest), q.dtype)
+    mask = np.ones(longest, q.dtype)
     result = np.empty((STRIP, columns), q.dtype)
     zeros = np.zeros(max(columns, 2 * lane), q.dtype)
-    while True:
-        task = next_task(counter)
-        if task >= (len(offsets) - 1) * heads:
-            break
-        b, head = task // heads, task % heads
-        begin, n = offsets[b], offsets[b + 1] - offsets[b]
-        _copy_transposed(k, begin, n, head, width, kt)
-        _copy_transposed(v, begin, n, head, width, vt)
-        _copy_padded(k, begin, n, head, width, keys)
+    task = next_task(counter)
+    while task >= 0:
+        b, head = order[task // heads], task % heads
+        begin, n, at = offsets[b], offsets[b + 1] - offsets[b], head * width
+        _transpose_head(k, begin, n, at, width, kt)
+        _transpose_head(v, begin, n, at, width, vt)
+        for s in range(n):
+            copy_row(k, (begin + s) * d + at, keys, s * columns, width)
         dkeys[:n] = 0
         dvalues[:n] = 0
         for first in range(0, n, STRIP):
             rows = min(STRIP, n - first)
-            _copy_padded(q, begin + first, rows, head, width, queries)
-            _copy_padded(dout, begin + first, rows, head, width, douts)
-            # out_t = sum_s w_ts v_s         dw_ts = dout_t . v_s
+            for i in range(rows):
+                copy_row(q, (begin + first + i) * d + at, queries, i * columns, width)
+                copy_row(dout, (begin + first + i) * d + at, douts, i * columns, width)
+            # score_ts = q_t . k_s    out_t = sum_s w_ts v_s, so dw_ts = dout_t . v_s
             _scores(queries, 0, columns, first, rows, kt, width, zeros, strip)
-            _scores(douts, 0, columns, first, rows, vt, width, zeros, dstrip)
+            _scores(douts, 0, columns, first, rows, vt, width, zeros, slopes)
             for i in range(rows):
                 t = begin + first + i
-                last = first + i + 1
-                end = padded(min(first + padded(i + 1, TILE), first + rows), 2 * lane)
-                along = strip[i, 0] * 0
-                for j in range(width):
-                    along += dout[t, head * width + j] * out[t, head * width + j]
-                # w = p m (m: kept and scaled)   dp = dw m,  dscore = p (dp - sum_s p_ts dp_ts),
-                # where sum_s p_ts dp_ts = sum_s w_ts dw_ts = dout_t . out_t
-                row, drow = strip[i], dstrip[i]
-                for s in range(last):
-                    row[s] = exp(row[s] * scale - lse[t, head])
-                for s in range(last):
-                    dropped[s] = 1
+                end = padded(min(first + padded(i + 1, TILE), n), lane)
                 if threshold > 0:
                     base = _counter(names[t], names[begin], head, heads)
-                    _drop(dropped[:last], base, threshold, keep_scale, key0, key1)
-                for s in range(last):
-                    drow[s] = row[s] * (drow[s] * dropped[s] - along) * scale
-                for s in range(last):
-                    row[s] *= dropped[s]
-                row[last:end] = 0
-                drow[last:end] = 0
-            # score_ts = q_t . k_s scale     dq_t = sum_s dscore_ts scale k_s
+                    _make_mask(mask[:end], base, threshold, keep_scale, key0, key1)
+                copy_row(out, t * d + at, outs, 0, width)
+                along = fill(outs, 0.0)
+                for j in range(0, columns, lane):
+                    along = fma(load(outs, j), load(douts, i * columns + j), along)
+                _weights_and_slopes(
+                    strip, slopes, mask, i * longest, first + i + 1, end, scale, lse[t, head],
+                    total(along),
+                )  # fmt: skip
+            # score_ts = q_t . k_s           dq_t = sum_s dscore_ts k_s
             for i in range(0, rows, TILE):
                 size = min(TILE, rows - i)
                 multiply(
-                    dstrip, i * longest, longest, 1, size, keys, first + i + size, columns,
+                    slopes, i * longest, longest, 1, size, keys, first + i + size, columns,
                     zeros, 0, 0, result, i * columns, columns,
                 )  # fmt: skip
             for i in range(rows):
-                for j in range(width):
-                    dq[begin + first + i, head * width + j] = result[i, j]
-            # dv_s += sum_t w_ts dout_t,  dk_s += sum_t dscore_ts scale q_t, over the strip's t >= s
+                copy_row(result, i * columns, dq, (begin + first + i) * d + at, width)
+            # dv_s += sum_t w_ts dout_t,  dk_s += sum_t dscore_ts q_t, over the strip's t >= s
             for s in range(0, first + rows, TILE):
                 size = min(TILE, first + rows - s)
                 skip = max(0, s - first)  # a tile of keys and a tile of queries start together
-                at, to = skip * longest + s, s * columns
+                here, there = skip * longest + s, s * columns
                 multiply(
-                    strip, at, 1, longest, size, douts[skip:], rows - skip, columns,
-                    dvalues, to, columns, dvalues, to, columns,
+                    strip, here, 1, longest, size, douts[skip:], rows - skip, columns,
+                    dvalues, there, columns, dvalues, there, columns,
                 )  # fmt: skip
                 multiply(
-                    dstrip, at, 1, longest, size, queries[skip:], rows - skip, columns,
-                    dkeys, to, columns, dkeys, to, columns,
+                    slopes, here, 1, longest, size, queries[skip:], rows - skip, columns,
+                    dkeys, there, columns, dkeys, there, columns,
                 )  # fmt: skip
         for s in range(n):
-            for j in range(width):
-                dk[begin + s, head * width + j] = dkeys[s, j]
-                dv[begin + s, head * width + j] = dvalues[s, j]
-
-
-@parallel_kernel
-def _backward(
-    threads, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale,
-    key0, key1, dq, dk, dv,
-):  # fmt: skip
-    counter = np.zeros(1, np.int64)
-    for _ in prange(threads):
-        _backward_worker(
-            counter, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale,
-            key0, key1, dq, dk, dv,
-        )  # fmt: skip
+            copy_row(dkeys, s * columns, dk, (begin + s) * d + at, width)
+            copy_row(dvalues, s * columns, dv, (begin + s) * d + at, width)
+        task = next_task(counter)
 
 
 def attention_backward(dout, q, k, v, out, lse, offsets, rows, heads, rate, key):
     """Gradients of `attention_forward`, from its results `out` and `lse`: dq, dk, dv (T, d)."""
     dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
-    scale, threshold, keep_scale = _constants(q.dtype, q.shape[1] // heads, rate)
-    _backward(
-        get_threads(), dout, q, k, v, out, lse, offsets, rows, heads, scale, threshold, keep_scale,
-        np.uint32(key.k0), np.uint32(key.k1), dq, dk, dv,
+    order, constants = _common(q, offsets, heads, rate, key)
+    run(
+        _backward_worker, len(order) * heads, order, dout, q, k, v, out, lse, offsets, rows,
+        *constants, dq, dk, dv,
     )  # fmt: skip
     return dq, dk, dv

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from minisasrec.kernels._jit import kernel, parallel_kernel
+from minisasrec.kernels._jit import kernel
+from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.random import random_uint32
 from minisasrec.random import Key, drop_threshold
 
@@ -24,8 +24,14 @@ def dropout(x, rows, rate, key: Key):
     x = np.ascontiguousarray(x)
     y = np.empty_like(x)
     d = x.shape[-1]
-    _dropout(
-        x.reshape(-1, d), y.reshape(-1, d), rows, x.dtype.type(1 / (1 - rate)), *_words(rate, key)
+    run(
+        _dropout_worker,
+        -(-len(rows) // ROWS),
+        x.reshape(-1, d),
+        y.reshape(-1, d),
+        rows,
+        x.dtype.type(1 / (1 - rate)),
+        *_words(rate, key),
     )
     return y
 
@@ -35,7 +41,9 @@ def add_dropout(x, g, rows, rate, key: Key):
     x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
     y = np.empty_like(x)
     d = x.shape[-1]
-    _add_dropout(
+    run(
+        _add_dropout_worker,
+        -(-len(rows) // ROWS),
         x.reshape(-1, d),
         g.reshape(-1, d),
         y.reshape(-1, d),
@@ -59,17 +67,21 @@ def _drop_row(x, row, factor, threshold, k0, k1, y):
         y[j] = x[j] * factor if word >= threshold else x.dtype.type(0)
 
 
-@parallel_kernel
-def _dropout(x, y, rows, factor, threshold, k0, k1):
-    for task in prange((len(x) + ROWS - 1) // ROWS):
+@kernel
+def _dropout_worker(counter, x, y, rows, factor, threshold, k0, k1):
+    task = next_task(counter)
+    while task >= 0:
         for t in range(task * ROWS, min((task + 1) * ROWS, len(x))):
             _drop_row(x[t], rows[t], factor, threshold, k0, k1, y[t])
+        task = next_task(counter)
 
 
-@parallel_kernel
-def _add_dropout(x, g, y, rows, factor, threshold, k0, k1):
-    for task in prange((len(x) + ROWS - 1) // ROWS):
+@kernel
+def _add_dropout_worker(counter, x, g, y, rows, factor, threshold, k0, k1):
+    task = next_task(counter)
+    while task >= 0:
         for t in range(task * ROWS, min((task + 1) * ROWS, len(x))):
             _drop_row(g[t], rows[t], factor, threshold, k0, k1, y[t])
             for j in range(x.shape[1]):
                 y[t, j] += x[t, j]
+        task = next_task(counter)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from minisasrec.kernels._jit import kernel, parallel_kernel
+from minisasrec.kernels._jit import kernel
+from minisasrec.kernels._threads import next_task, run
 
 ROWS = 256  # rows a task
+USERS = 16  # rows of candidates a task
 
 
 def gather(table, ids, padding_id):
     """y[t] = table[ids[t]], or 0 where ids[t] is `padding_id` (-1: no padding)."""
     y = np.empty((len(ids), table.shape[1]), table.dtype)
-    _gather(np.ascontiguousarray(table), ids, padding_id, y)
+    run(_gather_worker, -(-len(ids) // ROWS), np.ascontiguousarray(table), ids, padding_id, y)
     return y
 
 
-@parallel_kernel
-def _gather(table, ids, padding_id, y):
-    for task in prange((len(ids) + ROWS - 1) // ROWS):
+@kernel
+def _gather_worker(counter, table, ids, padding_id, y):
+    task = next_task(counter)
+    while task >= 0:
         for t in range(task * ROWS, min((task + 1) * ROWS, len(ids))):
             row, out = table[ids[t]], y[t]
             if ids[t] == padding_id:
@@ -27,6 +29,7 @@ def _gather(table, ids, padding_id, y):
             else:
                 for j in range(len(out)):
                     out[j] = row[j]
+        task = next_task(counter)
 
 
 def group_rows(ids, size):
@@ -61,14 +64,16 @@ def scatter_add(dy, ids, size, padding_id):
     """
     dtable = np.empty((size, dy.shape[1]), dy.dtype)
     order, starts = group_rows(ids, size)
-    _scatter_add(np.ascontiguousarray(dy), order, starts, padding_id, dtable)
+    dy = np.ascontiguousarray(dy)
+    run(_scatter_add_worker, -(-size // ROWS), dy, order, starts, padding_id, dtable)
     return dtable
 
 
-@parallel_kernel
-def _scatter_add(dy, order, starts, padding_id, dtable):
+@kernel
+def _scatter_add_worker(counter, dy, order, starts, padding_id, dtable):
     size = len(dtable)
-    for task in prange((size + ROWS - 1) // ROWS):
+    task = next_task(counter)
+    while task >= 0:
         for i in range(task * ROWS, min((task + 1) * ROWS, size)):
             out = dtable[i]
             out[:] = 0
@@ -77,6 +82,7 @@ def _scatter_add(dy, order, starts, padding_id, dtable):
                     row = dy[order[at]]
                     for j in range(len(out)):
                         out[j] += row[j]
+        task = next_task(counter)
 
 
 @kernel
@@ -91,12 +97,16 @@ def dot(x, y):
 def gather_dot(vectors, table, ids):
     """y[b, c] = vectors[b] . table[ids[b, c]]; vectors (B, d), ids (B, c)."""
     y = np.empty(ids.shape, vectors.dtype)
-    _gather_dot(np.ascontiguousarray(vectors), np.ascontiguousarray(table), ids, y)
+    vectors, table = np.ascontiguousarray(vectors), np.ascontiguousarray(table)
+    run(_gather_dot_worker, -(-len(ids) // USERS), vectors, table, ids, y)
     return y
 
 
-@parallel_kernel
-def _gather_dot(vectors, table, ids, y):
-    for b in prange(len(ids)):
-        for c in range(ids.shape[1]):
-            y[b, c] = dot(vectors[b], table[ids[b, c]])
+@kernel
+def _gather_dot_worker(counter, vectors, table, ids, y):
+    task = next_task(counter)
+    while task >= 0:
+        for b in range(task * USERS, min((task + 1) * USERS, len(ids))):
+            for c in range(ids.shape[1]):
+                y[b, c] = dot(vectors[b], table[ids[b, c]])
+        task = next_task(counter)

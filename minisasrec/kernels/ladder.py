@@ -19,7 +19,8 @@ import numpy as np
 
 from minisasrec.errors import ConfigError
 from minisasrec.kernels import attention, layer_norm, matmul, softmax
-from minisasrec.kernels._jit import exact_kernel, get_threads, kernel, set_threads
+from minisasrec.kernels._jit import exact_kernel, kernel
+from minisasrec.kernels._threads import get_threads, set_threads
 from minisasrec.random import Key
 
 EPS = 1e-8

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
 
-from minisasrec.kernels._jit import kernel, parallel_kernel
+from minisasrec.kernels._jit import kernel
+from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.embedding import dot, group_rows
 from minisasrec.kernels.softmax import exp
 
@@ -25,7 +25,7 @@ def sampled_bce_forward(h, items, targets, negatives, beta):
     ids = np.concatenate([targets[:, None], negatives], axis=1)
     slopes = np.empty(ids.shape, h.dtype)
     partial = np.empty((len(h) + ROWS - 1) // ROWS)
-    _forward(h, items, ids, h.dtype.type(beta), slopes, partial)
+    run(_forward_worker, len(partial), h, items, ids, h.dtype.type(beta), slopes, partial)
     count = max(int(np.count_nonzero(targets)), 1)
     return partial.sum() / count, count, ids, slopes
 
@@ -66,11 +66,13 @@ def _forward_rows(h, items, ids, beta, slopes):
     return loss
 
 
-@parallel_kernel
-def _forward(h, items, ids, beta, slopes, partial):
-    for task in prange(len(partial)):  # one partial sum a task: the same for any thread count
+@kernel
+def _forward_worker(counter, h, items, ids, beta, slopes, partial):
+    task = next_task(counter)
+    while task >= 0:  # one partial sum a task: the same for any thread count
         a, b = task * ROWS, min((task + 1) * ROWS, len(h))
         partial[task] = _forward_rows(h[a:b], items, ids[a:b], beta, slopes[a:b])
+        task = next_task(counter)
 
 
 def sampled_bce_backward(h, items, ids, slopes, factor):
@@ -79,14 +81,25 @@ def sampled_bce_backward(h, items, ids, slopes, factor):
     dh, ditems = np.empty_like(h), np.empty_like(items)
     order, starts = group_rows(ids.reshape(-1), len(items))
     factor = h.dtype.type(factor)
-    _backward_h(items, ids, slopes, factor, dh)
-    _backward_items(h, ids.shape[1], slopes.reshape(-1), order, starts, factor, ditems)
+    run(_backward_h_worker, -(-len(h) // ROWS), items, ids, slopes, factor, dh)
+    run(
+        _backward_items_worker,
+        -(-len(items) // ROWS),
+        h,
+        ids.shape[1],
+        slopes.reshape(-1),
+        order,
+        starts,
+        factor,
+        ditems,
+    )
     return dh, ditems
 
 
-@parallel_kernel
-def _backward_h(items, ids, slopes, factor, dh):
-    for task in prange((len(dh) + ROWS - 1) // ROWS):
+@kernel
+def _backward_h_worker(counter, items, ids, slopes, factor, dh):
+    task = next_task(counter)
+    while task >= 0:
         for t in range(task * ROWS, min((task + 1) * ROWS, len(dh))):
             out = dh[t]
             out[:] = 0
@@ -94,12 +107,14 @@ def _backward_h(items, ids, slopes, factor, dh):
                 row, slope = items[ids[t, c]], slopes[t, c] * factor
                 for j in range(len(out)):
                     out[j] += slope * row[j]
+        task = next_task(counter)
 
 
-@parallel_kernel
-def _backward_items(h, per_row, slopes, order, starts, factor, ditems):
+@kernel
+def _backward_items_worker(counter, h, per_row, slopes, order, starts, factor, ditems):
     # as in `embedding.scatter_add`: every item has one owner, which adds in rising order
-    for task in prange((len(ditems) + ROWS - 1) // ROWS):
+    task = next_task(counter)
+    while task >= 0:
         for i in range(task * ROWS, min((task + 1) * ROWS, len(ditems))):
             out = ditems[i]
             out[:] = 0
@@ -107,3 +122,4 @@ def _backward_items(h, per_row, slopes, order, starts, factor, ditems):
                 row, slope = h[order[at] // per_row], slopes[order[at]] * factor
                 for j in range(len(out)):
                     out[j] += slope * row[j]
+        task = next_task(counter)

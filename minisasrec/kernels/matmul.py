@@ -1,18 +1,18 @@
-"""Matrix products and the linear layer, on a register tile of 6 rows by 1 or 2 vectors.
+"""Matrix products and the linear layer, on the register tile of `vector.py`.
 
 Three ideas carry the speed; everything else is bookkeeping.
 
-1. *Register tile.* `tile1`/`tile2` keep a 6 x (1 or 2 vectors) block of the result in registers for
-   the whole sum over k. Each step loads 2 vectors of B and 6 numbers of A and does 12 vector
-   multiply-adds with them, so that arithmetic and not memory is the limit.
+1. *Register tile.* `tile1`/`tile2` keep a block of 6 rows x 1 or 2 vectors of the result in
+   registers for the whole sum over k. Each step loads 2 vectors of B and 6 numbers of A and does 12
+   vector multiply-adds with them, so that arithmetic and not memory is the limit.
 2. *Packed panels.* B is copied once into panels as wide as a tile, so that the tile reads memory
    strictly forward, and so that B and B^T are the same thing to it.
 3. *Fixed tasks.* Rows are cut into blocks that depend on the shapes only. Sums over rows (weight
    gradients) are made per block and then added in block order: the result has the same bits for any
    number of threads.
 
-A vector is 32 bytes: 8 float32 or 4 float64. A last column panel that would stick out is moved left
-until it fits; the columns it shares with its neighbour are computed twice, to the same bits.
+A last column panel that would stick out is moved left until it fits; the columns it shares with its
+neighbour are computed twice, to the same bits.
 
 These kernels are the default at every shape: NumPy's BLAS picks its own number of threads, and its
 bits may depend on that number.
@@ -21,184 +21,52 @@ bits may depend on that number.
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import prange, types
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
-from minisasrec.kernels._jit import get_threads, kernel, next_task, parallel_kernel
-
-TILE = (
-    6  # rows of a register tile: 6 x 2 sums + 2 vectors of B + 1 number of A = 15 of 16 registers
+from minisasrec.kernels._jit import kernel
+from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.vector import (
+    TILE,
+    copy_row,
+    fill,
+    lanes,
+    load,
+    store,
+    tile1,
+    tile2,
+    transpose,
+    where_above,
 )
-ROWS = 48  # rows of the result in one task
-STEP = 64  # rows read at a time when the sum runs over rows
-CHUNK = 256  # rows summed by one task when the sum runs over rows
+
+ROWS = 96  # rows of the result in one task
+STEP = 96  # rows read at a time when the sum runs over rows
+CHUNK = 288  # rows summed by one task when the sum runs over rows
 CHUNKS = 64  # the most such tasks, so that the partial sums stay small
 
 
-# --- the register tile -----------------------------------------------------------------------
+def ceil_div(a, b):
+    """a / b rounded up."""
+    return -(-a // b)
 
 
-def _make_tile(vectors):
-    """Make `tile(...)` for a tile of TILE rows x `vectors` vectors.
-
-    With every array seen flat, for i < rows and j < vectors * lanes:
-
-        c[c0 + i*c_row + j] = init[i0 + i*i_row + j]
-                              + sum_k a[a0 + i*a_row + k*a_col] * b[b0 + k*b_row + j]
-
-    The strides of `a` make A and A^T the same; `init` is the bias (i_row 0), zeros (i_row 0) or c
-    itself (to add to it). The sum runs over k in order, so its bits depend on nothing else.
-    """
-
-    def tile(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row):
-        width = vectors * lanes(a)
-        a, b, init, flat = a.reshape(-1), b.reshape(-1), init.reshape(-1), c.reshape(-1)
-        for i in range(min(rows, TILE)):
-            total = init[i0 + i * i_row : i0 + i * i_row + width].copy()
-            for k in range(depth):
-                total += a[a0 + i * a_row + k * a_col] * b[b0 + k * b_row : b0 + k * b_row + width]
-            flat[c0 + i * c_row : c0 + i * c_row + width] = total
-
-    @intrinsic
-    def tile_llvm(
-        typingctx, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
-    ):
-        n = types.intp
-        signature = types.void(a, n, n, n, n, b, n, n, n, init, n, n, c, n, n)
-
-        def codegen(context, builder, signature, args):
-            a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row = args
-            size = signature.args[0].dtype.bitwidth // 8
-            width = 32 // size
-            vector = ir.VectorType(context.get_data_type(signature.args[0].dtype), width)
-            nothing = ir.Constant(vector, ir.Undefined)
-            first = ir.Constant(ir.IntType(32), 0)
-            everywhere = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-            # llvm.fmuladd: one fused instruction where the processor has it
-            fma = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(vector, [vector] * 3),
-                f"llvm.fmuladd.v{width}f{8 * size}",
-            )
-
-            def start(position, offset):
-                array_type = signature.args[position]
-                array = context.make_array(array_type)(context, builder, args[position])
-                return builder.gep(array.data, [offset])
-
-            def vector_at(pointer, offset, j):
-                offset = builder.add(offset, ir.Constant(offset.type, j * width))
-                return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
-
-            a_start, b_start = start(0, a0), start(5, b0)
-            init_start, c_start = start(9, i0), start(12, c0)
-            # Rows past the last repeat it: the same numbers are then stored to the same place.
-            last = builder.sub(rows, ir.Constant(rows.type, 1))
-            row = []
-            for i in range(TILE):
-                number = ir.Constant(rows.type, i)
-                inside = builder.icmp_signed("<", number, last)
-                row.append(builder.select(inside, number, last))
-
-            total = {}
-            for i in range(TILE):
-                for j in range(vectors):
-                    at = vector_at(init_start, builder.mul(row[i], i_row), j)
-                    total[i, j] = cgutils.alloca_once_value(builder, builder.load(at, align=size))
-            a_line = [builder.gep(a_start, [builder.mul(row[i], a_row)]) for i in range(TILE)]
-            with cgutils.for_range(builder, depth) as loop:
-                b_offset = builder.mul(loop.index, b_row)
-                b_vector = [
-                    builder.load(vector_at(b_start, b_offset, j), align=size)
-                    for j in range(vectors)
-                ]
-                a_offset = builder.mul(loop.index, a_col)
-                for i in range(TILE):
-                    number = builder.load(builder.gep(a_line[i], [a_offset]))
-                    number = builder.insert_element(nothing, number, first)
-                    number = builder.shuffle_vector(number, nothing, everywhere)
-                    for j in range(vectors):
-                        term = builder.call(fma, [number, b_vector[j], builder.load(total[i, j])])
-                        builder.store(term, total[i, j])
-            for i in range(TILE):
-                for j in range(vectors):
-                    at = vector_at(c_start, builder.mul(row[i], c_row), j)
-                    builder.store(builder.load(total[i, j]), at, align=size)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    @overload(tile, inline="always")
-    def tile_jit(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row):
-        def call(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row):
-            tile_llvm(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row)
-
-        return call
-
-    return tile
-
-
-tile1 = _make_tile(1)
-tile2 = _make_tile(2)
-
-
-@kernel
-def lanes(array):
-    """Numbers in one 32-byte vector of the array's type."""
-    return 32 // array.itemsize
-
-
-@kernel
-def padded(columns, lane):
+def padded(columns, dtype):
     """`columns` rounded up to whole vectors."""
-    return (columns + lane - 1) // lane * lane
+    lane = 32 // dtype.itemsize
+    return ceil_div(columns, lane) * lane
 
 
 @kernel
 def multiply(a, a0, a_row, a_col, rows, b, depth, columns, init, i0, i_row, c, c0, c_row):
     """C = init + A B for any number of rows; B has padded rows: (depth, columns), whole vectors."""
-    lane = lanes(c)
-    for j in range(0, columns, 2 * lane):
+    wide = 2 * lanes(c)
+    for j in range(0, columns, wide):
+        narrow = columns - j < wide
         for i in range(0, rows, TILE):
-            ai, ii, ci = a0 + i * a_row, i0 + i * i_row + j, c0 + i * c_row + j
-            if columns - j > lane:
-                tile2(
-                    a,
-                    ai,
-                    a_row,
-                    a_col,
-                    rows - i,
-                    b,
-                    j,
-                    columns,
-                    depth,
-                    init,
-                    ii,
-                    i_row,
-                    c,
-                    ci,
-                    c_row,
-                )
+            n = rows - i
+            at, it, ct = a0 + i * a_row, i0 + i * i_row + j, c0 + i * c_row + j
+            if narrow:
+                tile1(a, at, a_row, a_col, n, b, j, columns, depth, init, it, i_row, c, ct, c_row)
             else:
-                tile1(
-                    a,
-                    ai,
-                    a_row,
-                    a_col,
-                    rows - i,
-                    b,
-                    j,
-                    columns,
-                    depth,
-                    init,
-                    ii,
-                    i_row,
-                    c,
-                    ci,
-                    c_row,
-                )
+                tile2(a, at, a_row, a_col, n, b, j, columns, depth, init, it, i_row, c, ct, c_row)
 
 
 # --- packed panels of B ----------------------------------------------------------------------
@@ -212,39 +80,37 @@ def _panel(column, columns, lane):
 
 
 @kernel
-def _pack_worker(counter, b, transposed, columns, packed):
-    """b (G, K, N) or transposed (G, N, K) -> packed (G, K * padded N); N is padded to `columns`."""
+def pack(b, g, transposed, columns, first, end, packed):
+    """Matrix g of b (G, K, N), or b (G, N, K) if transposed, into panels of K x 1 or 2 vectors.
+
+    Packs the panels that begin at columns first..end of `columns`, which is N or more; the columns
+    that b does not have are 0.
+    """
     lane = lanes(b)
-    G = b.shape[0]
     depth, given = (b.shape[2], b.shape[1]) if transposed else (b.shape[1], b.shape[2])
-    panels = (columns + 2 * lane - 1) // (2 * lane)
-    while True:
-        task = next_task(counter)
-        if task >= G * panels:
-            break
-        g = task // panels
-        first = task % panels * 2 * lane
-        column = first
-        while column < min(first + 2 * lane, columns):
-            width, start = _panel(column, columns, lane)
-            out = packed[g, column * depth : (column + width) * depth].reshape((depth, width))
-            for j in range(width):
-                if start + j >= given:
-                    for k in range(depth):
+    size = packed.shape[1]
+    column = first
+    while column < end:
+        width, start = _panel(column, columns, lane)
+        at = g * size + column * depth
+        out = packed[g, column * depth : (column + width) * depth].reshape((depth, width))
+        if given < columns or depth < lane:
+            for k in range(depth):
+                for j in range(width):
+                    if start + j >= given:
                         out[k, j] = 0
-                elif transposed:
-                    for k in range(depth):
-                        out[k, j] = b[g, start + j, k]
-            if not transposed:
-                for k in range(depth):
-                    for j in range(min(width, given - start)):
-                        out[k, j] = b[g, k, start + j]
-            column += width
-
-
-@kernel
-def _packed_size(depth, columns, lane):
-    return depth * padded(columns, lane)
+                    else:
+                        out[k, j] = b[g, start + j, k] if transposed else b[g, k, start + j]
+        elif transposed:
+            for j in range(0, width, lane):
+                row = (g * given + start + j) * depth
+                for k in range(0, depth, lane):
+                    k = min(k, depth - lane)
+                    transpose(b, row + k, depth, lane, packed, at + k * width + j, width)
+        else:
+            for k in range(depth):
+                copy_row(b, (g * depth + k) * given + start, packed, at + k * width, width)
+        column += width
 
 
 @kernel
@@ -256,43 +122,11 @@ def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0)
         width, start = _panel(column, columns, lane)
         b0 = p0 + column * depth
         for i in range(0, rows, TILE):
-            ai, ci = a0 + i * a_row, c0 + i * columns + start
+            n, at, ct = rows - i, a0 + i * a_row, c0 + i * columns + start
             if width > lane:
-                tile2(
-                    a,
-                    ai,
-                    a_row,
-                    1,
-                    rows - i,
-                    packed,
-                    b0,
-                    width,
-                    depth,
-                    init,
-                    start,
-                    0,
-                    c,
-                    ci,
-                    columns,
-                )
+                tile2(a, at, a_row, 1, n, packed, b0, width, depth, init, start, 0, c, ct, columns)
             else:
-                tile1(
-                    a,
-                    ai,
-                    a_row,
-                    1,
-                    rows - i,
-                    packed,
-                    b0,
-                    width,
-                    depth,
-                    init,
-                    start,
-                    0,
-                    c,
-                    ci,
-                    columns,
-                )
+                tile1(a, at, a_row, 1, n, packed, b0, width, depth, init, start, 0, c, ct, columns)
         column += width
 
 
@@ -300,35 +134,33 @@ def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0)
 
 
 @kernel
+def _pack_worker(counter, b, transposed, columns, packed):
+    wide = 2 * lanes(b)
+    panels = (columns + wide - 1) // wide
+    task = next_task(counter)
+    while task >= 0:
+        first = task % panels * wide
+        end = min(first + wide, columns)
+        pack(b, task // panels, transposed, columns, first, end, packed)
+        task = next_task(counter)
+
+
+@kernel
 def _multiply_worker(counter, a, packed, bias, relu, c):
     G, M, K = a.shape
     N = c.shape[2]
     blocks = (M + ROWS - 1) // ROWS
-    flat = c.reshape(-1)
-    while True:
-        task = next_task(counter)
-        if task >= G * blocks:
-            break
+    task = next_task(counter)
+    while task >= 0:
         g, row = task // blocks, task % blocks * ROWS
         rows = min(ROWS, M - row)
-        c0 = (g * M + row) * N
-        multiply_packed(
-            a, (g * M + row) * K, K, rows, packed, g * packed.shape[1], K, N, bias, c, c0
-        )
+        a0, c0 = (g * M + row) * K, (g * M + row) * N
+        multiply_packed(a, a0, K, rows, packed, g * packed.shape[1], K, N, bias, c, c0)
         if relu:
-            for i in range(c0, c0 + rows * N):
-                flat[i] = 0 if flat[i] < 0 else flat[i]  # keeps NaN
-
-
-@parallel_kernel
-def _multiply(threads, a, b, transposed, bias, relu, c):
-    packed = np.empty((a.shape[0], _packed_size(a.shape[2], c.shape[2], lanes(c))), c.dtype)
-    pack_counter = np.zeros(1, np.int64)
-    for _ in prange(threads):
-        _pack_worker(pack_counter, b, transposed, c.shape[2], packed)
-    counter = np.zeros(1, np.int64)
-    for _ in prange(threads):
-        _multiply_worker(counter, a, packed, bias, relu, c)
+            block = c.reshape(-1)[c0 : c0 + rows * N]
+            for i in range(len(block)):
+                block[i] = 0 if block[i] < 0 else block[i]  # keeps NaN
+        task = next_task(counter)
 
 
 def _product(a, b, transposed, bias, relu):
@@ -336,15 +168,18 @@ def _product(a, b, transposed, bias, relu):
     batched = a.ndim == 3
     if not batched:
         a, b = a[None], b[None]
+    G, M, K = a.shape
     N = b.shape[1] if transposed else b.shape[2]
-    width = max(N, 32 // a.itemsize)
-    start = np.zeros(width, a.dtype)
+    lane = 32 // a.itemsize
+    columns = max(N, lane)
+    start = np.zeros(columns, a.dtype)
     if bias is not None:
         start[:N] = bias
-    c = np.empty((a.shape[0], a.shape[1], width), a.dtype)
-    if c.size:
-        _multiply(get_threads(), a, b, transposed, start, relu, c)
-    if width > N:
+    c = np.empty((G, M, columns), a.dtype)
+    packed = np.empty((G, K * padded(columns, a.dtype)), a.dtype)
+    run(_pack_worker, G * ceil_div(columns, 2 * lane), b, transposed, columns, packed)
+    run(_multiply_worker, G * ceil_div(M, ROWS), a, packed, start, relu, c)
+    if columns > N:
         c = np.ascontiguousarray(c[..., :N])
     return c if batched else c[0]
 
@@ -369,8 +204,7 @@ def linear_forward(x, W, b, relu=False):
 
 def _chunk_rows(rows):
     """Rows in one partial sum: depends on the shape only, never on the threads."""
-    chunk = max(CHUNK, -(-rows // CHUNKS))
-    return -(-chunk // STEP) * STEP
+    return max(CHUNK, ceil_div(ceil_div(rows, CHUNKS), STEP) * STEP)
 
 
 @kernel
@@ -379,62 +213,44 @@ def _multiply_tn_worker(counter, a, b, chunk, partial):
     G, K, M = a.shape
     N = b.shape[2]
     chunks, columns = partial.shape[1], partial.shape[3]
-    blocks = (M + 2 * ROWS - 1) // (2 * ROWS)
+    blocks = (M + ROWS - 1) // ROWS
     piece = np.zeros((STEP, columns), b.dtype)  # rows of b, padded to whole vectors
     zeros = np.zeros(columns, b.dtype)
-    while True:
-        task = next_task(counter)
-        if task >= G * chunks * blocks:
-            break
-        g, c, m = task // (chunks * blocks), task // blocks % chunks, task % blocks * 2 * ROWS
+    task = next_task(counter)
+    while task >= 0:
+        g, c, m = task // (chunks * blocks), task // blocks % chunks, task % blocks * ROWS
         c0 = ((g * chunks + c) * M + m) * columns
         for row in range(c * chunk, min((c + 1) * chunk, K), STEP):
             rows = min(STEP, K - row)
             for i in range(rows):
-                for j in range(N):
-                    piece[i, j] = b[g, row + i, j]
-            a0 = (g * K + row) * M + m
-            size = min(2 * ROWS, M - m)
-            if row == c * chunk:
-                multiply(a, a0, 1, M, size, piece, rows, columns, zeros, 0, 0, partial, c0, columns)
-            else:
-                multiply(
-                    a,
-                    a0,
-                    1,
-                    M,
-                    size,
-                    piece,
-                    rows,
-                    columns,
-                    partial,
-                    c0,
-                    columns,
-                    partial,
-                    c0,
-                    columns,
-                )
+                copy_row(b, (g * K + row + i) * N, piece, i * columns, N)
+            _add_tn(a, (g * K + row) * M + m, M, min(ROWS, M - m), piece, rows, columns,
+                    row == c * chunk, zeros, partial, c0)  # fmt: skip
+        task = next_task(counter)
 
 
 @kernel
-def sum_chunks(partial, out):
-    """out (R, N) = sum over c, in order, of partial (C, R, padded N)."""
-    R, N = out.shape
-    for r in range(R):
-        for j in range(N):
-            out[r, j] = partial[0, r, j]
-        for c in range(1, partial.shape[0]):
-            for j in range(N):
-                out[r, j] += partial[c, r, j]
+def _add_tn(a, a0, a_row, size, piece, rows, columns, first, zeros, partial, c0):
+    """partial (size, columns) = A^T piece for the first rows of a chunk, += for later ones."""
+    init, i0, i_row = (zeros, 0, 0) if first else (partial.reshape(-1), c0, columns)
+    multiply(a, a0, 1, a_row, size, piece, rows, columns, init, i0, i_row, partial, c0, columns)
 
 
-@parallel_kernel
-def _multiply_tn(threads, a, b, chunk, partial, out):
-    counter = np.zeros(1, np.int64)
-    for _ in prange(threads):
-        _multiply_tn_worker(counter, a, b, chunk, partial)
-    for g in range(a.shape[0]):
-        sum_chunks(partial[g], out[g])
+@kernel
+def sum_worker(counter, partial, out):
+    """out (G, R, N) = sum over c, in order, of partial (G, C, R, padded N); a task is a row."""
+    chunks, R, columns = partial.shape[1:]
+    sums = np.empty(columns, out.dtype)
+    task = next_task(counter)
+    while task >= 0:
+        g, r = task // R, task % R
+        for j in range(0, columns, lanes(out)):
+            vector = load(partial, (g * chunks * R + r) * columns + j)
+            for c in range(1, chunks):
+                vector = vector + load(partial, ((g * chunks + c) * R + r) * columns + j)
+            store(sums, j, vector)
+        copy_row(sums, 0, out, task * out.shape[2], out.shape[2])
+        task = next_task(counter)
 
 
 def matmul_tn(a, b):
@@ -448,10 +264,11 @@ def matmul_tn(a, b):
         out = np.zeros((G, M, N), a.dtype)
     else:
         chunk = _chunk_rows(K)
-        lane = 32 // a.itemsize
-        partial = np.empty((G, -(-K // chunk), M, -(-N // lane) * lane), a.dtype)
+        chunks = ceil_div(K, chunk)
+        partial = np.empty((G, chunks, M, padded(N, a.dtype)), a.dtype)
         out = np.empty((G, M, N), a.dtype)
-        _multiply_tn(get_threads(), a, b, chunk, partial, out)
+        run(_multiply_tn_worker, G * chunks * ceil_div(M, ROWS), a, b, chunk, partial)
+        run(sum_worker, G * M, partial, out)
     return out if batched else out[0]
 
 
@@ -459,50 +276,51 @@ def matmul_tn(a, b):
 
 
 @kernel
-def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, dW, db):
-    """Per chunk of rows: dx itself, and partial sums dW (C, k, padded m), db (C, 1, padded m)."""
+def _copy_positive(source, i, y, target, j, count):
+    """Like `copy_row`, with 0 where y, at the positions of `source`, is not above 0."""
+    lane = lanes(source)
+    if count < lane:
+        source, y, target = source.reshape(-1), y.reshape(-1), target.reshape(-1)
+        for c in range(count):
+            target[j + c] = source[i + c] if y[i + c] > 0 else 0
+    else:
+        zero = fill(source, 0.0)
+        for c in range(0, count - lane, lane):
+            store(target, j + c, where_above(load(y, i + c), zero, load(source, i + c), zero))
+        i, j = i + count - lane, j + count - lane
+        store(target, j, where_above(load(y, i), zero, load(source, i), zero))
+
+
+@kernel
+def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, partial):
+    """dx itself, and per chunk of rows a partial (1, C, k + 1, padded m) of dW, last row db."""
     T, k = x.shape
     m = dy.shape[1]
-    columns = dW.shape[2]
-    width = dx.shape[1]  # k, or a whole vector if k is narrower
+    columns, width = partial.shape[3], dx.shape[1]  # width: k, or a whole vector if k is narrower
     piece = np.zeros((STEP, columns), dy.dtype)
     zeros = np.zeros(max(columns, width), dy.dtype)
-    while True:
-        c = next_task(counter)
-        if c >= dW.shape[0]:
-            break
-        db[c] = 0
-        for row in range(c * chunk, min((c + 1) * chunk, T), STEP):
+    task = next_task(counter)
+    while task >= 0:
+        c0 = task * (k + 1) * columns
+        db = c0 + k * columns
+        partial[0, task, k] = 0
+        for row in range(task * chunk, min((task + 1) * chunk, T), STEP):
             rows = min(STEP, T - row)
-            # y = max(z, 0)           dz = dy where y > 0, else 0
             for i in range(rows):
-                for j in range(m):
-                    piece[i, j] = dy[row + i, j]
+                # y = max(z, 0)       dz = dy where y > 0, else 0
                 if relu:
-                    for j in range(m):
-                        piece[i, j] = piece[i, j] if y[row + i, j] > 0 else 0
-                for j in range(columns):
-                    db[c, 0, j] += piece[i, j]
-            # z = x W + b             dx = dz W^T,  dW = x^T dz,  db = sum over rows of dz
+                    _copy_positive(dy, (row + i) * m, y, piece, i * columns, m)
+                else:
+                    copy_row(dy, (row + i) * m, piece, i * columns, m)
+            # z = x W + b             db = sum over rows of dz,  dx = dz W^T,  dW = x^T dz
+            for j in range(0, columns, lanes(dx)):
+                vector = load(partial, db + j)
+                for i in range(rows):
+                    vector = vector + load(piece, i * columns + j)
+                store(partial, db + j, vector)
             multiply_packed(piece, 0, columns, rows, packed, 0, m, width, zeros, dx, row * width)
-            c0 = c * k * columns
-            if row == c * chunk:
-                multiply(x, row * k, 1, k, k, piece, rows, columns, zeros, 0, 0, dW, c0, columns)
-            else:
-                multiply(
-                    x, row * k, 1, k, k, piece, rows, columns, dW, c0, columns, dW, c0, columns
-                )
-
-
-@parallel_kernel
-def _linear_backward(threads, x, W, dy, y, relu, chunk, dx, dW_partial, db_partial, dW, db):
-    packed = np.empty((1, _packed_size(W.shape[1], dx.shape[1], lanes(dx))), dx.dtype)
-    _pack_worker(np.zeros(1, np.int64), W.reshape((1,) + W.shape), True, dx.shape[1], packed)
-    counter = np.zeros(1, np.int64)
-    for _ in prange(threads):
-        _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, dW_partial, db_partial)
-    sum_chunks(dW_partial, dW)
-    sum_chunks(db_partial, db)
+            _add_tn(x, row * k, k, k, piece, rows, columns, row == task * chunk, zeros, partial, c0)
+        task = next_task(counter)
 
 
 def linear_backward(x, W, dy, y=None):
@@ -515,15 +333,16 @@ def linear_backward(x, W, dy, y=None):
     if T == 0:
         return np.zeros_like(x), np.zeros_like(W), np.zeros(m, x.dtype)
     lane = 32 // x.itemsize
-    chunk = _chunk_rows(T)
-    chunks, columns, width = -(-T // chunk), -(-m // lane) * lane, max(k, lane)
+    chunk, width = _chunk_rows(T), max(k, lane)
+    chunks = ceil_div(T, chunk)
+    packed = np.empty((1, m * padded(width, x.dtype)), x.dtype)
     dx = np.empty((T, width), x.dtype)
-    dW_partial = np.empty((chunks, k, columns), x.dtype)
-    db_partial = np.empty((chunks, 1, columns), x.dtype)
-    dW, db = np.empty((k, m), x.dtype), np.empty((1, m), x.dtype)
+    partial = np.empty((1, chunks, k + 1, padded(m, x.dtype)), x.dtype)
+    sums = np.empty((1, k + 1, m), x.dtype)
+    run(_pack_worker, ceil_div(width, 2 * lane), W[None], True, width, packed)
     relu = y is not None
-    mask = y if relu else dy
-    _linear_backward(get_threads(), x, W, dy, mask, relu, chunk, dx, dW_partial, db_partial, dW, db)
+    run(_linear_backward_worker, chunks, x, packed, dy, y if relu else dy, relu, chunk, dx, partial)
+    run(sum_worker, k + 1, partial, sums)
     if width > k:
         dx = np.ascontiguousarray(dx[:, :k])
-    return dx, dW, db[0]
+    return dx, sums[0, :k], sums[0, k]

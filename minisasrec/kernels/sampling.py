@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from minisasrec.kernels._jit import kernel, parallel_kernel
+from minisasrec.kernels._jit import kernel
+from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.random import random_uint32
 from minisasrec.random import Key
 
+USERS = 4  # sequences a task
 ATTEMPTS = 64  # as in `minisasrec.data.sampling`
 
 
 def sample_negatives(seen, seen_offsets, users, offsets, rows, k, num_items, key: Key):
     """k items per row that its user has not met, int32 (T, k); seen: sorted items per user."""
     negatives = np.empty((offsets[-1], k), np.int32)
-    _sample(
+    run(
+        _worker,
+        -(-len(users) // USERS),
         seen,
         seen_offsets,
         users,
@@ -41,21 +44,31 @@ def _contains(seen, start, end, item):
     return low < end and seen[low] == item
 
 
-@parallel_kernel
-def _sample(seen, seen_offsets, users, offsets, rows, num_items, k0, k1, negatives):
+@kernel
+def _sample_row(seen, start, end, rows, first, last, num_items, k0, k1, negatives):
     k = negatives.shape[1]
-    for b in prange(len(users)):
-        start, end = seen_offsets[users[b]], seen_offsets[users[b] + 1]
-        for t in range(offsets[b], offsets[b + 1]):
-            for c in range(k):
-                place = np.uint32(np.uint32(rows[t] * np.uint32(k)) + np.uint32(c))
-                place = np.uint32(place * np.uint32(ATTEMPTS))
-                item = np.int64(0)
-                for attempt in range(ATTEMPTS):
-                    word = random_uint32(np.uint32(place + np.uint32(attempt)), k0, k1)
-                    item = 1 + np.int64((np.uint64(word) * np.uint64(num_items)) >> np.uint64(32))
-                    if not _contains(seen, start, end, item):
-                        break
-                while _contains(seen, start, end, item):  # ATTEMPTS draws failed: next free item
-                    item = item % num_items + 1
-                negatives[t, c] = item
+    for t in range(first, last):
+        for c in range(k):
+            place = np.uint32(np.uint32(rows[t] * np.uint32(k)) + np.uint32(c))
+            place = np.uint32(place * np.uint32(ATTEMPTS))
+            item = np.int64(0)
+            for attempt in range(ATTEMPTS):
+                word = random_uint32(np.uint32(place + np.uint32(attempt)), k0, k1)
+                item = 1 + np.int64((np.uint64(word) * np.uint64(num_items)) >> np.uint64(32))
+                if not _contains(seen, start, end, item):
+                    break
+            while _contains(seen, start, end, item):  # ATTEMPTS draws failed: next free item
+                item = item % num_items + 1
+            negatives[t, c] = item
+
+
+@kernel
+def _worker(counter, seen, seen_offsets, users, offsets, rows, num_items, k0, k1, negatives):
+    task = next_task(counter)
+    while task >= 0:
+        for b in range(task * USERS, min((task + 1) * USERS, len(users))):
+            _sample_row(
+                seen, seen_offsets[users[b]], seen_offsets[users[b] + 1], rows, offsets[b],
+                offsets[b + 1], num_items, k0, k1, negatives,
+            )  # fmt: skip
+        task = next_task(counter)

@@ -1,0 +1,256 @@
+"""Several threads for one kernel: `run(worker, tasks, ...)`.
+
+A *worker* is a serial kernel that takes task numbers from a common counter until none is left::
+
+    @kernel
+    def _worker(counter, x, y):
+        ...                            # scratch memory of this thread
+        task = next_task(counter)
+        while task >= 0:
+            ...                        # rows 64 * task to 64 * task + 63
+            task = next_task(counter)
+
+A task is a *fixed* piece of the work that does not depend on the number of threads. Who computes a
+task cannot change its bits, so neither can the thread count.
+
+The threads are plain Python threads, which run side by side because compiled code releases the
+GIL. (Numba's own `prange` compiles the body again at every level, up to 5 s more for a kernel, and
+its threads wait for each other in ways that differ from system to system: with GNU OpenMP and one
+other busy program, a training step was seen to take fifty times as long.) A training step calls
+some sixty kernels, many of them shorter than the 50 microseconds that waking a thread takes. So a
+helper that has run out of work first watches the counter for a moment, in compiled code, and goes
+to sleep only then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core import config
+
+from minisasrec.errors import ConfigError
+from minisasrec.kernels._jit import compiled_from, kernel
+
+WATCH = 500_000  # looks at the counter before a helper goes to sleep: about a millisecond
+NEXT, END, BUSY = 0, 1, 8  # places in the counter array; helper i is busy while [BUSY + 8 i] != 0
+
+
+# --- what compiled code does with the counter ---------------------------------------------------
+
+
+def _place(context, builder, array_type, array, index):
+    """The address of array[index]."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+
+
+def _next_task_python(counter: np.ndarray) -> int:
+    counter[NEXT] += 1
+    return counter[NEXT] - 1 if counter[NEXT] <= counter[END] else -1
+
+
+@compiled_from(_next_task_python)
+def next_task(typingctx, counter):
+    """Take the next task number from `counter`, or -1 if none is left."""
+
+    def codegen(context, builder, signature, args):
+        first, one, none = (context.get_constant(types.int64, i) for i in (NEXT, END, -1))
+        at = _place(context, builder, signature.args[0], args[0], first)
+        task = builder.atomic_rmw("add", at, one, "seq_cst")
+        end = builder.load(_place(context, builder, signature.args[0], args[0], one))
+        return builder.select(builder.icmp_signed("<", task, end), task, none)
+
+    return types.int64(counter), codegen
+
+
+@compiled_from(lambda array, index: array[index])
+def _look(typingctx, array, index):
+    """array[index] as it is now in memory, whatever other threads do with it."""
+
+    def codegen(context, builder, signature, args):
+        at = _place(context, builder, signature.args[0], *args)
+        return builder.load_atomic(at, "seq_cst", 8)
+
+    return types.int64(array, types.int64), codegen
+
+
+@compiled_from(lambda array, index, value: array.__setitem__(index, value))
+def _put(typingctx, array, index, value):
+    """array[index] = value, after everything that this thread wrote before."""
+
+    def codegen(context, builder, signature, args):
+        at = _place(context, builder, signature.args[0], *args[:2])
+        builder.store_atomic(args[2], at, "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), codegen
+
+
+@kernel
+def _watch_for_work(counter, helper, looks):
+    """Note that this helper is free; True as soon as a kernel has begun on its tasks.
+
+    The first task is taken by the thread that called `run`, in compiled code, which is when the GIL
+    is free for the helper. False after so many looks.
+    """
+    _put(counter, BUSY + 8 * helper, 0)
+    for _ in range(looks):
+        taken = _look(counter, NEXT)
+        if 0 < taken < _look(counter, END):
+            return True
+    return False
+
+
+@kernel
+def _watch_helpers(counter, helpers, looks):
+    """True as soon as no helper is busy, False after so many looks."""
+    for helper in range(helpers):
+        while _look(counter, BUSY + 8 * helper) != 0:
+            looks -= 1
+            if looks < 0:
+                return False
+    return True
+
+
+# --- the team -----------------------------------------------------------------------------------
+
+
+class _Team:
+    """The thread that calls `run` and its helpers; one kernel at a time.
+
+    Between kernels `job` is None. A helper says that it is busy before it reads `job`; `run` sets
+    `job` to None before it asks who is busy. So a helper that comes late finds either no job or one
+    that `run` has not yet returned from.
+    """
+
+    def __init__(self, helpers: int) -> None:
+        self.counter = np.zeros(BUSY + 8 * helpers, np.int64)
+        self.job: tuple[Callable[..., None], tuple[Any, ...]] | None = None
+        self.error: BaseException | None = None
+        self.closed = False
+        self.asleep = [False] * helpers
+        self.bells = [threading.Lock() for _ in range(helpers)]
+        for bell in self.bells:
+            bell.acquire()
+        _watch_for_work(self.counter, 0, 0)  # compiled here, once
+        _watch_helpers(self.counter, helpers, 0)
+        self.threads = [
+            threading.Thread(
+                target=self._help, args=(i,), name=f"minisasrec-kernel-{i}", daemon=True
+            )
+            for i in range(helpers)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def _help(self, i: int) -> None:
+        while True:
+            if not _watch_for_work(self.counter, i, WATCH):
+                self.asleep[i] = True
+                if self.job is None and not self.closed:  # else `wake` may have come too early
+                    self.bells[i].acquire()  # until `wake`
+                self.asleep[i] = False
+            if self.closed:
+                return
+            self.counter[BUSY + 8 * i] = 1
+            job = self.job
+            if job is not None:
+                worker, arguments = job
+                try:
+                    worker(self.counter, *arguments)
+                except BaseException as error:  # raised again by `run`
+                    self.error = error
+            # _watch_for_work says that this helper is free, without the GIL
+
+    def wake(self, helpers: int) -> None:
+        for i in range(helpers):
+            if self.asleep[i]:
+                self.asleep[i] = False
+                self.bells[i].release()
+
+    def run(self, worker: Callable[..., None], tasks: int, arguments: tuple[Any, ...]) -> None:
+        self.counter[END] = tasks
+        self.counter[NEXT] = 0
+        self.job = worker, arguments
+        self.wake(min(_threads, tasks) - 1)
+        try:
+            worker(self.counter, *arguments)
+        finally:
+            self.counter[NEXT] = tasks  # an error may have left some
+            self.job = None
+            while not _watch_helpers(self.counter, len(self.threads), WATCH):
+                time.sleep(0)  # a helper without a core of its own: let it have this one
+            error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        self.closed = True
+        self.wake(len(self.threads))
+        for thread in self.threads:
+            thread.join()
+
+
+_threads = config.NUMBA_NUM_THREADS
+_team: _Team | None = None
+_team_lock = threading.Lock()
+
+
+def set_threads(n: int) -> None:
+    """Let kernels use `n` threads; results do not depend on it."""
+    global _threads
+    most = config.NUMBA_NUM_THREADS
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or not 1 <= n <= most:
+        raise ConfigError(
+            f"threads must be a whole number from 1 to {most} here, got {n!r}; "
+            "set NUMBA_NUM_THREADS before the program starts to raise the limit"
+        )
+    with _team_lock:
+        _close_team()  # so that helpers that are no longer wanted do not wake up
+        _threads = int(n)
+
+
+def get_threads() -> int:
+    """How many threads kernels use."""
+    return _threads
+
+
+@atexit.register
+def _close_team() -> None:
+    global _team
+    if _team is not None:
+        _team.close()
+        _team = None
+
+
+def _forget_team() -> None:
+    global _team, _team_lock
+    _team, _team_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_team)  # a forked child has no such threads
+
+
+def run(worker: Callable[..., None], tasks: int, *arguments: Any) -> None:
+    """Call worker(counter, *arguments), in up to `get_threads()` threads, until no task is left."""
+    global _team
+    # `next_task` in plain Python, without the compiler, is not safe between threads; and a second
+    # thread that runs a kernel at the same time does it alone
+    if tasks > 1 and _threads > 1 and not config.DISABLE_JIT and _team_lock.acquire(blocking=False):
+        try:
+            if _team is None:
+                _team = _Team(_threads - 1)
+            _team.run(worker, tasks, arguments)
+        finally:
+            _team_lock.release()
+    else:
+        counter = np.zeros(BUSY, np.int64)
+        counter[END] = tasks
+        worker(counter, *arguments)
