@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from minisasrec.errors import ConfigError
+from minisasrec.models.factors import FactorConfig
 from minisasrec.models.sasrec import SASRecConfig
 
-ModelName = Literal["sasrec", "poprec", "markov"]
+ModelName = Literal["sasrec", "bpr", "fmc", "fpmc", "transrec", "poprec", "markov"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,13 @@ class TrainConfig:
     columns: DataColumns = field(default_factory=DataColumns)
     """Column names of a table of your own."""
     model: ModelName = "sasrec"
-    """sasrec; or poprec (popularity) and markov (counted item-to-item chain) to compare with."""
+    """sasrec; or to compare with (Sec. IV-B): bpr (matrix factorisation), fmc (factorised Markov
+    chain), fpmc (both), transrec (translations); poprec (popularity) and markov (counted
+    item-to-item chain), which need no training."""
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
-    """The model's own settings."""
+    """Settings of SASRec."""
+    factors: FactorConfig = field(default_factory=FactorConfig)
+    """Settings of bpr, fmc, fpmc and transrec."""
     epochs: int = 201
     """Most epochs; validation stops earlier. Authors' code: 201."""
     batch_size: int = 128

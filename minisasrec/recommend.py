@@ -14,6 +14,7 @@ import tyro
 from minisasrec.cli import load_run, run_command
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.models.base import NOBODY
 from minisasrec.report import title, top_items
 
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.k < 1:
         raise ConfigError(f"--k is {options.k}; it must be at least 1")
     _, _, split, model = load_run(options.run, options.data_dir)
-    user = 0
+    user = NOBODY
     if options.user is None:
         history = find_items(split, options.items)
     else:

@@ -12,6 +12,7 @@ from minisasrec.data.batches import pack_sequences
 from minisasrec.data.split import Part, Split
 from minisasrec.evaluation import Evaluator, Protocol
 from minisasrec.models import Popularity, Recommender
+from minisasrec.models.base import NOBODY
 
 Row = dict[str, Any]
 METRICS = ("HR@10", "NDCG@10", "MRR")
@@ -56,7 +57,7 @@ def format_rows(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def top_items(model: Recommender, history: list[int], k: int, user: int = 0) -> list[int]:
+def top_items(model: Recommender, history: list[int], k: int, user: int = NOBODY) -> list[int]:
     """The k best items after `history` that are not in it."""
     packed = pack_sequences([history], model.n)
     scores = model.all_scores(np.array([user]), packed)[0].astype(np.float64)

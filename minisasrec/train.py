@@ -44,32 +44,41 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     if model not in MODELS:
         raise ConfigError(f"--model is {model!r}; choose one of {', '.join(MODELS)}")
     default = from_json({**settings, "model": model}, preset(dataset, model))
-    options_type = _options(MODELS[model][1])
+    offered = _options(default, known.config)
     options = tyro.cli(
-        options_type,
+        type(offered),
         prog="python -m minisasrec.train",
         args=arguments,
-        default=options_type(**vars(default), config=known.config),
+        default=offered,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return TrainConfig(**{name: getattr(options, name) for name in vars(default)})
+    values = dataclasses.asdict(options)
+    values.pop("config")
+    return from_json(values, default)
 
 
-def _options(section: str) -> type[Any]:
-    """`TrainConfig` with --config, and without the settings of other models than `section`'s."""
-    types = get_type_hints(TrainConfig)
-    others = sorted({other for _, other in MODELS.values()} - {section, ""})
-    fields: list[Any] = [
-        (name, Annotated[types[name], tyro.conf.Fixed, tyro.conf.Suppress]) for name in others
-    ]
-    text = "JSON file of settings; options given here win over it."
-    fields.append(("config", Annotated[Path | None, tyro.conf.arg(help=text)]))
-    unchecked = {"__post_init__": lambda self: None}  # `TrainConfig` checks, in words of its own
-    options = dataclasses.make_dataclass(
-        "Options", fields, bases=(TrainConfig,), namespace=unchecked, frozen=True, kw_only=True
+def _options(default: TrainConfig, file: Path | None) -> Any:
+    """`default` with --config beside it, and without the settings of all models but its own."""
+    types, own = get_type_hints(TrainConfig), MODELS[default.model][1]
+    others = sorted({section for _, section in MODELS.values()} - {own, ""})
+    hidden = (tyro.conf.Fixed, tyro.conf.Suppress)
+    fields: list[Any] = [(name, Annotated[(types[name], *hidden)]) for name in others]
+    help_text = "JSON file of settings; options given here win over it."
+    fields.append(("config", Annotated[Path | None, tyro.conf.arg(help=help_text)]))
+    values: dict[str, Any] = {**vars(default), "config": file}
+    if own:
+        section = _unchecked(types[own])
+        fields.append((own, section))
+        values[own] = section(**vars(values[own]))
+    return _unchecked(TrainConfig, fields)(**values)
+
+
+def _unchecked(config: type[Any], fields: Sequence[Any] = ()) -> type[Any]:
+    """A settings class without its checks, whose words tyro would put into a box of its own."""
+    namespace = {"__post_init__": lambda self: None, "__doc__": config.__doc__}
+    return dataclasses.make_dataclass(
+        config.__name__, fields, bases=(config,), namespace=namespace, frozen=True, kw_only=True
     )
-    options.__doc__ = TrainConfig.__doc__
-    return options
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -105,6 +105,7 @@ TORCH = {
     "dropout": dropped,
     "embedding": embedding,
     "exp": torch.exp,
+    "gather_dot": lambda h, table, *, ids: (h[:, None] * table[ids]).sum(-1),
     "getitem": lambda x, *, index: x[index],
     "layer_norm": lambda x, gamma, beta, *, eps: F.layer_norm(x, gamma.shape, gamma, beta, eps),
     "linear": linear,
@@ -126,6 +127,7 @@ TORCH = {
         h @ items[1:].T, torch.as_tensor(targets) - 1, ignore_index=-1
     ),
     "sqrt": torch.sqrt,
+    "squared_rows": lambda table, *, ids: (table[ids] ** 2).sum(),
     "sub": torch.sub,
     "sum": reduce("sum"),
     "tanh": torch.tanh,

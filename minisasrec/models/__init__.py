@@ -5,27 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minisasrec.models.base import Recommender, SequenceModel
+from minisasrec.models.bpr import BPR
+from minisasrec.models.factors import FactorConfig, FactorModel
+from minisasrec.models.fmc import FMC
+from minisasrec.models.fpmc import FPMC
 from minisasrec.models.sasrec import SASRec, SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
+from minisasrec.models.transrec import TransRec
 
 if TYPE_CHECKING:
     from minisasrec.config import TrainConfig
     from minisasrec.data.split import Split
 
 __all__ = [
+    "BPR",
+    "FMC",
+    "FPMC",
     "MODELS",
+    "FactorConfig",
+    "FactorModel",
     "MarkovChain",
     "Popularity",
     "Recommender",
     "SASRec",
     "SASRecConfig",
     "SequenceModel",
+    "TransRec",
     "make_model",
 ]
 
 # name -> class, and the section of `TrainConfig` with its settings ("" for a model without any)
 MODELS: dict[str, tuple[type[Recommender], str]] = {
     "sasrec": (SASRec, "sasrec"),
+    "bpr": (BPR, "factors"),
+    "fmc": (FMC, "factors"),
+    "fpmc": (FPMC, "factors"),
+    "transrec": (TransRec, "factors"),
     "poprec": (Popularity, ""),
     "markov": (MarkovChain, ""),
 }

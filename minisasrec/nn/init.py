@@ -19,6 +19,6 @@ def glorot_uniform(shape: tuple[int, int], seed: int) -> Parameter:
     return Parameter(((word / 2**31 - 1) * limit).astype(np.float32).reshape(shape))
 
 
-def constant(length: int, value: float) -> Parameter:
-    """A vector of one value (biases 0; layer norm gamma 1, beta 0)."""
-    return Parameter(np.full(length, value, dtype=np.float32))
+def constant(shape: int | tuple[int, ...], value: float) -> Parameter:
+    """An array of one value (biases 0; layer norm gamma 1, beta 0)."""
+    return Parameter(np.full(shape, value, dtype=np.float32))

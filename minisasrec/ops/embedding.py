@@ -1,4 +1,4 @@
-"""Embedding: rows of a table by id."""
+"""Rows of a table by id: reading them, scoring by them, and their size."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.errors import ShapeError
 from minisasrec.op import Array, Backward, check_ids, op
 from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 
 
-def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+def _ids_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     rows = draw.dim("V", 2, 5)
-    padding = [None, 0][draw.integer(0, 1)]
     ids = draw.ids(0, rows - 1, 2, 3)  # six ids, so that some repeat
-    return [draw.normal(rows, draw.dim("d"))], {"ids": ids, "padding_id": padding}
+    return [draw.normal(rows, draw.dim("d"))], {"ids": ids}
 
 
-@op("table (V d) -> (?)", paper="Sec. III-A", sample=_sample)
+def _embedding_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    args, constants = _ids_sample(draw)
+    return args, constants | {"padding_id": [None, 0][draw.integer(0, 1)]}
+
+
+@op("table (V d) -> (?)", paper="Sec. III-A", sample=_embedding_sample)
 def embedding(table: Array, *, ids: Array, padding_id: int | None = None) -> Result:
     """y = table[ids]; `ids` of any shape (...) give y of shape (... d).
 
@@ -54,3 +59,63 @@ def _(table: Array, *, ids: Array, padding_id: int | None = None) -> Result:
         return (kernels.embedding.scatter_add(rows, flat, len(table), pad),)
 
     return y.reshape(*ids.shape, table.shape[1]), backward
+
+
+def _scored_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    h, rows = draw.arguments(gather_dot.signature)
+    return [h, rows], {"ids": draw.ids(0, len(rows) - 1, len(h), draw.integer(1, 3))}
+
+
+@op("h (T d), table (V d) -> (?)", paper="Sec. III-D", sample=_scored_sample)
+def gather_dot(h: Array, table: Array, *, ids: Array) -> Result:
+    """y_tc = h_t . table[ids_tc]: scores of a few items per row; `ids` (T c).
+
+    What `h @ table.T` would give at these places, without the rest. Raises `ShapeError` for ids
+    outside the table or not one line of them per row of h.
+    """
+    ids = _check_lines(h, table, ids)
+    rows = table[ids]  # (T c d)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        dtable = np.zeros_like(table)
+        np.add.at(dtable, ids, dy[..., None] * h[:, None, :])
+        return np.einsum("tc,tcd->td", dy, rows), dtable
+
+    return np.einsum("td,tcd->tc", h, rows), backward
+
+
+@gather_dot.fast
+def _(h: Array, table: Array, *, ids: Array) -> Result:
+    ids = _check_lines(h, table, ids)
+    h, table = np.ascontiguousarray(h), np.ascontiguousarray(table)
+    y = kernels.embedding.gather_dot(h, table, ids)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        # the loss kernel's way back is that of any scores, with dy as their slopes
+        return kernels.loss.sampled_bce_backward(h, table, ids, np.ascontiguousarray(dy), 1.0)
+
+    return y, backward
+
+
+def _check_lines(h: Array, table: Array, ids: Array) -> Array:
+    ids = check_ids("gather_dot", ids, len(table))
+    if ids.ndim != 2 or len(ids) != len(h):
+        raise ShapeError(f"gather_dot: ids have shape {ids.shape}, expected ({len(h)}, c)")
+    return ids
+
+
+@op("table (V d) -> ()", sample=_ids_sample)
+def squared_rows(table: Array, *, ids: Array) -> Result:
+    """y = sum over ids of |table[id]|^2, an id that occurs twice counted twice: an l2 penalty.
+
+    It shrinks the rows that a batch reads, by how often it reads them, and leaves the others be.
+    Raises `ShapeError` for ids outside the table.
+    """
+    ids = check_ids("squared_rows", ids, len(table)).reshape(-1)
+    counts = np.bincount(ids, minlength=len(table)).astype(table.dtype)
+    y = counts @ np.einsum("vd,vd->v", table, table)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        return ((2 * dy * counts)[:, None] * table,)
+
+    return y, backward

@@ -1,0 +1,132 @@
+"""What the paper's simple comparison methods share (Sec. IV-B): vectors per user and per item.
+
+Each scores item j for user u whose last item is i by a dot product of a query with a vector of j:
+
+    r(u, i, j) = q(u, i) . w(j)
+
+and differs from the others in q and w only. All are trained by Bayesian personalised ranking
+(BPR, arXiv 1205.2618, which the authors of the others adopted as well): at each position of a train
+sequence the item that came next should score higher than one that the user never met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from minisasrec import ops
+from minisasrec.data.batches import Batch, Packed
+from minisasrec.data.split import Split
+from minisasrec.engine import no_grad
+from minisasrec.errors import ConfigError, DataError
+from minisasrec.models.base import SequenceModel
+from minisasrec.random import Keys, make_key
+from minisasrec.tensor import Tensor
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class FactorConfig:
+    """Settings of BPR, FMC, FPMC and TransRec."""
+
+    d: int = 50
+    """Latent dimension. Paper: the best of 10, 20, 30, 40, 50."""
+    row_l2: float = 0.0
+    """row_l2/2 * |v|^2 is added to the loss of an example for each vector v it reads. Paper: the
+    best of 1e-4 to 1."""
+    n: int = 10_000
+    """Only the last n items of a user are learned from."""
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a setting outside its range."""
+        for name in ("d", "n"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.row_l2 >= 0:
+            raise ConfigError(f"row-l2 is {self.row_l2}; it must be 0 or more")
+
+
+class FactorModel(SequenceModel):
+    """A model with r(u, i, j) = q(u, i) . w(j), trained by BPR on (u, i, j, negative).
+
+    Subclasses define its vectors (`create`), q (`query`), w (`items`) and what an example reads
+    of them (`reads`).
+    """
+
+    def __init__(
+        self, num_users: int, num_items: int, config: FactorConfig | None = None, seed: int = 0
+    ) -> None:
+        self.config = config or FactorConfig()
+        self.num_users, self.num_items, self.n = num_users, num_items, self.config.n
+        self.create(self.config.d, (make_key(seed, i).k0 for i in count()))
+        for name, parameter in self.named_parameters():
+            parameter.name = name
+
+    @classmethod
+    def for_split(
+        cls, split: Split, settings: FactorConfig | None = None, seed: int = 0
+    ) -> FactorModel:
+        """The untrained model for the users and items of a data set."""
+        return cls(split.dataset.num_users, split.dataset.num_items, settings, seed)
+
+    def create(self, d: int, seeds: Iterator[int]) -> None:
+        """Make the vectors, each table with a seed of its own."""
+        raise TypeError(f"{type(self).__name__} has no create")
+
+    def query(self, users: Array, last: Array) -> Tensor:
+        """q for T pairs of a user and his or her last item, (T, D)."""
+        raise TypeError(f"{type(self).__name__} has no query")
+
+    def items(self) -> Tensor:
+        """w for every item, (|I| + 1, D); row 0 belongs to padding and means nothing."""
+        raise TypeError(f"{type(self).__name__} has no items")
+
+    def reads(self, users: Array, last: Array, items: Array) -> list[tuple[Tensor, Array]]:
+        """(table, ids of its rows) for all that examples read; a row read twice is named twice."""
+        raise TypeError(f"{type(self).__name__} has no reads")
+
+    def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
+        """BPR: the mean over positions t with a target o_t, of user u and with input item i, of
+
+            - sum over negatives j of log sigmoid(r(u, i, o_t) - r(u, i, j))
+            + row_l2/2 * sum of |v|^2 over the vectors v that the position reads
+
+        The weights have no dropout, so `keys` play no part.
+        """
+        inputs = batch.inputs
+        rows = np.flatnonzero(batch.targets)
+        users = self.known(batch.users)[inputs.rows[rows] // inputs.n]
+        last = inputs.items.reshape(-1)[rows]
+        negatives = batch.negatives.reshape(batch.targets.size, -1)[rows]
+        items = np.concatenate([batch.targets.reshape(-1, 1)[rows], negatives], axis=1)
+        scores = ops.gather_dot(self.query(users, last), self.items(), ids=items)
+        loss = -ops.log_sigmoid(scores[:, :1] - scores[:, 1:]).sum()
+        if self.config.row_l2:
+            for table, ids in self.reads(users, last, items):
+                loss = loss + ops.squared_rows(table, ids=ids) * (self.config.row_l2 / 2)
+        return loss / len(rows)
+
+    def encode(self, users: Array, histories: Packed) -> Array:
+        """q of each user with the last item of his or her history, (B, D)."""
+        with no_grad():
+            return self.query(self.known(users), histories.items[histories.last]).data
+
+    def item_vectors(self) -> Array:
+        """W as an array, (|I| + 1, D)."""
+        with no_grad():
+            return self.items().data
+
+    def known(self, users: Array) -> Array:
+        """`users`, or a `DataError` if there is one that the model keeps no vector of."""
+        unknown = users[(users < 0) | (users >= self.num_users)]
+        if len(unknown):
+            raise DataError(
+                f"{type(self).__name__} keeps a vector per user and has none for user number "
+                f"{unknown[0]} (it knows 0 to {self.num_users - 1}); name a user of the data set, "
+                "or use a model that goes by the history alone, such as sasrec or fmc"
+            )
+        return users

@@ -1,0 +1,41 @@
+"""FMC: a first-order Markov chain, factorised (as in Rendle et al., WWW 2010).
+
+    r(i, j) = M_i . N_j
+
+What follows item i, whoever asks. A table of all |I|^2 transitions is mostly empty; as a product
+of two item embeddings, items that are followed by the same ones share what is known of them. With
+M = N it would be symmetric and could not tell "i then j" from "j then i" (Sec. III-D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from minisasrec.models.factors import Array, FactorModel
+from minisasrec.nn import Embedding
+from minisasrec.tensor import Tensor
+
+
+class FMC(FactorModel):
+    """q(u, i) = M_i and w(j) = N_j: SASRec without attention, positions and users (Sec. III-G)."""
+
+    def create(self, d: int, seeds: Iterator[int]) -> None:
+        """Two item embeddings."""
+        self.M = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
+        self.N = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
+
+    def known(self, users: Array) -> Array:
+        """Anybody: the model goes by the last item alone."""
+        return users
+
+    def query(self, users: Array, last: Array) -> Tensor:
+        """M_i, (T, d)."""
+        return self.M(last)
+
+    def items(self) -> Tensor:
+        """N_j, (|I| + 1, d)."""
+        return self.N.table
+
+    def reads(self, users: Array, last: Array, items: Array) -> list[tuple[Tensor, Array]]:
+        """M_i and N_j."""
+        return [(self.M.table, last), (self.N.table, items)]
