@@ -1,0 +1,92 @@
+"""Exercises of notebook 04: padding on the left, and the backward of the embedding layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec.data.batches import pack_sequences
+from minisasrec.ops import embedding
+from minisasrec.teach.exercises import Wrong, equal, exercise
+
+
+@exercise(
+    "pad_left",
+    notebook="04_embedding",
+    hints=(
+        "Start with n zeros. How many items are kept, and in which slots do they go?",
+        "history[-n:] is the last n items, or all if there are fewer. Their number says where they "
+        "begin.",
+        "kept = list(history)[-n:]; s = np.zeros(n, dtype=int); s[n - len(kept):] = kept; return s",
+    ),
+)
+def _(answer: Any) -> str:
+    cases = [([3, 1, 4], 5), ([1, 5, 2, 6, 4, 3, 1], 5), ([7, 8], 2), ([4, 9], 1), ([], 3)]
+    for history, n in cases:
+        given = list(history)
+        got = np.asarray(answer(given, n))
+        want = np.zeros(n, dtype=int)
+        want[n - min(n, len(history)) :] = history[-n:]
+        what = f"s for the history {history} and n = {n}"
+        if given != history:
+            raise Wrong(f"your function changed the history {history} that it was given")
+        if got.shape == want.shape and not (got == want).all():
+            if (got == np.roll(want, len(history))).all() and len(history) < n:
+                raise Wrong(f"{what} is {got.tolist()}: the padding belongs on the left")
+            if got.tolist() == history[:n]:
+                raise Wrong(f"{what} is {got.tolist()}: these are the first {n}, keep the last")
+        equal(got, want, what)
+    return f"{len(cases)} histories, shorter and longer than n, fill their slots as in the paper"
+
+
+@exercise(
+    "embedding_backward",
+    notebook="04_embedding",
+    hints=(
+        "Each of the two lookups sends dy back in the same way: a row for each time it was read.",
+        "An id may occur many times: np.add.at(dM, items, dy) adds up, dM[items] += dy does not.",
+        "dM = np.zeros((num_items + 1, dy.shape[-1])); np.add.at(dM, items, dy); dM[0] = 0; the "
+        "same with dP (n rows) and slots, without the last step",
+    ),
+)
+def _(answer: Any) -> str:
+    rng = np.random.default_rng(0)
+    packed = pack_sequences([[3, 1, 3], [2], [1, 5, 2, 5, 4, 3, 1]], n=5)
+    for layout, inputs in (("packed", packed), ("padded", packed.padded())):
+        items, slots = inputs.items, inputs.slots
+        dy = rng.normal(size=(*items.shape, 3))
+        got = answer(dy, items, slots, 6, 5)
+        if not isinstance(got, tuple | list) or len(got) != 2:
+            raise Wrong("return two gradients, dM and dP")
+        dM, dP = np.asarray(got[0]), np.asarray(got[1])
+        want_M, want_P = _added(items, dy, 7, padding_id=0), _added(slots, dy, 5)
+        if layout == "padded" and _same(dP, _added(slots, dy * (items != 0)[..., None], 5)):
+            raise Wrong(
+                "dP lacks the gradient of the padded slots; their rows of P are read like any other"
+            )
+        for name, got_one, want, ids in (("dM", dM, want_M, items), ("dP", dP, want_P, slots)):
+            if layout == "padded" and name == "dM" and _same(got_one, _added(items, dy, 7)):
+                raise Wrong(
+                    "row 0 of dM holds the gradient of the padded slots, expected 0: the padding "
+                    "item's embedding is constant"
+                )
+            assigned = np.zeros_like(want)
+            assigned[ids] = dy
+            if _same(got_one[1:], assigned[1:]):
+                raise Wrong(
+                    f"{name} has one gradient of each id that occurs several times, expected "
+                    "their sum"
+                )
+            equal(got_one, want, f"{name} of the {layout} layout")
+    return "both gradients are those of the package, for packed and for padded input"
+
+
+def _added(ids: np.ndarray, dy: np.ndarray, rows: int, padding_id: int | None = None) -> np.ndarray:
+    # the gradient of a lookup does not depend on the table, so any will do
+    table = np.zeros((rows, dy.shape[-1]))
+    return embedding.reference(table, ids=ids, padding_id=padding_id)[1](dy)[0]
+
+
+def _same(got: np.ndarray, want: np.ndarray) -> bool:
+    return got.shape == want.shape and np.allclose(got, want)
