@@ -85,6 +85,41 @@ def linear(x, W, b, *, activation):
     return y.relu() if activation else y
 
 
+def packed_gru(x, U, b, *, offsets):
+    """torch.nn.GRU over each sequence; its input weights are the identity, as x is a product."""
+    d = len(U)
+    weights = (torch.eye(3 * d, dtype=x.dtype), U.T, torch.zeros(3 * d, dtype=x.dtype), b)
+    parts = []
+    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        if start == end:
+            continue
+        h0 = torch.zeros(1, 1, d, dtype=x.dtype)
+        y, _ = torch.gru(x[None, start:end], h0, weights, True, 1, 0.0, False, False, True)
+        parts.append(y[0])
+    return torch.cat(parts)
+
+
+def ranking_loss(positive, negative, *, allowed, loss, weight):
+    losses = []
+    for p, row, mask in zip(positive, negative, allowed, strict=True):
+        r = row[torch.as_tensor(mask)]
+        if not len(r):
+            continue
+        s, mistake = r.softmax(0), (r - p).sigmoid() + (r * r).sigmoid()
+        losses.append(
+            {
+                "cross-entropy": lambda p=p, r=r: -torch.cat([p[None], r]).log_softmax(0)[0],
+                "bpr": lambda p=p, r=r: -F.logsigmoid(p - r).mean(),
+                "top1": lambda mistake=mistake: mistake.mean(),
+                "top1-max": lambda s=s, mistake=mistake: (s * mistake).sum(),
+                "bpr-max": lambda p=p, r=r, s=s: (
+                    -(s * (p - r).sigmoid()).sum().log() + weight * (s * r * r).sum()
+                ),
+            }[loss]()
+        )
+    return torch.stack(losses).mean()
+
+
 def reduce(name):
     def call(x, *, axis, keepdims):
         every = tuple(range(x.ndim))
@@ -105,7 +140,9 @@ TORCH = {
     "dropout": dropped,
     "embedding": embedding,
     "exp": torch.exp,
-    "gather_dot": lambda h, table, *, ids: (h[:, None] * table[ids]).sum(-1),
+    "horizontal_convolution": lambda x, filters, b: F.conv2d(x[:, None], filters[:, None], b)[
+        ..., 0
+    ].transpose(1, 2),
     "getitem": lambda x, *, index: x[index],
     "layer_norm": lambda x, gamma, beta, *, eps: F.layer_norm(x, gamma.shape, gamma, beta, eps),
     "linear": linear,
@@ -114,9 +151,12 @@ TORCH = {
     "masked_fill": lambda x, *, mask, value: x.masked_fill(torch.as_tensor(mask), value),
     "matmul": torch.matmul,
     "max": lambda x, *, axis: x.max(dim=axis).values,
+    "max_over_time": lambda x: F.max_pool1d(x.transpose(1, 2), x.shape[1])[..., 0],
     "mean": reduce("mean"),
     "mul": torch.mul,
     "packed_causal_attention": packed_attention,
+    "packed_gru": packed_gru,
+    "ranking_loss": ranking_loss,
     "relu": torch.relu,
     "reshape": lambda x, *, shape: x.reshape(shape),
     "sampled_bce": sampled_bce,
@@ -127,11 +167,13 @@ TORCH = {
         h @ items[1:].T, torch.as_tensor(targets) - 1, ignore_index=-1
     ),
     "sqrt": torch.sqrt,
-    "squared_rows": lambda table, *, ids: (table[ids] ** 2).sum(),
     "sub": torch.sub,
     "sum": reduce("sum"),
     "tanh": torch.tanh,
     "transpose": lambda x, *, axes: x.permute(axes) if axes else x.transpose(-1, -2),
+    "vertical_convolution": lambda x, filters: F.conv2d(
+        x[:, None], filters[:, None, :, None]
+    ).squeeze(2),
 }
 
 

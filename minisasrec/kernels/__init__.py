@@ -15,12 +15,15 @@ from types import ModuleType
 __all__ = [
     "adam",
     "attention",
+    "convolution",
     "dropout",
     "embedding",
     "layer_norm",
     "loss",
     "matmul",
     "random",
+    "ranking",
+    "recurrent",
     "sampling",
     "softmax",
 ]

@@ -1,6 +1,11 @@
 """Every op, by family. Importing this package fills `minisasrec.op.OPS`."""
 
 from minisasrec.ops.attention import causal_attention, packed_causal_attention
+from minisasrec.ops.convolution import (
+    horizontal_convolution,
+    max_over_time,
+    vertical_convolution,
+)
 from minisasrec.ops.dropout import add_dropout, dropout
 from minisasrec.ops.elementwise import (
     add,
@@ -17,10 +22,12 @@ from minisasrec.ops.elementwise import (
     sub,
     tanh,
 )
-from minisasrec.ops.embedding import embedding, gather_dot, squared_rows
+from minisasrec.ops.embedding import embedding
 from minisasrec.ops.layer_norm import layer_norm
 from minisasrec.ops.loss import bce_with_logits, sampled_bce, softmax_cross_entropy
 from minisasrec.ops.matmul import linear, matmul
+from minisasrec.ops.ranking import ranking_loss
+from minisasrec.ops.recurrent import packed_gru
 from minisasrec.ops.shape import concatenate, getitem, max, mean, reshape, sum, transpose
 from minisasrec.ops.softmax import softmax
 
@@ -34,8 +41,8 @@ __all__ = [
     "dropout",
     "embedding",
     "exp",
-    "gather_dot",
     "getitem",
+    "horizontal_convolution",
     "layer_norm",
     "linear",
     "log",
@@ -43,9 +50,12 @@ __all__ = [
     "masked_fill",
     "matmul",
     "max",
+    "max_over_time",
     "mean",
     "mul",
     "packed_causal_attention",
+    "packed_gru",
+    "ranking_loss",
     "relu",
     "reshape",
     "sampled_bce",
@@ -54,9 +64,9 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "sqrt",
-    "squared_rows",
     "sub",
     "sum",
     "tanh",
     "transpose",
+    "vertical_convolution",
 ]
