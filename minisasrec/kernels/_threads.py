@@ -16,10 +16,13 @@ task cannot change its bits, so neither can the thread count.
 The threads are plain Python threads, which run side by side because compiled code releases the
 GIL. (Numba's own `prange` compiles the body again at every level, up to 5 s more for a kernel, and
 its threads wait for each other in ways that differ from system to system: with GNU OpenMP and one
-other busy program, a training step was seen to take fifty times as long.) A training step calls
-some sixty kernels, many of them shorter than the 50 microseconds that waking a thread takes. So a
-helper that has run out of work first watches the counter for a moment, in compiled code, and goes
-to sleep only then.
+other busy program, a training step was seen to take fifty times as long.)
+
+A training step calls some sixty kernels, many of them shorter than the 50 microseconds that it
+takes to wake a thread up, be it from sleep or from waiting for the GIL. So a helper that finds no
+task left stays in compiled code, says that it is free, and watches the counter until the caller
+has begun on the tasks of the next kernel. That is the moment when nobody holds the GIL. Only after
+a good while without work does it go to sleep.
 """
 
 from __future__ import annotations
@@ -38,8 +41,11 @@ from numba.core import config
 from minisasrec.errors import ConfigError
 from minisasrec.kernels._jit import compiled_from, kernel
 
-WATCH = 500_000  # looks at the counter before a helper goes to sleep: about a millisecond
-NEXT, END, BUSY = 0, 1, 8  # places in the counter array; helper i is busy while [BUSY + 8 i] != 0
+WATCH = 300_000  # looks at the counter before a helper goes to sleep: about half a millisecond
+
+# Places in the counter array. The caller sees the first SHARED of them, helper i sees i + 1 more:
+# by the length of its array, `next_task` knows whose it is.
+NEXT, END, SHARED, BUSY = 0, 1, 8, 64  # helper i is busy while [BUSY + 8 i] is not 0
 
 
 # --- what compiled code does with the counter ---------------------------------------------------
@@ -50,14 +56,14 @@ def _place(context, builder, array_type, array, index):
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
-def _next_task_python(counter: np.ndarray) -> int:
+def _take_python(counter: np.ndarray) -> int:
     counter[NEXT] += 1
     return counter[NEXT] - 1 if counter[NEXT] <= counter[END] else -1
 
 
-@compiled_from(_next_task_python)
-def next_task(typingctx, counter):
-    """Take the next task number from `counter`, or -1 if none is left."""
+@compiled_from(_take_python)
+def _take(typingctx, counter):
+    """The next task number, or -1 if none is left."""
 
     def codegen(context, builder, signature, args):
         first, one, none = (context.get_constant(types.int64, i) for i in (NEXT, END, -1))
@@ -94,10 +100,9 @@ def _put(typingctx, array, index, value):
 
 @kernel
 def _watch_for_work(counter, helper, looks):
-    """Note that this helper is free; True as soon as a kernel has begun on its tasks.
+    """Note that this helper is free; True as soon as the caller has begun on new tasks.
 
-    The first task is taken by the thread that called `run`, in compiled code, which is when the GIL
-    is free for the helper. False after so many looks.
+    False after so many looks. `counter` may be any helper's: all of them begin at one address.
     """
     _put(counter, BUSY + 8 * helper, 0)
     for _ in range(looks):
@@ -105,6 +110,18 @@ def _watch_for_work(counter, helper, looks):
         if 0 < taken < _look(counter, END):
             return True
     return False
+
+
+@kernel
+def next_task(counter):
+    """Take the next task number from `counter`, or -1 if none is left.
+
+    At -1 the results must be written: the caller may go on to use them before a helper returns.
+    """
+    task = _take(counter)
+    if task < 0 and len(counter) > SHARED:
+        _watch_for_work(counter, len(counter) - SHARED - 1, WATCH)
+    return task
 
 
 @kernel
@@ -130,10 +147,13 @@ class _Team:
     """
 
     def __init__(self, helpers: int) -> None:
-        self.counter = np.zeros(BUSY + 8 * helpers, np.int64)
+        memory = np.zeros(BUSY + 8 * helpers, np.int64)
+        self.counter = memory[:SHARED]
+        self.views = [memory[: SHARED + 1 + i] for i in range(helpers)]
+        self.busy = memory[BUSY::8]
         self.job: tuple[Callable[..., None], tuple[Any, ...]] | None = None
         self.error: BaseException | None = None
-        self.closed = False
+        self.settled, self.closed = True, False
         self.asleep = [False] * helpers
         self.bells = [threading.Lock() for _ in range(helpers)]
         for bell in self.bells:
@@ -158,15 +178,14 @@ class _Team:
                 self.asleep[i] = False
             if self.closed:
                 return
-            self.counter[BUSY + 8 * i] = 1
+            self.busy[i] = 1
             job = self.job
             if job is not None:
                 worker, arguments = job
                 try:
-                    worker(self.counter, *arguments)
+                    worker(self.views[i], *arguments)
                 except BaseException as error:  # raised again by `run`
                     self.error = error
-            # _watch_for_work says that this helper is free, without the GIL
 
     def wake(self, helpers: int) -> None:
         for i in range(helpers):
@@ -175,20 +194,28 @@ class _Team:
                 self.bells[i].release()
 
     def run(self, worker: Callable[..., None], tasks: int, arguments: tuple[Any, ...]) -> None:
-        self.counter[END] = tasks
-        self.counter[NEXT] = 0
-        self.job = worker, arguments
-        self.wake(min(_threads, tasks) - 1)
+        if not self.settled:  # Ctrl-C came at a bad moment
+            self.settle()
+        self.settled = False
         try:
+            self.job = worker, arguments
+            self.counter[NEXT] = 0  # before END, or work would seem to have begun
+            self.counter[END] = tasks
+            self.wake(min(_threads, tasks) - 1)
             worker(self.counter, *arguments)
         finally:
-            self.counter[NEXT] = tasks  # an error may have left some
-            self.job = None
-            while not _watch_helpers(self.counter, len(self.threads), WATCH):
-                time.sleep(0)  # a helper without a core of its own: let it have this one
-            error, self.error = self.error, None
+            self.settle()
+        error, self.error = self.error, None
         if error is not None:
             raise error
+
+    def settle(self) -> None:
+        """Leave no task and no job, and wait until no helper is busy with one."""
+        self.counter[END] = 0
+        self.job = None
+        while not _watch_helpers(self.counter, len(self.threads), WATCH):
+            time.sleep(0)  # a helper without a core of its own: let it have this one
+        self.settled = True
 
     def close(self) -> None:
         self.closed = True
@@ -251,6 +278,6 @@ def run(worker: Callable[..., None], tasks: int, *arguments: Any) -> None:
         finally:
             _team_lock.release()
     else:
-        counter = np.zeros(BUSY, np.int64)
+        counter = np.zeros(SHARED, np.int64)
         counter[END] = tasks
         worker(counter, *arguments)

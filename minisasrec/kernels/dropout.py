@@ -9,7 +9,7 @@ from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.random import random_uint32
 from minisasrec.random import Key, drop_threshold
 
-ROWS = 256  # rows a task
+ROWS = 128  # rows a task
 
 
 def row_names(x, rows):

@@ -7,7 +7,7 @@ import numpy as np
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
 
-ROWS = 256  # rows a task
+ROWS = 128  # rows a task
 USERS = 16  # rows of candidates a task
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
 
-ROWS = 256  # rows of one task, and of one partial sum of dgamma and dbeta
+ROWS = 128  # rows of one task, and of one partial sum of dgamma and dbeta
 
 
 @kernel

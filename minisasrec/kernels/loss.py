@@ -11,7 +11,7 @@ from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.embedding import dot, group_rows
 from minisasrec.kernels.softmax import exp
 
-ROWS = 256  # rows a task
+ROWS = 128  # rows a task
 
 
 def sampled_bce_forward(h, items, targets, negatives, beta):
@@ -36,7 +36,7 @@ def _column_loss(scores, targets, sign, weight, slopes):
 
     With x = sign score and e = exp(-|x|), -log sigmoid(-x) = max(x, 0) + log(1 + e) and its slope
     is sigmoid(x). A sum of logarithms is the logarithm of a product: one call for all rows. Each
-    1 + e is at most 2, so a product of `ROWS` = 256 of them is far below the largest float64.
+    1 + e is at most 2, so a product of `ROWS` = 128 of them is far below the largest float64.
     """
     product, total = 1.0, 0.0
     for t in range(len(scores)):

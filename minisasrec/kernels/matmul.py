@@ -39,8 +39,9 @@ from minisasrec.kernels.vector import (
 
 ROWS = 96  # rows of the result in one task
 STEP = 96  # rows read at a time when the sum runs over rows
-CHUNK = 288  # rows summed by one task when the sum runs over rows
+CHUNK = 96  # rows summed by one task when the sum runs over rows
 CHUNKS = 64  # the most such tasks, so that the partial sums stay small
+NUMBERS = 32768  # numbers that one task copies or adds at least: less is not worth a second thread
 
 
 def ceil_div(a, b):
@@ -134,15 +135,27 @@ def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0)
 
 
 @kernel
-def _pack_worker(counter, b, transposed, columns, packed):
+def _pack_worker(counter, b, transposed, columns, per_task, packed):
     wide = 2 * lanes(b)
     panels = (columns + wide - 1) // wide
     task = next_task(counter)
     while task >= 0:
-        first = task % panels * wide
-        end = min(first + wide, columns)
-        pack(b, task // panels, transposed, columns, first, end, packed)
+        for panel in range(task * per_task, min((task + 1) * per_task, len(b) * panels)):
+            first = panel % panels * wide
+            end = min(first + wide, columns)
+            pack(b, panel // panels, transposed, columns, first, end, packed)
         task = next_task(counter)
+
+
+def _pack(b, transposed, columns):
+    """All of b (G, K, N), or (G, N, K) if transposed, in panels: (G, K * padded columns)."""
+    G, depth = len(b), b.shape[2] if transposed else b.shape[1]
+    packed = np.empty((G, depth * padded(columns, b.dtype)), b.dtype)
+    wide = 2 * (32 // b.itemsize)
+    per_task = ceil_div(NUMBERS, max(1, depth * wide))
+    tasks = ceil_div(G * ceil_div(columns, wide), per_task)
+    run(_pack_worker, tasks, b, transposed, columns, per_task, packed)
+    return packed
 
 
 @kernel
@@ -176,8 +189,7 @@ def _product(a, b, transposed, bias, relu):
     if bias is not None:
         start[:N] = bias
     c = np.empty((G, M, columns), a.dtype)
-    packed = np.empty((G, K * padded(columns, a.dtype)), a.dtype)
-    run(_pack_worker, G * ceil_div(columns, 2 * lane), b, transposed, columns, packed)
+    packed = _pack(b, transposed, columns)
     run(_multiply_worker, G * ceil_div(M, ROWS), a, packed, start, relu, c)
     if columns > N:
         c = np.ascontiguousarray(c[..., :N])
@@ -237,20 +249,27 @@ def _add_tn(a, a0, a_row, size, piece, rows, columns, first, zeros, partial, c0)
 
 
 @kernel
-def sum_worker(counter, partial, out):
-    """out (G, R, N) = sum over c, in order, of partial (G, C, R, padded N); a task is a row."""
-    chunks, R, columns = partial.shape[1:]
+def _sum_worker(counter, partial, per_task, out):
+    G, chunks, R, columns = partial.shape
     sums = np.empty(columns, out.dtype)
     task = next_task(counter)
     while task >= 0:
-        g, r = task // R, task % R
-        for j in range(0, columns, lanes(out)):
-            vector = load(partial, (g * chunks * R + r) * columns + j)
-            for c in range(1, chunks):
-                vector = vector + load(partial, ((g * chunks + c) * R + r) * columns + j)
-            store(sums, j, vector)
-        copy_row(sums, 0, out, task * out.shape[2], out.shape[2])
+        for row in range(task * per_task, min((task + 1) * per_task, G * R)):
+            g, r = row // R, row % R
+            for j in range(0, columns, lanes(out)):
+                vector = load(partial, (g * chunks * R + r) * columns + j)
+                for c in range(1, chunks):
+                    vector = vector + load(partial, ((g * chunks + c) * R + r) * columns + j)
+                store(sums, j, vector)
+            copy_row(sums, 0, out, row * out.shape[2], out.shape[2])
         task = next_task(counter)
+
+
+def _sum(partial, out):
+    """out (G, R, N) = sum over c, in order, of partial (G, C, R, padded N)."""
+    G, chunks, R, columns = partial.shape
+    per_task = ceil_div(NUMBERS, max(1, chunks * columns))
+    run(_sum_worker, ceil_div(G * R, per_task), partial, per_task, out)
 
 
 def matmul_tn(a, b):
@@ -268,7 +287,7 @@ def matmul_tn(a, b):
         partial = np.empty((G, chunks, M, padded(N, a.dtype)), a.dtype)
         out = np.empty((G, M, N), a.dtype)
         run(_multiply_tn_worker, G * chunks * ceil_div(M, ROWS), a, b, chunk, partial)
-        run(sum_worker, G * M, partial, out)
+        _sum(partial, out)
     return out if batched else out[0]
 
 
@@ -335,14 +354,13 @@ def linear_backward(x, W, dy, y=None):
     lane = 32 // x.itemsize
     chunk, width = _chunk_rows(T), max(k, lane)
     chunks = ceil_div(T, chunk)
-    packed = np.empty((1, m * padded(width, x.dtype)), x.dtype)
+    packed = _pack(W[None], True, width)
     dx = np.empty((T, width), x.dtype)
     partial = np.empty((1, chunks, k + 1, padded(m, x.dtype)), x.dtype)
     sums = np.empty((1, k + 1, m), x.dtype)
-    run(_pack_worker, ceil_div(width, 2 * lane), W[None], True, width, packed)
     relu = y is not None
     run(_linear_backward_worker, chunks, x, packed, dy, y if relu else dy, relu, chunk, dx, partial)
-    run(sum_worker, k + 1, partial, sums)
+    _sum(partial, sums)
     if width > k:
         dx = np.ascontiguousarray(dx[:, :k])
     return dx, sums[0, :k], sums[0, k]
