@@ -12,10 +12,23 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from minisasrec.errors import ConfigError
+from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
+from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
 from minisasrec.models.sasrec import SASRecConfig
 
-ModelName = Literal["sasrec", "bpr", "fmc", "fpmc", "transrec", "poprec", "markov"]
+ModelName = Literal[
+    "sasrec",
+    "bpr",
+    "fmc",
+    "fpmc",
+    "transrec",
+    "gru4rec",
+    "gru4rec+",
+    "caser",
+    "poprec",
+    "markov",
+]
 
 
 @dataclass(frozen=True)
@@ -54,12 +67,19 @@ class TrainConfig:
     """Column names of a table of your own."""
     model: ModelName = "sasrec"
     """sasrec; or to compare with (Sec. IV-B): bpr (matrix factorisation), fmc (factorised Markov
-    chain), fpmc (both), transrec (translations); poprec (popularity) and markov (counted
-    item-to-item chain), which need no training."""
+    chain), fpmc (both), transrec (translations), gru4rec and gru4rec+ (recurrent), caser
+    (convolutions); poprec (popularity) and markov (counted item-to-item chain), which need no
+    training."""
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
     """Settings of SASRec."""
     factors: FactorConfig = field(default_factory=FactorConfig)
     """Settings of bpr, fmc, fpmc and transrec."""
+    gru4rec: GRU4RecConfig = field(default_factory=GRU4RecConfig)
+    """Settings of gru4rec."""
+    gru4rec_plus: GRU4RecPlusConfig = field(default_factory=GRU4RecPlusConfig)
+    """Settings of gru4rec+."""
+    caser: CaserConfig = field(default_factory=CaserConfig)
+    """Settings of caser."""
     epochs: int = 201
     """Most epochs; validation stops earlier. Authors' code: 201."""
     batch_size: int = 128

@@ -140,6 +140,7 @@ TORCH = {
     "dropout": dropped,
     "embedding": embedding,
     "exp": torch.exp,
+    "gather_dot": lambda h, table, *, ids: (h[:, None] * table[ids]).sum(-1),
     "horizontal_convolution": lambda x, filters, b: F.conv2d(x[:, None], filters[:, None], b)[
         ..., 0
     ].transpose(1, 2),
@@ -167,6 +168,7 @@ TORCH = {
         h @ items[1:].T, torch.as_tensor(targets) - 1, ignore_index=-1
     ),
     "sqrt": torch.sqrt,
+    "squared_rows": lambda table, *, ids: (table[ids] ** 2).sum(),
     "sub": torch.sub,
     "sum": reduce("sum"),
     "tanh": torch.tanh,

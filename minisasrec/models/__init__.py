@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from minisasrec.models.base import Recommender, SequenceModel
 from minisasrec.models.bpr import BPR
+from minisasrec.models.caser import Caser, CaserConfig
 from minisasrec.models.factors import FactorConfig, FactorModel
 from minisasrec.models.fmc import FMC
 from minisasrec.models.fpmc import FPMC
+from minisasrec.models.gru4rec import GRU4Rec, GRU4RecConfig, GRU4RecPlusConfig
 from minisasrec.models.sasrec import SASRec, SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
 from minisasrec.models.transrec import TransRec
@@ -22,8 +24,13 @@ __all__ = [
     "FMC",
     "FPMC",
     "MODELS",
+    "Caser",
+    "CaserConfig",
     "FactorConfig",
     "FactorModel",
+    "GRU4Rec",
+    "GRU4RecConfig",
+    "GRU4RecPlusConfig",
     "MarkovChain",
     "Popularity",
     "Recommender",
@@ -41,6 +48,9 @@ MODELS: dict[str, tuple[type[Recommender], str]] = {
     "fmc": (FMC, "factors"),
     "fpmc": (FPMC, "factors"),
     "transrec": (TransRec, "factors"),
+    "gru4rec": (GRU4Rec, "gru4rec"),
+    "gru4rec+": (GRU4Rec, "gru4rec_plus"),
+    "caser": (Caser, "caser"),
     "poprec": (Popularity, ""),
     "markov": (MarkovChain, ""),
 }

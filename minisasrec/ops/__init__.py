@@ -22,7 +22,7 @@ from minisasrec.ops.elementwise import (
     sub,
     tanh,
 )
-from minisasrec.ops.embedding import embedding
+from minisasrec.ops.embedding import embedding, gather_dot, squared_rows
 from minisasrec.ops.layer_norm import layer_norm
 from minisasrec.ops.loss import bce_with_logits, sampled_bce, softmax_cross_entropy
 from minisasrec.ops.matmul import linear, matmul
@@ -41,6 +41,7 @@ __all__ = [
     "dropout",
     "embedding",
     "exp",
+    "gather_dot",
     "getitem",
     "horizontal_convolution",
     "layer_norm",
@@ -64,6 +65,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "sqrt",
+    "squared_rows",
     "sub",
     "sum",
     "tanh",
