@@ -121,6 +121,11 @@ CASES = {
         lambda: ops.add_dropout(x23, x23, rate=0.5, key=KEY, rows=np.arange(1)),
         "dropout: rows has shape (1,), x (2, 3) has 2 rows",
     ),
+    "last queries": (
+        lambda: ops.packed_last_attention(x23, x23, x23, offsets=np.array([0, 0, 2])),
+        "packed_last_attention: 2 queries need as many sequences, none of them empty; "
+        "the lengths are [0 2]",
+    ),
     "row names of attention": (
         lambda: ops.packed_causal_attention(*qkv, offsets=np.array([0, 4]), rows=np.arange(3)),
         "packed_causal_attention: rows has shape (3,), x (4, 2) has 4 rows",

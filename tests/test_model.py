@@ -126,6 +126,14 @@ def test_the_company_in_a_batch_does_not_matter(norm, each_backend):
     close(backwards[::-1], together)
 
 
+@pytest.mark.parametrize("change", [{"norm": norm} for norm in NORMS] + [{"blocks": 0}])
+def test_last_only_is_the_last_row_of_everything(change, each_backend):
+    model, packed = model_with(heads=2, **change), pack_sequences(sequences(4, 1, N, 2 * N), N)
+    close(model(packed, last_only=True).data, model(packed).data[packed.last])
+    with pytest.raises(ConfigError, match="last_only needs packed sequences"):
+        model(packed.padded(), last_only=True)
+
+
 # --- causality -------------------------------------------------------------------------------
 
 

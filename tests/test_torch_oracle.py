@@ -64,6 +64,15 @@ def packed_attention(q, k, v, *, offsets, heads, rate, key):
     return torch.cat(parts)
 
 
+def last_attention(q, k, v, *, offsets, heads):
+    heads_first = [x.reshape(len(x), heads, -1).transpose(0, 1) for x in (q, k, v)]
+    parts = []
+    for b, (start, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        Q, K, V = heads_first[0][:, b : b + 1], *(x[:, start:end] for x in heads_first[1:])
+        parts.append(F.scaled_dot_product_attention(Q, K, V).transpose(0, 1).flatten(1))
+    return torch.cat(parts)
+
+
 def dropped(x, *, rate, key, rows):
     return x * torch.as_tensor(keep_mask(tuple(x.shape), rate, key, rows)) / (1 - rate)
 
@@ -157,6 +166,7 @@ TORCH = {
     "mul": torch.mul,
     "packed_causal_attention": packed_attention,
     "packed_gru": packed_gru,
+    "packed_last_attention": last_attention,
     "ranking_loss": ranking_loss,
     "relu": torch.relu,
     "reshape": lambda x, *, shape: x.reshape(shape),

@@ -38,7 +38,7 @@ from minisasrec.kernels.vector import (
     transpose,
     where_before,
 )
-from minisasrec.random import drop_threshold
+from minisasrec.random import Key, drop_threshold
 
 STRIP = 8 * TILE  # queries at a time
 
@@ -113,8 +113,8 @@ def _longest(offsets):
 
 @kernel
 def _forward_worker(
-    counter, order, q, k, v, offsets, names, heads, scale, threshold, keep_scale, key0, key1,
-    out, lse,
+    counter, order, last_only, q, k, v, offsets, names, heads, scale, threshold, keep_scale, key0,
+    key1, out, lse,
 ):  # fmt: skip
     d = q.shape[1]
     width = d // heads
@@ -131,20 +131,22 @@ def _forward_worker(
     while task >= 0:
         b, head = order[task // heads], task % heads
         begin, n, at = offsets[b], offsets[b + 1] - offsets[b], head * width
+        # row of q and out that belongs to query 0; with last_only they hold query n - 1, in row b
+        q0, start = (b - (n - 1), n - 1) if last_only else (begin, 0)
         _transpose_head(k, begin, n, at, width, kt)
         for s in range(n):
             copy_row(v, (begin + s) * d + at, values, s * columns, width)
-        for first in range(0, n, STRIP):
+        for first in range(start, n, STRIP):
             rows = min(STRIP, n - first)
             # score_ts = q_t . k_s / sqrt(width), s <= t
-            _scores(q, (begin + first) * d + at, d, first, rows, kt, width, zeros, strip)
+            _scores(q, (q0 + first) * d + at, d, first, rows, kt, width, zeros, strip)
             # p_t = softmax(score_t), up to the division by the row's sum
             for i in range(rows):
                 t = first + i
                 end = padded(min(first + padded(i + 1, TILE), n), lane)
                 part, top = softmax_row(strip, i * longest, t + 1, end, scale)
                 sums[i] = 1 / part
-                lse[begin + t, head] = top * scale + np.log(part)
+                lse[q0 + t, head] = top * scale + np.log(part)
                 if threshold > 0:
                     base = _counter(names[begin + t], names[begin], head, heads)
                     _make_mask(mask[:end], base, threshold, keep_scale, key0, key1)
@@ -161,7 +163,7 @@ def _forward_worker(
                 factor = fill(result, sums[i])
                 for j in range(0, columns, lane):
                     store(result, i * columns + j, load(result, i * columns + j) * factor)
-                copy_row(result, i * columns, out, (begin + first + i) * d + at, width)
+                copy_row(result, i * columns, out, (q0 + first + i) * d + at, width)
         task = next_task(counter)
 
 
@@ -185,8 +187,18 @@ def attention_forward(q, k, v, offsets, rows, heads, rate, key):
     lse = np.empty((len(q), heads), q.dtype)
     order, constants = _common(q, offsets, heads, rate, key)
     tasks = len(order) * heads
-    run(_forward_worker, tasks, order, q, k, v, offsets, rows, *constants, out, lse)
+    run(_forward_worker, tasks, order, False, q, k, v, offsets, rows, *constants, out, lse)
     return out, lse
+
+
+def last_attention_forward(q, k, v, offsets, heads):
+    """`attention_forward` for the last query of each sequence: q (B, d), k, v (T, d) -> (B, d)."""
+    out = np.empty_like(q)
+    lse = np.empty((len(q), heads), q.dtype)
+    order, constants = _common(q, offsets, heads, 0.0, Key(0, 0))
+    tasks, rows = len(order) * heads, np.empty(0, np.uint32)
+    run(_forward_worker, tasks, order, True, q, k, v, offsets, rows, *constants, out, lse)
+    return out
 
 
 # --- backward --------------------------------------------------------------------------------

@@ -101,15 +101,17 @@ class SelfAttention(Module):
         self.rate = config.dropout if config.inner_dropout or config.norm == "authors" else 0.0
 
     def forward(self, q_in: Tensor, kv_in: Tensor, inputs: Sequences, keys: Keys | None) -> Tensor:
-        """Attention(q_in W_Q, kv_in W_K, kv_in W_V)."""
+        """Attention(q_in W_Q, kv_in W_K, kv_in W_V), or of the last queries if q_in has no more."""
         q, k, v = self.query(q_in), self.key(kv_in), self.value(kv_in)
         drop = {"rate": self.rate, "key": keys.next()} if keys and self.rate else {}
-        if isinstance(inputs, Packed):
+        if isinstance(inputs, Padded):
+            s = ops.causal_attention(q, k, v, real=inputs.real, heads=self.heads, **drop)
+        elif q.shape != k.shape:
+            s = ops.packed_last_attention(q, k, v, offsets=inputs.offsets, heads=self.heads)
+        else:
             s = ops.packed_causal_attention(
                 q, k, v, offsets=inputs.offsets, rows=inputs.rows, heads=self.heads, **drop
             )
-        else:
-            s = ops.causal_attention(q, k, v, real=inputs.real, heads=self.heads, **drop)
         return self.output(s) if self.output else s
 
 
@@ -137,25 +139,30 @@ class Block(Module):
             self.attention_norm = LayerNorm(config.d)
             self.ffn_norm = LayerNorm(config.d)
 
-    def forward(self, x: Tensor, inputs: Sequences, keys: Keys | None) -> Tensor:
-        """The block's output, of the shape of x."""
+    def forward(
+        self, x: Tensor, inputs: Sequences, keys: Keys | None, last: np.ndarray | None = None
+    ) -> Tensor:
+        """The block's output, of the shape of x; or the rows `last` of it only, see `SASRec`."""
         norm = self.config.norm
+        # what the queries are made from: after them every step goes row by row
+        x_q = x if last is None else x[last]
         if norm == "authors":
-            return self._authors(x, inputs, keys)
+            return self._authors(x_q, x, inputs, keys)
         first, second = self._norms()
         if norm == "post":
-            x = first(self._around(x, self.attention(x, x, inputs, keys), inputs, keys))
+            x = first(self._around(x_q, self.attention(x_q, x, inputs, keys), inputs, keys))
             return second(self._around(x, self.ffn(x, inputs, keys), inputs, keys))
         z = first(x)
-        x = self._around(x, self.attention(z, z, inputs, keys), inputs, keys)
+        z_q = z if last is None else z[last]
+        x = self._around(x_q, self.attention(z_q, z, inputs, keys), inputs, keys)
         return self._around(x, self.ffn(second(x), inputs, keys), inputs, keys)
 
-    def _authors(self, x: Tensor, inputs: Sequences, keys: Keys | None) -> Tensor:
+    def _authors(self, x_q: Tensor, x: Tensor, inputs: Sequences, keys: Keys | None) -> Tensor:
         # The released code normalises the query only, adds that normalised query (not x) back,
         # and has no dropout on what attention returns.
         first, second = self._norms()
         rate = self.config.dropout
-        q = first(x)
+        q = first(x_q)
         s = self.attention(q, x, inputs, keys)
         z = second(q + s if self.config.residual else s)
         f = self.ffn(z, inputs, keys)
@@ -205,21 +212,33 @@ class SASRec(SequenceModel):
         """The untrained model for the items of a data set."""
         return cls(split.dataset.num_items, settings, seed)
 
-    def forward(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
+    def forward(
+        self, inputs: Sequences, keys: Keys | None = None, last_only: bool = False
+    ) -> Tensor:
         """F of the last block, after a last layer norm: (T, d) packed, (B, n, d) padded.
 
-        Without `keys` nothing is dropped.
+        Without `keys` nothing is dropped. `last_only` gives the row of each packed sequence's last
+        item alone, (B, d), and computes no more of the last block.
         """
         if inputs.n != self.config.n:
             raise ConfigError(f"sequences have n = {inputs.n}, the model n = {self.config.n}")
+        last = None
+        if last_only:
+            if isinstance(inputs, Padded):
+                raise ConfigError("last_only needs packed sequences; pass batch.inputs unpadded")
+            last = inputs.last
         x = self.item_embedding(inputs.items)
         if self.config.scale_embedding or self.config.norm == "authors":
             x = x * float(np.sqrt(self.config.d))
         if self.config.positions:
             x = x + self.position_embedding(inputs.slots)
         x = dropout(x, self.config.dropout, keys, inputs.rows)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, inputs, keys)
+        for block in self.blocks[-1:]:
+            x = block(x, inputs, keys, last)
+        if last is not None and not self.blocks:
+            x = x[last]
         return self.final_norm(x) if self.config.layer_norm else x
 
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
@@ -246,7 +265,7 @@ class SASRec(SequenceModel):
     def encode(self, users: np.ndarray, histories: Packed) -> np.ndarray:
         """F at the last item of each history, (B, d); `users` play no part (Sec. III-D)."""
         with no_grad():
-            return self(histories).data[histories.last]
+            return self(histories, last_only=True).data
 
     def item_vectors(self) -> np.ndarray:
         """N as an array, (|I| + 1, d)."""

@@ -1,6 +1,10 @@
 """Every op, by family. Importing this package fills `minisasrec.op.OPS`."""
 
-from minisasrec.ops.attention import causal_attention, packed_causal_attention
+from minisasrec.ops.attention import (
+    causal_attention,
+    packed_causal_attention,
+    packed_last_attention,
+)
 from minisasrec.ops.convolution import (
     horizontal_convolution,
     max_over_time,
@@ -56,6 +60,7 @@ __all__ = [
     "mul",
     "packed_causal_attention",
     "packed_gru",
+    "packed_last_attention",
     "ranking_loss",
     "relu",
     "reshape",

@@ -7,7 +7,7 @@ Both compute, per sequence and head, with d' = d / h features a head,
 `causal_attention` works on the padded batch (B, n, d) of the paper, with masks.
 `packed_causal_attention` works on the T real rows of all sequences one after another, where
 sequence b owns rows offsets[b] to offsets[b + 1]: no padding and no masks, causality is the end
-of a loop.
+of a loop. `packed_last_attention` is its last row of each sequence, all that a prediction needs.
 """
 
 from __future__ import annotations
@@ -82,13 +82,16 @@ def attention_keep(row_q: Array, row_k: Array, heads: int, rate: float, key: Key
 def _attend(
     q: Array, k: Array, v: Array, allowed: Array, heads: int, keep: Array | None, rate: float
 ) -> Result:
-    """Multi-head attention over the pairs that `allowed` (... 1, n, n) names; q, k, v (... n d)."""
+    """Multi-head attention over the pairs that `allowed` (... 1, n, n) names; q, k, v (... n d).
+
+    There may be fewer queries than keys.
+    """
 
     def split(x: Array) -> Array:  # (... n, d) -> (... h, n, d / h)
         return x.reshape(*x.shape[:-1], heads, -1).swapaxes(-2, -3)
 
     def join(x: Array) -> Array:  # (... h, n, d / h) -> (... n, d)
-        return x.swapaxes(-2, -3).reshape(q.shape)
+        return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], q.shape[-1])
 
     Q, K, V = split(q), split(k), split(v)
     p = attention_weights(Q, K, allowed)  # (... h, n, n)
@@ -207,6 +210,63 @@ def _(
         return kernels.attention.attention_backward(dy, q, k, v, y, lse, *fixed)
 
     return y, backward
+
+
+def _last_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    (_, k, v), constants = _packed_sample(draw)
+    offsets = np.unique(constants["offsets"])  # no empty sequence
+    q = draw.normal(len(offsets) - 1, k.shape[1])
+    return [q, k, v], {"offsets": offsets, "heads": constants["heads"]}
+
+
+@op("q (B d), k (T d), v (T d) -> (B d)", paper="Sec. III-B", sample=_last_sample)
+def packed_last_attention(
+    q: Array, k: Array, v: Array, *, offsets: Array, heads: int = 1
+) -> Result:
+    """out_b = sum over s of p_bs v_s, s over the rows of sequence b, whose last query is q_b.
+
+    What `packed_causal_attention` gives for the last row of each sequence, without the others.
+    """
+    offsets = _check_last(q, k, offsets, heads)
+    y = np.empty_like(q)
+    sequences = []
+    for b, (start, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        one, own = slice(b, b + 1), slice(start, end)
+        allowed = np.ones((1, end - start), dtype=bool)
+        y[one], one_backward = _attend(q[one], k[own], v[own], allowed, heads, None, 0.0)
+        sequences.append((one, own, one_backward))
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
+        for one, own, one_backward in sequences:
+            dq[one], dk[own], dv[own] = one_backward(dy[one])
+        return dq, dk, dv
+
+    return y, backward
+
+
+@packed_last_attention.fast
+def _(q: Array, k: Array, v: Array, *, offsets: Array, heads: int = 1) -> Result:
+    offsets = _check_last(q, k, offsets, heads)
+    q, k, v = map(np.ascontiguousarray, (q, k, v))
+    y = kernels.attention.last_attention_forward(q, k, v, offsets, heads)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        # nothing trains through this op: a prediction is its use, and the definition will do
+        return packed_last_attention.reference(q, k, v, offsets=offsets, heads=heads)[1](dy)
+
+    return y, backward
+
+
+def _check_last(q: Array, k: Array, offsets: Array, heads: int) -> Array:
+    _check("packed_last_attention", q.shape[-1], heads, 0.0)
+    offsets = check_offsets("packed_last_attention", offsets, len(k))
+    if len(offsets) - 1 != len(q) or (np.diff(offsets) == 0).any():
+        raise ShapeError(
+            f"packed_last_attention: {len(q)} queries need as many sequences, none of them empty; "
+            f"the lengths are {np.diff(offsets)}"
+        )
+    return offsets
 
 
 def check_offsets(name: str, offsets: Array, rows: int) -> Array:
