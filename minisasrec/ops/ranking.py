@@ -60,11 +60,12 @@ def ranking_loss(
     another name.
     """
     _check(negative, allowed, loss)
-    real = allowed.any(axis=1)
+    N = allowed.sum(axis=1, keepdims=True)
+    real = N[:, 0] > 0
     rows = max(int(real.sum()), 1)
     p = positive[:, None]
     r = np.where(allowed, negative, 0)
-    N = np.maximum(allowed.sum(axis=1, keepdims=True), 1)
+    N = np.maximum(N, 1)
     s, _ = _masked_softmax(r, allowed)
     q = stable_sigmoid(r - p)  # the share of a mistake: 1 where the negative is far ahead
     dq, square = q * (1 - q), stable_sigmoid(r * r)
