@@ -1,0 +1,78 @@
+"""Exercises of notebook 11: NDCG when scores tie, and the sampled hit rate of a full rank."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from minisasrec.teach.exercises import Wrong, equal, exercise
+
+
+@exercise(
+    "expected_ndcg",
+    notebook="11_experiments",
+    hints=(
+        "For which ranks is the gain not 0? What is it there? Average the gains, not the ranks.",
+        "There are equal + 1 possible ranks, and those beyond k count too, with gain 0.",
+        "sum(1 / log2(r + 1) for r in range(better + 1, better + equal + 2) if r <= k) "
+        "divided by (equal + 1)",
+    ),
+)
+def _(answer: Any) -> str:
+    for better, ties, k in [(0, 0, 10), (4, 0, 10), (9, 0, 10), (10, 0, 10), (0, 1, 1)]:
+        _compare(answer, better, ties, k)
+    for better, ties, k in [(0, 100, 10), (3, 2, 10), (8, 5, 10), (20, 7, 10), (1, 3, 2)]:
+        _compare(answer, better, ties, k)
+    return "without ties it is NDCG@k, with them the mean over every order of the equals"
+
+
+def _compare(answer: Any, better: int, ties: int, k: int) -> None:
+    ranks = np.arange(better + 1, better + ties + 2)
+    gains = np.where(ranks <= k, 1 / np.log2(ranks + 1), 0)
+    got, what = float(answer(better, ties, k)), f"better={better}, equal={ties}, k={k}"
+    middle = ranks.mean()
+    at_middle = 1 / np.log2(middle + 1) if middle <= k else 0
+    if ties and np.isclose(got, at_middle) and not np.isclose(got, gains.mean()):
+        raise Wrong(
+            f"for {what} you give the gain of the average rank, {at_middle:.4f}; the average of "
+            f"the gains was asked for, {gains.mean():.4f}"
+        )
+    inside = gains[ranks <= k]
+    if (
+        ties
+        and len(inside)
+        and np.isclose(got, inside.mean())
+        and not np.isclose(got, gains.mean())
+    ):
+        raise Wrong(f"for {what} you average over the ranks up to k only; later ones count as 0")
+    equal(got, gains.mean(), f"the result for {what}")
+
+
+@exercise(
+    "sampled_hit",
+    notebook="11_experiments",
+    hints=(
+        "Let m = rank - 1 items be better. For j of them to be drawn, j of m and negatives - j of "
+        "the remaining others - m are chosen.",
+        "There are comb(m, j) * comb(others - m, negatives - j) ways for that, of "
+        "comb(others, negatives) in all.",
+        "Add up j = 0, ..., k - 1: with k better ones drawn the target is at rank k + 1.",
+    ),
+)
+def _(answer: Any) -> str:
+    for rank, others, negatives, k in [(1, 5, 2, 1), (3, 5, 2, 1), (4, 6, 3, 2), (7, 6, 3, 2)]:
+        draws = list(combinations(range(others), negatives))  # items 0 .. rank - 2 are better
+        hits = [sum(item < rank - 1 for item in draw) < k for draw in draws]
+        got = float(answer(rank, others, negatives, k))
+        what = f"rank={rank}, others={others}, negatives={negatives}, k={k}"
+        one_more = np.mean([sum(item < rank - 1 for item in draw) <= k for draw in draws])
+        if np.isclose(got, one_more) and not np.isclose(got, np.mean(hits)):
+            raise Wrong(f"for {what} you count draws of k better items as hits; that is rank k + 1")
+        equal(got, np.mean(hits), f"the result for {what} (all {len(draws)} draws listed)")
+    for full_rank, want in [(1, 1.0), (10, 1.0)]:
+        equal(answer(full_rank, 1475, 100, 10), want, f"the result for rank={full_rank} of 1,475")
+    chance = sum(answer(r, 1475, 100, 10) for r in range(1, 1477)) / 1476
+    equal(chance, 10 / 101, "the mean over all full ranks, a random ranker's HR@10,")
+    return "it agrees with every draw listed one by one, and a random ranker gets 10 of 101"
