@@ -1,0 +1,78 @@
+"""Exercises of notebook 07: the list of recommendations, and an FFN that breaks the symmetry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec.teach.exercises import Wrong, equal, exercise
+
+SEASONS = ("spring", "summer", "autumn", "winter")
+
+
+@exercise(
+    "top_k",
+    notebook="07_prediction",
+    hints=(
+        "All scores at once: F @ N.T, of shape (B, |I| + 1).",
+        "Set the score of column 0 and of what was seen to -np.inf; then they come last.",
+        "np.argsort(-scores, axis=1)[:, :k] are the columns of the k largest, the largest first.",
+    ),
+)
+def _(answer: Any) -> str:
+    rng = np.random.default_rng(0)
+    for B, items, d, k in ((1, 5, 2, 2), (4, 9, 3, 3), (3, 40, 8, 10)):
+        F, N = rng.normal(size=(B, d)), rng.normal(size=(items + 1, d))
+        N[0] = 0  # beats every negative score
+        seen = [1 + rng.permutation(items)[: rng.integers(1, items - k + 1)] for _ in range(B)]
+        got = np.asarray(answer(F.copy(), N.copy(), seen, k))
+        where = f"for B = {B}, |I| = {items}, k = {k}"
+        if got.shape != (B, k):
+            raise Wrong(f"the result has shape {got.shape}, expected (B, k) = ({B}, {k}), {where}")
+        if got.dtype.kind not in "iu":
+            raise Wrong(f"item ids are integers, yours are {got.dtype}")
+        for b in range(B):
+            scores = N @ F[b]
+            scores[0] = scores[seen[b]] = -np.inf
+            want = np.argsort(-scores)[:k]
+            if (got[b] == want - 1).all():
+                raise Wrong(f"row {b} is one too small throughout: columns from 0, items from 1")
+            if (got[b] == 0).any():
+                raise Wrong(f"row {b} recommends item 0, the padding, {where}")
+            if np.isin(got[b], seen[b]).any():
+                again = int(got[b][np.isin(got[b], seen[b])][0])
+                raise Wrong(f"row {b} recommends item {again}, which was seen, {where}")
+            if set(got[b].tolist()) == set(want.tolist()) and (got[b] != want).any():
+                raise Wrong(f"row {b} has the right items in another order; best first, {where}")
+            equal(got[b], want, f"row {b} {where}")
+    return "the best items first, without padding and without what was seen, in every history"
+
+
+@exercise(
+    "seasons",
+    notebook="07_prediction",
+    hints=(
+        "The FFN should turn each vector by 90 degrees: (x, y) -> (-y, x). A matrix does that: "
+        "np.array([[0, 1], [-1, 0]]), written for x @ W.",
+        "With W1 = np.eye(2) and b1 = 1 everything is 0 or more, and the ReLU cuts nothing.",
+        "W1 = np.eye(2), b1 = np.ones(2), W2 = the turn, b2 = -b1 @ W2 takes b1 away again.",
+    ),
+)
+def _(answer: Any) -> str:
+    W1, b1, W2, b2 = (np.asarray(part, dtype=float) for part in answer)
+    for name, array, shape in (("W1", W1, (2, 2)), ("W2", W2, (2, 2)), ("b1", b1, (2,)),
+                               ("b2", b2, (2,))):  # fmt: skip
+        if array.shape != shape:
+            raise Wrong(f"{name} has shape {array.shape}, expected {shape}")
+    M = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    scores = (np.maximum(M @ W1 + b1, 0) @ W2 + b2) @ M.T
+    for i, season in enumerate(SEASONS):
+        wanted = (i + 1) % 4
+        others = np.delete(scores[i], wanted)
+        if not scores[i, wanted] > others.max() + 1e-9:
+            listed = ", ".join(f"{s} {r:.3g}" for s, r in zip(SEASONS, scores[i], strict=True))
+            raise Wrong(
+                f"after {season}, {SEASONS[wanted]} should score highest; the scores are {listed}"
+            )
+    return "one table, four seasons, and each leads to the next but not back"
