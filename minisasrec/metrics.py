@@ -31,9 +31,14 @@ def hit_rate(ranks: Array, k: int = 10) -> float:
     return float(np.mean(ranks <= k))
 
 
+def ndcg_by_user(ranks: Array, k: int = 10) -> Array:
+    """1 / log2(rank + 1) where rank <= k, else 0: the gain of each user, one item being right."""
+    return np.where(ranks <= k, 1 / np.log2(ranks + 1), 0)
+
+
 def ndcg(ranks: Array, k: int = 10) -> float:
-    """NDCG@k with one relevant item: mean of 1 / log2(rank + 1) where rank <= k, else 0."""
-    return float(np.mean(np.where(ranks <= k, 1 / np.log2(ranks + 1), 0)))
+    """NDCG@k: the mean of `ndcg_by_user`."""
+    return float(np.mean(ndcg_by_user(ranks, k)))
 
 
 def mrr(ranks: Array) -> float:

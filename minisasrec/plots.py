@@ -1,8 +1,8 @@
-"""Pictures: learning curves and attention maps."""
+"""Pictures: learning curves, attention maps, and ours beside the paper's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +78,57 @@ def position_average(maps: Sequence[np.ndarray], size: int = 15) -> np.ndarray:
     if not long:
         raise ShapeError(f"position_average: no sequence has {size} items; choose a smaller size")
     return np.mean(long, axis=0)
+
+
+def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], title: str) -> Any:
+    """Groups of bars, one group for each label and one colour for each series; NaN is left out."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(6, 0.9 * len(labels) + 2), 4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(series)
+    for i, (name, values) in enumerate(series.items()):
+        places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
+        axes.bar(places, values, width, label=name)
+    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    axes.set(title=title)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend()
+    return figure
+
+
+Line = tuple[Sequence[float], Sequence[float]]
+
+
+def lines(panels: Mapping[str, Mapping[str, Line]], x: str, title: str) -> Any:
+    """Beside each other, a panel for each y axis, with named lines (x values, y values)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5 * len(panels) + 1, 4), layout="constrained")
+    figure.suptitle(title)
+    for axes, (y, named) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
+    ):
+        for name, (xs, ys) in named.items():
+            axes.plot(xs, ys, marker="." if len(xs) < 20 else None, label=name)
+        axes.set(xlabel=x, ylabel=y)
+        axes.grid(alpha=0.3)
+        if named:
+            axes.legend()
+    return figure
+
+
+def heat_maps(maps: Mapping[str, tuple[np.ndarray, Sequence[str]]], columns: int = 4) -> Any:
+    """Square matrices as heat maps under their titles, each with a scale and labels of its own."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(maps) // columns)
+    figure = Figure(figsize=(4.2 * min(columns, len(maps)), 3.8 * rows), layout="constrained")
+    for i, (title, (values, labels)) in enumerate(maps.items()):
+        axes = figure.add_subplot(rows, min(columns, len(maps)), i + 1)
+        image = axes.imshow(values, cmap="viridis", vmin=0)
+        axes.set(title=title)
+        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        figure.colorbar(image, shrink=0.7)
+    return figure

@@ -1,0 +1,121 @@
+"""Tables of ours beside the paper's: a Markdown that reads as text, a CSV, a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minisasrec.runs import Run
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Report:
+    """What a target says: records (one a row, group and metric), notes, a figure, more tables."""
+
+    title: str
+    records: list[Record]
+    notes: list[str]
+    figure: Any = None
+    tables: dict[str, list[Record]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+
+def record(
+    row: str, group: str, metric: str, ours: Sequence[float], published: float | None
+) -> Record:
+    """Paper, ours (mean over seeds), difference and spread (standard deviation over seeds)."""
+    mean = statistics.fmean(ours)
+    return {
+        "row": row,
+        "group": group,
+        "metric": metric,
+        "paper": published,
+        "ours": mean,
+        "difference": None if published is None else mean - published,
+        "spread": statistics.stdev(ours) if len(ours) > 1 else None,
+        "seeds": len(ours),
+    }
+
+
+GROUPS = {
+    "sampled": "Against 100 items that the user never met",
+    "full": "Against all items that the user has not met",
+    "authors": "Against 100 items as the authors' code draws them",
+    "all": "All actions",
+    "train": "Train part",
+}
+
+
+def format_records(found: Sequence[Record], metrics: Sequence[str]) -> str:
+    """A Markdown table for each group, readable as text; columns without a value are left out.
+
+    Beside each metric: its spread (+-, with several seeds), the paper's figure and the difference.
+    """
+    blocks = []
+    for group in dict.fromkeys(r["group"] for r in found):
+        cells = {(r["row"], r["metric"]): r for r in found if r["group"] == group}
+        columns = [["", *dict.fromkeys(row for row, _ in cells)]]
+        for metric in metrics:
+            titles = {"ours": metric, "spread": "+-", "paper": "paper", "difference": "diff."}
+            for key, title in titles.items():
+                values = [cells.get((row, metric), {}).get(key) for row in columns[0][1:]]
+                if any(value is not None for value in values):
+                    sign = "+" if key == "difference" else ""
+                    columns.append([title, *(_number(v, metric, sign) for v in values)])
+        widths = [max(3, *map(len, column)) for column in columns]
+        lines = [
+            " | ".join(x.rjust(width) for x, width in zip(line, widths, strict=True))
+            for line in zip(*columns, strict=True)
+        ]
+        rule = "|".join("-" * (width + 1) + ":" for width in widths)
+        table = [f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])]
+        blocks.append("\n".join([f"{GROUPS[group]} ({group}):", "", *table]))
+    return "\n\n".join(blocks)
+
+
+WHOLE = ("users", "items", "epochs", "threads")  # numbers without digits after the point
+ROUGH = ("actions/user", "actions/item", "million actions", "training s", "s/epoch")  # with one
+
+
+def _number(value: float | None, metric: str, sign: str) -> str:
+    if value is None:
+        return ""
+    digits = 0 if metric in WHOLE else 1 if metric in ROUGH else 4
+    return f"{round(value, digits) + 0.0:{sign},.{digits}f}"  # + 0.0: no -0.0
+
+
+def values_of(found: Sequence[Record], group: str, metric: str, key: str) -> dict[str, float]:
+    """By row, the values of one column; NaN where there is none."""
+    chosen = [r for r in found if (r["group"], r["metric"]) == (group, metric)]
+    return {r["row"]: np.nan if r[key] is None else r[key] for r in chosen}
+
+
+def write(report: Report, metrics: Sequence[str], out: Path) -> str:
+    """Write table.md, table.csv, plot.png and what else there is; returns the text of table.md."""
+    notes = "\n".join(f"- {note}" for note in report.notes + report.failed)
+    text = f"# {report.title}\n\n{format_records(report.records, metrics)}\n\n{notes}\n"
+    folder = Run(out)
+    folder.write("table.md", partial(_write_text, text))
+    for name, rows in {"table.csv": report.records, **report.tables}.items():
+        if rows:
+            buffer = io.StringIO()
+            writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            folder.write(name, partial(_write_text, buffer.getvalue()))
+    folder.write("plot.png", lambda path: report.figure.savefig(path, dpi=120, format="png"))
+    return text
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,359 @@
+"""The paper's experiments by one command: cells that are kept and resumed, tables, significance."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from math import comb
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minisasrec import cells, paper, reproduce, training
+from minisasrec.attention_maps import attention_maps, main_categories, mean_attention, membership
+from minisasrec.cells import estimate, make_cell
+from minisasrec.cli import INTERRUPTED, run_command
+from minisasrec.config import TrainConfig, from_json
+from minisasrec.data import DATASETS
+from minisasrec.data.batches import pack_sequences
+from minisasrec.errors import ShapeError
+from minisasrec.models import SASRec, SASRecConfig
+from minisasrec.significance import paired_bootstrap, paired_differences
+from minisasrec.tables import format_records, record
+
+Call = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with clicks.csv: 60 users, each with 20 of 130 items in order."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    rows = ["user,item,time"]
+    for user in range(60):
+        walk = (user * 130 // 60 + np.arange(20)) % 130
+        rows += [f"u{user},i{item},{t}" for t, item in enumerate(walk)]
+    (folder / "clicks.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture
+def call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run the command on the clicks, one epoch a cell; returns its exit code."""
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: str, epochs: int = 1) -> int:
+        options = ("--dataset", "clicks.csv", "--epochs", str(epochs))
+        return run_command(reproduce.main, [*arguments, *options])
+
+    return run
+
+
+def states(call: Call, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """What --dry-run says of each cell."""
+    capsys.readouterr()
+    assert call(*arguments, "--dry-run") == 0
+    return [line[:10].strip() for line in capsys.readouterr().out.splitlines()]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
+    rows = ("table3", "--methods", "poprec", "sasrec", "--seeds", "0", "1")
+    assert states(call, capsys, *rows) == ["to do"] * 4
+    assert call(*rows) == 0
+    said = capsys.readouterr()
+    assert "4 cells: 0 done, 4 to compute" in said.err and "[4/4] sasrec, seed 1" in said.err
+    assert "shortened to 1 epochs" in said.out and "the paper has no figures" in said.out
+    assert "sasrec minus poprec, the best other: NDCG@10, full: " in said.out
+    assert states(call, capsys, *rows) == ["done"] * 4
+
+    out = folder / "reproduce" / "table3-clicks"
+    assert (out / "table.md").read_text() in said.out
+    assert (out / "plot.png").read_bytes().startswith(b"\x89PNG")
+    table = {(r["row"], r["group"], r["metric"]): r for r in read_csv(out / "table.csv")}
+    found = []
+    for seed in (0, 1):
+        (path,) = [
+            p
+            for p in (folder / "reproduce" / "cells").glob("clicks-sasrec-*/result.json")
+            if json.loads(p.read_text())["seed"] == seed
+        ]
+        test = json.loads(path.read_text())["test"]
+        found.append(next(t["NDCG@10"] for t in test if t["protocol"] == "full"))
+    line = table["sasrec", "full", "NDCG@10"]
+    assert float(line["ours"]) == pytest.approx(sum(found) / 2)
+    assert float(line["spread"]) == pytest.approx(abs(found[0] - found[1]) / 2**0.5)
+
+    # table4's default row is table3's SASRec
+    assert states(call, capsys, "table4", "--methods", "default", "1-block") == ["done", "to do"]
+    assert call(*rows) == 0
+    assert "4 cells: 4 done, 0 to compute" in capsys.readouterr().err
+
+
+def test_a_killed_cell_goes_on_to_the_same_result(call, folder, capsys, monkeypatch) -> None:
+    rows = ("table4", "--methods", "no-residual")
+    assert call(*rows, "--cells", "whole", epochs=3) == 0
+    save, epochs = training._save, []
+
+    def killed(*arguments):
+        save(*arguments)
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_save", killed)
+    capsys.readouterr()
+    assert call(*rows, "--cells", "parts", epochs=3) == INTERRUPTED
+    assert "the same command goes on" in capsys.readouterr().err.splitlines()[-1]
+    (cell,) = (folder / "parts").iterdir()
+    assert not (cell / "result.json").exists()
+    assert call(*rows, "--cells", "parts", "--dry-run", epochs=3) == 0
+    assert capsys.readouterr().out.startswith("resumable ")
+    assert call(*rows, "--cells", "parts", epochs=3) == 0
+    assert len(epochs) == 3  # one epoch was left, not three
+    whole, parts = (
+        json.loads((folder / base / cell.name / "result.json").read_text())
+        for base in ("whole", "parts")
+    )
+    assert parts["test"] == whole["test"] and parts["epochs"] == 3
+
+
+def test_a_cell_that_fails_leaves_the_others(call, folder, capsys, monkeypatch) -> None:
+    fit = cells.fit
+
+    def fails(model, split, config, *rest, **options):
+        if config.sasrec.blocks == 0:
+            raise training.TrainingError("the loss is nan")
+        return fit(model, split, config, *rest, **options)
+
+    monkeypatch.setattr(cells, "fit", fails)
+    assert call("table4", "--methods", "default", "0-blocks", "--cells", "failing") == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == "error: 1 cells failed; they are listed above"
+    assert ": the loss is nan" in said.out
+    rows = {r["row"] for r in read_csv(folder / "reproduce" / "table4-clicks" / "table.csv")}
+    assert rows == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("table9",), "there is no target 'table9'; choose one of table2, table3, "),
+        ((), "there is no target ''; choose one of table2"),
+        (("table3", "--methods", "svd"), "--methods: table3 has no row 'svd'; it has poprec, bpr"),
+        (("table3", "--jobs", "0"), "--jobs must be at least 1"),
+        (("table3", "--seeds"), "--jobs must be at least 1, and --seeds name one"),
+    ],
+)
+def test_what_is_wrong_is_one_line(call, capsys, arguments, said) -> None:
+    assert call(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("module", "option"), [("joblib", "--jobs"), ("distributed", "--scheduler")]
+)
+def test_a_missing_extra_is_one_line(call, capsys, monkeypatch, module, option) -> None:
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(cells, "import_module", missing)
+    value = "2" if option == "--jobs" else "tcp://127.0.0.1:1"
+    assert call("table4", "--methods", "3-blocks", option, value, "--cells", "none") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {option} needs {module}, ") and "[reproduce]" in error
+
+
+def test_other_processes_compute_the_same(call, folder) -> None:
+    pytest.importorskip("joblib")
+    compare(call, folder, "jobs", "--jobs", "2")
+
+
+def test_a_dask_cluster_computes_the_same(call, folder) -> None:
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    )
+    with cluster:
+        compare(call, folder, "dask", "--scheduler", cluster.scheduler_address)
+
+
+def compare(call: Call, folder: Path, name: str, *options: str) -> None:
+    """Two cells, here and as `options` say, with the same results."""
+    rows = ("table4", "--methods", "1-block", "2-heads")
+    assert call(*rows, "--cells", "here") == 0
+    assert call(*rows, "--cells", name, *options) == 0
+    for path in (folder / "here").glob("*/result.json"):
+        there = folder / name / path.parent.name / "result.json"
+        assert json.loads(there.read_text())["test"] == json.loads(path.read_text())["test"]
+    assert len(list((folder / name).glob("*/result.json"))) == 2
+
+
+def test_figures(call, folder) -> None:
+    assert call("figure4", "--out", "figure4") == 0
+    weights = read_csv(folder / "figure4" / "positions.csv")
+    # of the last 15 positions, two blocks, with positions and without
+    assert len(weights) == 2 * 2 * 15 * 16 / 2
+    assert call("figure3", "--methods", "sasrec", "--out", "figure3", epochs=2) == 0
+    curve = read_csv(folder / "figure3" / "curves.csv")
+    assert len(curve) == 2 and float(curve[0]["seconds"]) < float(curve[1]["seconds"])
+    assert call("figure2", "--methods", "poprec", "sasrec d=10", "--out", "figure2") == 0
+    rows = {r["row"] for r in read_csv(folder / "figure2" / "table.csv")}
+    assert rows == {"poprec d=10", "poprec d=20", "poprec d=30", "poprec d=40", "poprec d=50"} | {
+        "sasrec d=10"
+    }
+    assert call("table5", "--methods", "n=10", "--out", "table5") == 0
+    assert (folder / "table5" / "plot.png").stat().st_size > 1000
+
+
+def test_table2_reads_what_is_at_hand(folder, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(reproduce, "DATASETS", {"bookshop": None, "steam": DATASETS["steam"]})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.delenv("MINISASREC_DATA_DIR", raising=False)
+    assert run_command(reproduce.main, ["table2"]) == 0
+    said = capsys.readouterr().out
+    assert "left out: steam is not in " in said
+    rows = {
+        (r["group"], r["metric"]): r["ours"]
+        for r in read_csv(Path("reproduce/table2-all/table.csv"))
+    }
+    assert float(rows["all", "users"]) == 6000
+    assert float(rows["train", "million actions"]) == pytest.approx(0.138665 - 0.012)
+
+
+def test_the_hash_of_a_cell_covers_what_its_result_depends_on(tmp_path) -> None:
+    def name(**settings) -> str:
+        return make_cell(from_json(settings, base), "data", tmp_path).folder.name
+
+    base = TrainConfig(model="caser")
+    for machine in ({"threads": 3}, {"data_dir": "x"}, {"backend": "numpy"}, {"json": True}):
+        assert name(**machine) == name()
+    assert name(sasrec={"d": 8}) == name()  # another model's
+    for settings in ({"caser": {"d": 8}}, {"seed": 1}, {"epochs": 3}, {"l2": 0.1}):
+        assert name(**settings) != name()
+    assert make_cell(base, "other data", tmp_path).folder.name != name()
+
+
+def test_an_estimate_goes_by_the_same_model() -> None:
+    finished = [
+        {"model": model, "total_seconds": s} for model, s in [("bpr", 2), ("bpr", 4), ("fmc", 9)]
+    ]
+    assert estimate(["bpr", "bpr", "fmc"], finished) == 3 + 3 + 9
+    assert estimate(["caser"], finished) == 5  # the mean of all
+
+
+def test_the_table_leaves_out_what_nobody_has() -> None:
+    found = [
+        record("bpr", "sampled", "NDCG@10", [0.3, 0.4], 0.3287),
+        record("fmc", "sampled", "NDCG@10", [0.5, 0.5], None),
+        record("bpr", "full", "NDCG@10", [0.1], None),
+    ]
+    text = format_records(found, ("HR@10", "NDCG@10"))
+    assert text.splitlines() == [
+        "Against 100 items that the user never met (sampled):",
+        "",
+        "|     | NDCG@10 |     +- |  paper |   diff. |",
+        "|----:|--------:|-------:|-------:|--------:|",
+        "| bpr |  0.3500 | 0.0707 | 0.3287 | +0.0213 |",
+        "| fmc |  0.5000 | 0.0000 |        |         |",
+        "",
+        "Against all items that the user has not met (full):",
+        "",
+        "|     | NDCG@10 |",
+        "|----:|--------:|",
+        "| bpr |  0.1000 |",
+    ]
+
+
+def test_the_papers_tables_fit_each_other() -> None:
+    assert set(reproduce.METHODS) == set(paper.TABLE_III["ml-1m"])
+    assert list(reproduce.ABLATION) == list(paper.TABLE_IV)
+    for name in paper.DATASETS:
+        row = paper.TABLE_II[name]
+        actions = row["million actions"] * 1e6
+        # the published columns follow from each other, but for Beauty's and the others' rounding
+        assert row["users"] * row["actions/user"] == pytest.approx(actions, abs=0.06e6)
+        assert row["items"] * row["actions/item"] == pytest.approx(actions, abs=0.06e6)
+        if name != "amazon-beauty":  # where the paper's two tables differ
+            assert paper.TABLE_III[name]["sasrec"][1] == paper.TABLE_IV["default"][name]
+
+
+# --- significance --------------------------------------------------------------------------------
+
+
+def test_the_bootstrap_agrees_with_the_binomial_law() -> None:
+    # one user in 50 differs, by 1: the number of those drawn is binomial (100, 2/100)
+    found = paired_bootstrap(np.repeat([1.0, 0.0], [2, 98]), samples=200_000)
+    assert found.difference == pytest.approx(0.02)
+    assert found.p == pytest.approx(2 * 0.98**100, abs=0.005)
+    law = np.cumsum([comb(100, k) * 0.02**k * 0.98 ** (100 - k) for k in range(20)])
+    assert found.low == np.searchsorted(law, 0.025) / 100
+    assert found.high == np.searchsorted(law, 0.975) / 100
+
+
+def test_the_bootstraps_interval_is_the_normal_one_for_many_users() -> None:
+    differences = np.random.default_rng(0).integers(-3, 4, 4000) / 4
+    found = paired_bootstrap(differences, samples=50_000)
+    half = 1.96 * differences.std() / np.sqrt(4000)
+    assert found.low == pytest.approx(differences.mean() - half, abs=0.03 * half)
+    assert found.high == pytest.approx(differences.mean() + half, abs=0.03 * half)
+
+
+def test_no_difference_is_no_evidence() -> None:
+    assert paired_bootstrap(np.zeros(10)).p == 1
+    assert paired_bootstrap(np.tile([0.1, -0.1], 50)).p > 0.9
+    with pytest.raises(ShapeError, match="one per user"):
+        paired_bootstrap(np.array([]))
+
+
+def test_differences_are_of_the_same_user_and_seed() -> None:
+    def ranks(users, ranks):
+        return {"users": np.array(users), "full": np.array(ranks)}
+
+    first = ranks([1, 2, 4], [1, 2, 3]), ranks([2, 4, 5], [7, 5, 1])
+    second = ranks([4], [9]), ranks([4], [1])
+    found = paired_differences([first, second], "full", lambda r: -r)
+    assert found.tolist() == [5.0, (2 - 8) / 2]  # users 2 and 4
+
+
+# --- attention maps ------------------------------------------------------------------------------
+
+
+def small(blocks: int = 2, heads: int = 2) -> SASRec:
+    config = SASRecConfig(n=8, d=6, blocks=blocks, heads=heads, dropout=0.5)
+    return SASRec(9, config, seed=1)
+
+
+def test_attention_maps_are_what_the_model_attends_to() -> None:
+    model = small(blocks=1, heads=1)
+    inputs = pack_sequences([[3, 1, 4], [1, 5, 9, 2, 6]], 8)
+    x = model.item_embedding(inputs.items) * 6**0.5 + model.position_embedding(inputs.slots)
+    attention, z = model.blocks[0].attention, model.blocks[0].attention_norm(x)
+    v, out = attention.value(z).data, attention(z, z, inputs, None).data
+    for (weights,), start, end in zip(attention_maps(model, inputs), (0, 3), (3, 8), strict=True):
+        assert np.allclose(weights @ v[start:end], out[start:end], atol=1e-6)
+        assert np.array_equal(np.triu(weights, 1), np.zeros_like(weights))
+
+
+def test_attention_by_category_is_one_where_attention_is_uniform() -> None:
+    model = small()
+    for block in model.blocks:
+        for part in (block.attention.query, block.attention.key):
+            for parameter in part.parameters():
+                parameter.data[:] = 0
+    categories = [(), *[("a",), ("b",), ("c", "a")] * 3]
+    names = main_categories(categories, ("Horror",))
+    assert sorted(names) == ["a", "b", "c"]
+    member = membership(categories, ("a", "b"))
+    assert member[:4].tolist() == [[0, 0], [1, 0], [0, 1], [1, 0]]
+    maps, between = mean_attention(model, [np.arange(1, 9), np.arange(9, 4, -1)], 5, member)
+    assert np.allclose(between, 1, atol=1e-6)
+    means = np.mean([1 / np.arange(4, 9), 1 / np.arange(1, 6)], axis=0)
+    assert np.allclose(maps[1], np.tril(np.tile(means[:, None], 5)), atol=1e-6)
