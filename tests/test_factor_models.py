@@ -13,7 +13,7 @@ from test_cli import is_one_line
 from test_cli import run as command
 
 from minisasrec.cli import load_run
-from minisasrec.config import TrainConfig, from_json, preset
+from minisasrec.config import CONFIGS, TrainConfig, from_json, preset
 from minisasrec.data.batches import TrainingBatches, pack_sequences
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.evaluation import evaluate
@@ -27,6 +27,7 @@ from minisasrec.train import parse
 from minisasrec.training import fit
 
 CLASSES = [BPR, FMC, FPMC, TransRec]
+NAMES = ["bpr", "fmc", "fpmc", "transrec"]
 USERS, ITEMS, D = 4, 6, 3
 
 
@@ -245,7 +246,7 @@ def test_bpr_is_plain_gradient_descent_on_its_examples():
 # --- on disk and on the command line ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["bpr", "fmc", "fpmc", "transrec"])
+@pytest.mark.parametrize("model", NAMES)
 def test_a_run_resumes_bit_for_bit(model: str, tmp_path: Path) -> None:
     split = random_split(users=40, num_items=130)
     config = TrainConfig(model=model, factors=FactorConfig(d=5, row_l2=0.01), epochs=4, lr=0.05)
@@ -315,6 +316,16 @@ def test_options_reach_their_section() -> None:
     factors = dataclasses.replace(want.factors, d=7, row_l2=0.5)
     assert config == dataclasses.replace(want, factors=factors, lr=0.1)
     assert parse([]) == preset("bookshop")
+
+
+def test_the_chosen_settings_are_the_defaults_of_model_and_data_set() -> None:
+    files = [file for model in NAMES for file in CONFIGS.glob(f"*/{model}.json")]
+    assert {"bookshop", "ml-1m", "amazon-games"} == {file.parent.name for file in files}
+    for file in files:
+        config = parse(["--config", str(file)])
+        assert (config.dataset, config.model) == (file.parent.name, file.stem)
+        assert config == parse(["--dataset", config.dataset, "--model", config.model])
+        assert config != TrainConfig(config.dataset, model=config.model)  # something was chosen
 
 
 def test_each_table_has_a_seed_of_its_own() -> None:
