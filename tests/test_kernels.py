@@ -317,6 +317,29 @@ def test_sampled_bce(dtype, T, d, k, spread):
         close(actual, np.asarray(wanted), 99 * d)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("T", "V", "d"), [(1, 1, 1), (7, 9, 3), (97, 200, 16), (300, 1001, 50)])
+def test_softmax_loss(dtype, T, V, d):
+    h, catalogue = normal(1, T, d, dtype=dtype), normal(2, V, d, dtype=dtype)
+    targets = np.random.default_rng(3).integers(-1, V, T)
+
+    def losses_and_gradients():
+        losses, lse, dh, saved = lo.softmax_loss_forward(h, catalogue, targets)
+        return losses, dh, lo.softmax_loss_backward(saved, d, targets, lse, 0.5, V)
+
+    losses, dh, ditems = both_thread_counts(losses_and_gradients)
+    real = targets >= 0
+    scores = h.astype(np.float64) @ catalogue.T.astype(np.float64)
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    wanted = p[np.arange(T), targets]
+    p[np.arange(T), targets] -= 1
+    p *= real[:, None]
+    close(losses, np.where(real, -np.log(wanted), 0), d)
+    close(dh, p @ catalogue, V)
+    close(ditems, 0.5 * p.T @ h, T)
+
+
 def test_sampled_bce_far_out_and_nan():
     scores = np.array([1e4, -1e4, 88.0, -88.0, np.nan], np.float32)
     items = np.array([[0], [1], [1]], np.float32)

@@ -1,4 +1,4 @@
-"""The sampled binary cross-entropy: scores, loss and their slopes in one pass over the rows."""
+"""Losses without a table of scores: the sampled BCE, and softmax cross-entropy over all items."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.embedding import dot, group_rows
-from minisasrec.kernels.softmax import exp
+from minisasrec.kernels.matmul import multiply, multiply_packed, pack_all, padded
+from minisasrec.kernels.softmax import softmax_row
+from minisasrec.kernels.vector import TILE, exp, fill, lanes, load, store
 
 ROWS = 128  # rows a task
 
@@ -122,4 +124,116 @@ def _backward_items_worker(counter, h, per_row, slopes, order, starts, factor, d
                 row, slope = h[order[at] // per_row], slopes[order[at]] * factor
                 for j in range(len(out)):
                     out[j] += slope * row[j]
+        task = next_task(counter)
+
+
+# --- softmax over the whole catalogue ----------------------------------------------------------
+
+SCORES = 81_920  # scores a thread holds at a time: they stay in its cache
+STRIP = 96  # rows, and items, of a block of the gradient of the items
+
+
+def softmax_loss_forward(h, catalogue, targets):
+    """Per row: the loss, log sum exp of its scores, and dh, the loss's slope to h.
+
+    h (T, d), catalogue (V, d), targets (T) from 0, below 0 in a row that does not count ->
+    losses (T), lse (T), dh (T, d), and the copies of the arguments that `softmax_loss_backward`
+    reads. The forward pass has the weights e^(r - lse) at hand: dh costs it one product more and
+    spares the backward pass two.
+    """
+    T, d = h.shape
+    V = len(catalogue)
+    columns, width = padded(V, h.dtype), padded(d, h.dtype)
+    packed = pack_all(catalogue[None], True, columns)
+    items, rows = np.zeros((V, width), h.dtype), np.zeros((T, width), h.dtype)
+    items[:, :d], rows[:, :d] = catalogue, h
+    losses, lse, dh = np.zeros(T, h.dtype), np.zeros(T, h.dtype), np.zeros_like(h)
+    strip = min(8, max(1, SCORES // (TILE * columns))) * TILE
+    run(
+        _softmax_forward_worker, -(-T // strip), h, items, packed, targets, strip, columns,
+        losses, lse, dh,
+    )  # fmt: skip
+    return losses, lse, dh, (rows, packed)
+
+
+@kernel
+def _softmax_forward_worker(
+    counter, h, items, packed, targets, strip, columns, losses, lse, dh
+):  # fmt: skip
+    T, d = h.shape
+    V, width = items.shape
+    scores = np.empty((strip, columns), h.dtype)
+    mean, share = np.empty((strip, width), h.dtype), np.empty(strip, h.dtype)
+    zeros = np.zeros(max(columns, width), h.dtype)
+    task = next_task(counter)
+    while task >= 0:
+        first = task * strip
+        rows = min(strip, T - first)
+        multiply_packed(h, first * d, d, rows, packed, 0, d, columns, zeros, scores, 0)
+        for i in range(rows):
+            target = targets[first + i]
+            wanted = scores[i, max(target, 0)]
+            # r_j becomes e^(r_j - top), up to the division by the sum of the row
+            part, top = softmax_row(scores, i * columns, V, columns, 1.0)
+            lse[first + i] = top + math.log(part)
+            if target >= 0:
+                losses[first + i] = lse[first + i] - wanted
+            share[i] = 1 / part
+        # loss = lse - r_target        dh = sum_j p_j N_j - N_target
+        multiply(scores, 0, columns, 1, rows, items, V, width, zeros, 0, 0, mean, 0, width)
+        for i in range(rows):
+            target = targets[first + i]
+            if target >= 0:
+                for j in range(d):
+                    dh[first + i, j] = share[i] * mean[i, j] - items[target, j]
+        task = next_task(counter)
+
+
+def softmax_loss_backward(saved, d, targets, lse, factor, V):
+    """dcatalogue (V, d): the sum over rows of factor * (p_j - [j is the target]) h.
+
+    The scores are made again, a block of items at a time: every item has one owner, which adds
+    row after row.
+    """
+    rows, packed = saved
+    ditems = np.empty((V, d), rows.dtype)
+    run(
+        _softmax_backward_worker, -(-V // STRIP), rows, packed[0], targets, lse,
+        rows.dtype.type(factor), padded(V, rows.dtype), ditems,
+    )  # fmt: skip
+    return ditems
+
+
+@kernel
+def _softmax_backward_worker(counter, h, packed, targets, lse, factor, columns, ditems):
+    T, width = h.shape
+    V, d = ditems.shape
+    scores = np.empty((STRIP, STRIP), h.dtype)
+    total = np.empty((STRIP, width), h.dtype)
+    zeros = np.zeros(STRIP, h.dtype)
+    task = next_task(counter)
+    while task >= 0:
+        first = task * STRIP
+        size, wide = min(STRIP, V - first), min(STRIP, columns - first)
+        total[:] = 0
+        for t in range(0, T, STRIP):
+            rows = min(STRIP, T - t)
+            multiply_packed(h, t * width, width, rows, packed, first * d, d, wide, zeros, scores, 0)
+            for i in range(rows):
+                # dr_j = factor (e^(r_j - lse) - [j is the target]), 0 in a row without target
+                target = targets[t + i]
+                shift = fill(scores, lse[t + i])
+                weight = fill(scores, factor if target >= 0 else h.dtype.type(0))
+                for j in range(0, wide, lanes(scores)):
+                    e = exp(load(scores, i * wide + j) - shift)
+                    store(scores, i * wide + j, e * weight)
+                if first <= target < first + size:
+                    scores.reshape(-1)[i * wide + target - first] -= factor
+            multiply(
+                scores, 0, 1, wide, size, h[t : t + rows], rows, width, total, 0, width, total, 0,
+                width,
+            )  # fmt: skip
+        for i in range(size):
+            for j in range(d):
+                ditems[first + i, j] = total[i, j]
         task = next_task(counter)

@@ -147,7 +147,7 @@ def _pack_worker(counter, b, transposed, columns, per_task, packed):
         task = next_task(counter)
 
 
-def _pack(b, transposed, columns):
+def pack_all(b, transposed, columns):
     """All of b (G, K, N), or (G, N, K) if transposed, in panels: (G, K * padded columns)."""
     G, depth = len(b), b.shape[2] if transposed else b.shape[1]
     packed = np.empty((G, depth * padded(columns, b.dtype)), b.dtype)
@@ -189,7 +189,7 @@ def _product(a, b, transposed, bias, relu):
     if bias is not None:
         start[:N] = bias
     c = np.empty((G, M, columns), a.dtype)
-    packed = _pack(b, transposed, columns)
+    packed = pack_all(b, transposed, columns)
     run(_multiply_worker, G * ceil_div(M, ROWS), a, packed, start, relu, c)
     if columns > N:
         c = np.ascontiguousarray(c[..., :N])
@@ -354,7 +354,7 @@ def linear_backward(x, W, dy, y=None):
     lane = 32 // x.itemsize
     chunk, width = _chunk_rows(T), max(k, lane)
     chunks = ceil_div(T, chunk)
-    packed = _pack(W[None], True, width)
+    packed = pack_all(W[None], True, width)
     dx = np.empty((T, width), x.dtype)
     partial = np.empty((1, chunks, k + 1, padded(m, x.dtype)), x.dtype)
     sums = np.empty((1, k + 1, m), x.dtype)

@@ -148,6 +148,25 @@ def softmax_cross_entropy(h: Array, items: Array, *, targets: Array, block: int 
     return h.dtype.type(loss / count), backward
 
 
+@softmax_cross_entropy.fast
+def _(h: Array, items: Array, *, targets: Array, block: int = 4096) -> Result:
+    targets, _ = _check_targets("softmax_cross_entropy", h, items, targets, None)
+    h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
+    wanted = targets.astype(np.int64) - 1  # the catalogue begins with item 1
+    losses, lse, dh, saved = kernels.loss.softmax_loss_forward(h, items[1:], wanted)
+    count = max(int(np.count_nonzero(targets)), 1)
+
+    def backward(dloss: Array) -> tuple[Array, ...]:
+        factor = float(dloss) / count
+        ditems = np.zeros_like(items)
+        ditems[1:] = kernels.loss.softmax_loss_backward(
+            saved, h.shape[1], wanted, lse, factor, len(items) - 1
+        )
+        return dh * h.dtype.type(factor), ditems
+
+    return h.dtype.type(losses.sum(dtype=np.float64) / count), backward
+
+
 def _check_targets(
     name: str, h: Array, items: Array, targets: Array, negatives: Array | None
 ) -> tuple[Array, Array]:
