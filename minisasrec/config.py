@@ -147,11 +147,11 @@ CONFIGS = Path(__file__).parent / "configs"
 # What the paper (Sec. IV-C) or our own validation says about a data set; nested as in the config.
 SPARSE: dict[str, Any] = {"sasrec": {"n": 50, "dropout": 0.5}}
 PRESETS: dict[str, dict[str, Any]] = {
-    # ours, chosen on validation: four negatives learn the series in half the epochs
+    # ours, chosen on validation: against the whole catalogue at once, 1,500 books are learnt in a
+    # quarter of the epochs that the paper's loss takes (--loss bce)
     "bookshop": {
-        "sasrec": {"n": 50, "dropout": 0.3},
-        "negatives": 4,
-        "epochs": 120,
+        "sasrec": {"n": 50, "dropout": 0.4, "loss": "softmax"},
+        "epochs": 60,
         "eval_every": 5,
     },
     "ml-1m": {"sasrec": {"n": 200, "dropout": 0.2}},  # the paper's
