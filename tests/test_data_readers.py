@@ -330,6 +330,23 @@ def test_column_errors_list_the_columns(tmp_path: Path) -> None:
         load(write(tmp_path / "a.txt", "1 2\n"), user_column="a", encoding="utf-8")
 
 
+def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,item,item,rating,rating\n1,2,3,4,5\n")
+    with pytest.raises(DataError, match="has 2 columns 'item', which is the item_column"):
+        load(path)
+    path = write(tmp_path / "b.csv", "user,item,page,rating,rating\n1,2,3,4,5\n")
+    assert load(path).item_ids == ["<pad>", "2"]  # twice, but not asked for
+
+
+def test_dates_with_a_time_zone_are_ordered_by_what_they_mean(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    early, late = "2024-01-01T10:00:00+05:00", "2024-01-01T08:00:00Z"
+    path = write(tmp_path / "a.csv", f"user,item,time\n1,late,{late}\n1,early,{early}\n")
+    assert sequences(load(path)) == {"1": ["early", "late"]}
+    assert not [w for w in recwarn if not issubclass(w.category, DataWarning)]
+
+
 def test_no_time_column_is_noted(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "user,item\n1,9\n1,8\n1,7\n")
     with pytest.warns(

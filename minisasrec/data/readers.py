@@ -15,6 +15,7 @@ import ast
 import csv
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -166,8 +167,11 @@ def _numbers(stamps: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def _dates(stamps: Sequence[Any]) -> NDArray[np.float64]:
-    """ISO 8601 dates as seconds since 1970, without time zones; NaT becomes negative."""
-    moments = np.array([str(s).strip().removesuffix("Z") for s in stamps], dtype="datetime64[us]")
+    """ISO 8601 dates as seconds since 1970, UTC where no zone is given; NaT becomes negative."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy says that it turns +02:00 into UTC: as we want it
+        texts = [str(s).strip().removesuffix("Z") for s in stamps]
+        moments = np.array(texts, dtype="datetime64[us]")
     return moments.astype(np.int64) / 1e6
 
 
@@ -274,15 +278,24 @@ class _Header:
     def find(self, wanted: str | None, known: Sequence[str], option: str) -> int | None:
         """Position of the column ``wanted``, or of the first one with a ``known`` name."""
         if wanted is None:
-            return next((self.names.index(k) for k in known if k in self.names), None)
+            name = next((k for k in known if k in self.names), None)
+            return None if name is None else self._position(self.names, name, option)
         if wanted in self.columns:
-            return self.columns.index(wanted)
+            return self._position(self.columns, wanted, option)
         if wanted.lower() in self.names:
-            return self.names.index(wanted.lower())
+            return self._position(self.names, wanted.lower(), option)
         raise DataError(
             f"{self.source} has no column {wanted!r} for {option}; it has: "
             f"{', '.join(self.columns)}"
         )
+
+    def _position(self, names: list[str], name: str, option: str) -> int:
+        if names.count(name) > 1:
+            raise DataError(
+                f"{self.source} has {names.count(name)} columns {name!r}, which is the "
+                f"{option}? Rename the others; the columns are: {', '.join(self.columns)}"
+            )
+        return names.index(name)
 
     def need(self, wanted: str | None, known: Sequence[str], option: str) -> int:
         """As `find`; DataError if there is none."""

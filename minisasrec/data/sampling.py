@@ -59,7 +59,12 @@ class SeenItems:
 
 
 def draw_items(key: Key, counter: Array, attempt: int, num_items: int) -> Array:
-    """Uniform item ids in 1..num_items, one per counter."""
+    """Uniform item ids in 1..num_items, one per counter.
+
+    Counters are taken modulo 2^26, since each has `ATTEMPTS` numbers of its own among 2^32. Two
+    places that far apart (in evaluation with 100 candidates: 671,089 users) draw the same items;
+    each by itself is as uniform as any.
+    """
     place = counter.astype(np.uint32) * np.uint32(ATTEMPTS) + np.uint32(attempt)
     word = random_uint32(key, place).astype(np.uint64)
     return 1 + ((word * np.uint64(num_items)) >> np.uint64(32)).astype(np.int32)
