@@ -27,6 +27,10 @@ class ConfigError(MinisasrecError, ValueError):
     """A setting outside its range, or settings that contradict each other."""
 
 
+class UnknownDatasetError(ConfigError, DataError):
+    """A name that is neither a known data set nor a file."""
+
+
 class CheckpointError(MinisasrecError, RuntimeError):
     """A run folder or weights file that is missing, damaged or of another model."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from minisasrec.cli import run_command
 from minisasrec.data import (
     DATASETS,
     Dataset,
@@ -184,7 +185,7 @@ def test_the_command_prints_what_the_data_set_holds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loose(tmp_path)
-    assert main(["ml-1m", "--data-dir", str(tmp_path)]) == 0
+    assert run_command(main, ["ml-1m", "--data-dir", str(tmp_path)]) == 0
     dataset = load_dataset("ml-1m", data_dir=tmp_path)
     assert capsys.readouterr().out.splitlines() == [
         "name          ml-1m",
@@ -201,13 +202,13 @@ def test_the_command_prints_notes_once_and_errors_in_one_line(
 ) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("user,item\n1,2\n1,3\n1,2\n2,3\n")
-    assert main([str(path), "--min-actions", "2", "--filter", "one-pass"]) == 0
+    assert run_command(main, [str(path), "--min-actions", "2", "--filter", "one-pass"]) == 0
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
     assert len(notes) == 1 and "mine.csv has no time column" in notes[0]
     (tmp_path / "Video.txt").write_text("1 1\n1 2\n1 3\n")
-    assert main(["amazon-games", "--data-dir", str(tmp_path)]) == 0
+    assert run_command(main, ["amazon-games", "--data-dir", str(tmp_path)]) == 0
     assert "a variant, not comparable" in capsys.readouterr().out
-    assert main([str(tmp_path / "gone.csv")]) == 1
+    assert run_command(main, [str(tmp_path / "gone.csv")]) == 1
     out, err = capsys.readouterr()
     assert out == "" and err == f"error: no file or folder {tmp_path / 'gone.csv'}\n"
 

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from minisasrec.data import DATASETS, DataWarning, leave_one_out, load_dataset
 from minisasrec.data.dataset import FILTERS
-from minisasrec.errors import MinisasrecError
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print statistics, source and warnings; an error is one line and status 1."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print statistics, source and warnings."""
     parser = argparse.ArgumentParser(
         prog="python -m minisasrec.data",
         description="Print what a data set holds: counts, source, warnings, fingerprint.",
@@ -23,13 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--min-actions", type=int, help="of a user or item, to be kept")
     parser.add_argument("--filter", choices=FILTERS, help="how often --min-actions is applied")
     options = vars(parser.parse_args(argv))
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", DataWarning)
-            dataset = load_dataset(options.pop("data"), **options)
-    except MinisasrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        dataset = load_dataset(options.pop("data"), **options)
     statistics, split = dataset.statistics(), leave_one_out(dataset)
     train = split.num_train_actions
     told = (str(w.message).removeprefix(f"{dataset.name}: ") for w in caught)
@@ -45,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for note in notes:
         print(f"note          {note}")
     print(f"fingerprint   {dataset.fingerprint()}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from minisasrec.cli import run_command
+
+    sys.exit(run_command(main, None))

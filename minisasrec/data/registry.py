@@ -26,7 +26,7 @@ from minisasrec.data.dataset import (
     emit_warnings,
 )
 from minisasrec.data.files import Source
-from minisasrec.errors import DataError
+from minisasrec.errors import DataError, UnknownDatasetError
 
 DATA_DIR_VARIABLE = "MINISASREC_DATA_DIR"
 
@@ -273,7 +273,7 @@ def load_dataset(
             return load_bookshop()
         path = Path(name).expanduser()
         if not path.exists():
-            raise DataError(_unknown(name))
+            raise _unknown(name)
         if (path / SAVED_META).is_file():
             _refuse_filter(name, min_actions, filter)
             return Dataset.load(path)
@@ -297,12 +297,12 @@ def _refuse_filter(name: str, min_actions: int | None, filter: Filter | None) ->
         raise DataError(f"{name} is already prepared: min_actions and filter cannot be applied")
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str) -> DataError:
     if os.sep in name or "/" in name or "." in name:
-        return f"no file or folder {name}"
+        return DataError(f"no file or folder {name}")
     close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
     meant = f", did you mean {close[0]!r}?" if close else ";"
-    return (
+    return UnknownDatasetError(
         f"no data set {name!r}{meant} the names are {', '.join(DATASETS)}, and the path of a file "
         "or folder works too"
     )
