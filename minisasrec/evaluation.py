@@ -32,6 +32,7 @@ Array = np.ndarray
 Protocol = Literal["sampled", "full", "authors"]
 PROTOCOLS = ("sampled", "full", "authors")
 
+NEGATIVES = 100  # sampled candidates beside the target (Sec. IV-D)
 USERS, CANDIDATES = -2, -3  # streams of random numbers
 SCORES_AT_ONCE = 8_000_000  # of the full protocol: 32 MB of float32
 
@@ -64,7 +65,7 @@ class Evaluator:
         part: Part = "valid",
         protocol: Protocol = "sampled",
         *,
-        negatives: int = 100,
+        negatives: int = NEGATIVES,
         max_users: int = 10_000,
         seed: int = 0,
         batch_size: int = 512,
@@ -128,10 +129,11 @@ class Evaluator:
         row = np.repeat(np.arange(len(users)), np.diff(met.offsets))
         targets = self.split.targets(self.part)[users]
         target_scores = np.take_along_axis(scores, targets[:, None], axis=1)
-        scores[row, met.items] = -np.inf  # what the user has met is not ranked,
-        scores[:, 0] = -np.inf  # padding is no item,
-        scores[np.arange(len(users)), targets] = -np.inf  # and the target goes to column 0
-        return metrics.rank_of_first(np.concatenate([target_scores, scores[:, 1:]], axis=1))
+        # a new array (the model may keep its own), with the target in the column of the padding
+        ranked = np.concatenate([target_scores, scores[:, 1:]], axis=1)
+        ranked[row, met.items] = -np.inf  # what the user has met is not ranked
+        ranked[np.arange(len(users)), targets] = -np.inf  # the target is in column 0 already
+        return metrics.rank_of_first(ranked)
 
     def _sample(self) -> Array:
         """Target and distinct unmet items for each user, int32 (users, 1 + negatives)."""
@@ -177,6 +179,22 @@ class Evaluator:
             key = make_key(self.seed, CANDIDATES, self.calls, attempt)
             drawn = np.where(met, draw_items(key, counter, 0, self.split.dataset.num_items), drawn)
         return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
+
+
+def unmet_items(split: Split) -> int:
+    """How many items the user who has met most of them has not met."""
+    dataset = split.dataset
+    lengths = np.diff(dataset.offsets)
+    fewest = dataset.num_items - int(lengths.max())
+    if fewest >= NEGATIVES:  # even if nothing was repeated: no need to look
+        return fewest
+    many = np.flatnonzero(dataset.num_items - lengths < NEGATIVES)
+    return dataset.num_items - max(len(np.unique(dataset.sequence(u))) for u in many)
+
+
+def usual_protocols(split: Split) -> tuple[Protocol, ...]:
+    """Both, or only the full one where a user has met too many of the items to sample from."""
+    return ("sampled", "full") if unmet_items(split) >= NEGATIVES else ("full",)
 
 
 def _repeats(rows: Array) -> Array:

@@ -9,7 +9,7 @@ from strategies import make_split, random_split
 from minisasrec import metrics
 from minisasrec.data.batches import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
-from minisasrec.evaluation import Evaluator, evaluate
+from minisasrec.evaluation import Evaluator, evaluate, unmet_items, usual_protocols
 from minisasrec.models.base import Recommender
 from minisasrec.models.sasrec import SASRec, SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
@@ -298,6 +298,31 @@ def test_backends_and_batch_sizes_rank_alike(split, protocol):
     for other in ranks[1:]:
         assert (other == ranks[0]).mean() > 0.95  # a rounding may swap two close scores
         assert np.abs(other - ranks[0]).max() <= 2
+
+
+def test_scores_that_a_model_keeps_are_not_written_to(split):
+    class Keeps(Scores):
+        kept = np.random.default_rng(0).normal(size=(50, 151))
+
+        def all_scores(self, users, histories):
+            return self.kept
+
+    before = Keeps.kept.copy()
+    Evaluator(split, "test", "full")(Keeps(split, None))
+    np.testing.assert_array_equal(Keeps.kept, before)
+
+
+def test_the_usual_protocols_follow_from_what_is_left_unmet():
+    sequences = [[1, 2, 3], [5, 6, 7, 8, 5, 6]]  # the second user has met four
+    for num_items, enough in ((107, True), (104, True), (103, False), (99, False)):
+        split = make_split(sequences, num_items)
+        assert usual_protocols(split) == (("sampled", "full") if enough else ("full",))
+        if enough:
+            Evaluator(split, "test", "sampled")
+        else:
+            assert unmet_items(split) == num_items - 4
+            with pytest.raises(ConfigError):
+                Evaluator(split, "test", "sampled")
 
 
 def test_popularity():
