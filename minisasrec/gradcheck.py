@@ -168,7 +168,9 @@ def _usual_mistake(got: Array, want: Array, rtol: float, atol: float) -> str:
         ratio = got[big] / want[big]
         factor = float(np.median(ratio))
         if same(got, want * factor):
-            return f"every entry is {factor:.4g} times too large: a constant factor is wrong"
+            return (
+                f"every entry is {factor:.4g} times what it should be: a constant factor is wrong"
+            )
     zero = (np.abs(got) <= atol) & (np.abs(want) > atol)
     if zero.any() and same(got[~zero], want[~zero]):
         return (

@@ -202,7 +202,7 @@ X = np.random.default_rng(3).standard_normal((3, 3)) + 3
     ("change", "says"),
     [
         (lambda g: -g, "Likely: the sign is wrong"),
-        (lambda g: g * 2, "every entry is 2 times too large: a constant factor is wrong"),
+        (lambda g: g * 2, "every entry is 2 times what it should be: a constant factor is wrong"),
         (lambda g: g / 3, "every entry is 0.3333 times"),
         (lambda g: g * 0, "backward returns 0: a path from this argument to the result is missing"),
         (lambda g: g * np.nan, "NaN or infinity"),
@@ -274,7 +274,7 @@ def test_arguments_of_an_op_go_by_their_names():
 
 def test_diagnose_on_its_own():
     want = np.arange(1.0, 7.0).reshape(2, 3)
-    assert diagnose(want * 0.5, want).startswith("every entry is 0.5 times")
+    assert diagnose(want * 0.5, want).startswith("every entry is 0.5 times what it should be")
     assert diagnose(np.array(-2.0), np.array(2.0)) == "the sign is wrong"
 
 
