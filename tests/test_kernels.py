@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -467,6 +468,48 @@ def test_an_error_in_a_worker_is_raised():
         _threads.run(worker, 8, set())
 
 
+def test_an_error_in_every_thread_is_not_raised_again_by_the_next_kernel():
+    together = threading.Barrier(2, timeout=60)
+
+    def worker(counter):
+        together.wait()
+        raise RuntimeError("in both threads")
+
+    team = _threads._Team(1)
+    try:
+        with pytest.raises(RuntimeError, match="in both threads"):
+            team.run(worker, 8, ())
+        done = []
+        team.run(lambda counter: done.append(1), 1, ())
+        assert done
+    finally:
+        team.close()
+
+
+def test_an_interrupt_while_helpers_are_woken_leaves_none_asleep_for_ever():
+    team = _threads._Team(1)
+    deadline = time.monotonic() + 60
+    while not team.asleep[0] and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+    class Interrupted:
+        """A bell on whose way Ctrl-C arrives."""
+
+        locked = team.bells[0].locked
+
+        def release(self):
+            raise KeyboardInterrupt
+
+    bells, team.bells = team.bells, [Interrupted()]
+    with pytest.raises(KeyboardInterrupt):
+        team.run(lambda counter: None, 8, ())
+    team.bells = bells
+    closing = threading.Thread(target=team.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_has_helpers_of_its_own():
     program = """
@@ -482,6 +525,16 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
+def test_cache_folders_that_nobody_uses_any_more_are_removed(tmp_path):
+    for name, days in (("kernels-old", 31), ("kernels-recent", 29), ("other-old", 31)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "code.nbc").touch()
+        then = time.time() - days * 24 * 3600
+        os.utime(tmp_path / name, (then, then))
+    _jit._remove_unused(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"kernels-recent", "other-old"}
 
 
 PROGRAM = """

@@ -6,7 +6,8 @@ diverging loss must show up as NaN rather than as nonsense.
 
 Cache: compiled code goes to a folder of the user's cache directory named after a hash of every file
 in this package. Numba by itself looks only at the file a function is in, so that it would keep
-using a stale copy of a helper inlined from another file. `NUMBA_CACHE_DIR` moves the folder.
+using a stale copy of a helper inlined from another file. `NUMBA_CACHE_DIR` moves the folder. Those
+of other versions are removed once nobody has used them for a month.
 `NUMBA_DISABLE_JIT=1` runs every kernel as plain Python, to be walked with pdb.
 """
 
@@ -14,9 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from numba.core import config, event
 from numba.extending import intrinsic
 
 SAFE_FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+UNUSED = 30 * 24 * 3600  # seconds after which the cache folder of another version is removed
 COMPILE_SECONDS = 30  # what a first run takes on a small machine, for the message
 
 
@@ -57,9 +62,18 @@ def _cache_folder() -> str | None:
         folder = _user_cache_dir() / "minisasrec" / f"kernels-{_content_hash()}"
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        os.utime(folder)  # in use
+        _remove_unused(folder.parent)
     except (OSError, RuntimeError):  # RuntimeError: no home folder
         return None
     return str(folder)
+
+
+def _remove_unused(parent: Path) -> None:
+    for folder in parent.glob("kernels-*"):
+        with suppress(FileNotFoundError):  # another program that starts just now was faster
+            if time.time() - folder.stat().st_mtime > UNUSED:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 CACHE_FOLDER = _cache_folder()

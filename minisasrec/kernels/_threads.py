@@ -189,14 +189,13 @@ class _Team:
 
     def wake(self, helpers: int) -> None:
         for i in range(helpers):
-            if self.asleep[i]:
-                self.asleep[i] = False
+            if self.asleep[i] and self.bells[i].locked():  # not rung already and not yet heard
                 self.bells[i].release()
 
     def run(self, worker: Callable[..., None], tasks: int, arguments: tuple[Any, ...]) -> None:
         if not self.settled:  # Ctrl-C came at a bad moment
             self.settle()
-        self.settled = False
+        self.settled, self.error = False, None  # an earlier job's error has been raised by then
         try:
             self.job = worker, arguments
             self.counter[NEXT] = 0  # before END, or work would seem to have begun
