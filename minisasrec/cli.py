@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +52,22 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
     return 0
 
 
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Inside this block the box in which tyro says what is wrong becomes a `ConfigError`."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            yield
+    except SystemExit as ended:
+        if not ended.code:  # --help
+            raise
+        lines = [line for line in said.getvalue().splitlines() if line.startswith(("│", "|"))]
+        inside = (line[1:-1].strip() for line in lines)
+        message = " ".join(takewhile(lambda line: not line.startswith(("─", "-")), inside))
+        raise ConfigError(message or " ".join(said.getvalue().split())) from None
+
+
 def _one_line_warning(message: Any, category: type, *_: Any, **__: Any) -> None:
     print(f"note: {message}", file=sys.stderr)
 
@@ -79,10 +99,8 @@ def load_run(
     run = Run.open(folder)
     config, facts = run.settings()
     if data_dir is not None:
-        import dataclasses
-
-        config = dataclasses.replace(config, data_dir=data_dir)
-    use_machine(config)
+        config = replace(config, data_dir=data_dir)
+    use_machine(replace(config, threads=None))  # as many as this machine has
     split = load_split(config)
     check_data(run, facts, split.dataset.fingerprint())
     model = make_model(config, split)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from minisasrec.cli import load_run, run_command, to_plain
+from minisasrec.cli import errors_in_one_line, load_run, run_command, to_plain
 from minisasrec.evaluation import Protocol
 from minisasrec.report import final_rows, format_rows
 
@@ -24,9 +24,10 @@ class EvaluateConfig:
     """Folder of the run, as `train` named it."""
     part: Literal["valid", "test"] = "test"
     """Which held-out items: the last of each user (test) or the one before (valid)."""
-    protocol: tuple[Protocol, ...] = ("sampled", "full")
+    protocol: tuple[Protocol, ...] | None = None
     """sampled: against 100 unmet items. full: against the whole catalogue. authors: as the
-    authors' released code does, flaws included, to compare with published numbers."""
+    authors' released code does, flaws included, to compare with published numbers. By default
+    sampled and full."""
     seed: int | None = None
     """Draws the sampled candidates; by default the run's."""
     max_users: int | None = None
@@ -39,12 +40,13 @@ class EvaluateConfig:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and print."""
-    options = tyro.cli(
-        Annotated[EvaluateConfig, tyro.conf.arg(name="")],
-        prog="python -m minisasrec.evaluate",
-        args=argv,
-        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
-    )
+    with errors_in_one_line():
+        options = tyro.cli(
+            Annotated[EvaluateConfig, tyro.conf.arg(name="")],
+            prog="python -m minisasrec.evaluate",
+            args=argv,
+            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
+        )
     _, config, split, model = load_run(options.run, options.data_dir)
     if options.seed is not None:
         config = replace(config, seed=options.seed)

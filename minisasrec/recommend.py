@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from minisasrec.cli import load_run, run_command
+from minisasrec.cli import errors_in_one_line, load_run, run_command
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import NOBODY
@@ -50,12 +50,13 @@ def find_items(split: Split, names: Sequence[str]) -> list[int]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Recommend and print."""
-    options = tyro.cli(
-        Annotated[RecommendConfig, tyro.conf.arg(name="")],
-        prog="python -m minisasrec.recommend",
-        args=argv,
-        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
-    )
+    with errors_in_one_line():
+        options = tyro.cli(
+            Annotated[RecommendConfig, tyro.conf.arg(name="")],
+            prog="python -m minisasrec.recommend",
+            args=argv,
+            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
+        )
     if (options.user is None) == (not options.items):
         raise ConfigError("give either --user ID or --items ID ID ...")
     if options.k < 1:

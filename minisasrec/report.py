@@ -10,7 +10,7 @@ from minisasrec import paper
 from minisasrec.config import TrainConfig
 from minisasrec.data.batches import pack_sequences
 from minisasrec.data.split import Part, Split
-from minisasrec.evaluation import Evaluator, Protocol
+from minisasrec.evaluation import Evaluator, Protocol, usual_protocols
 from minisasrec.models import Popularity, Recommender
 from minisasrec.models.base import NOBODY
 
@@ -23,9 +23,10 @@ def final_rows(
     split: Split,
     config: TrainConfig,
     part: Part = "test",
-    protocols: tuple[Protocol, ...] = ("sampled", "full"),
+    protocols: tuple[Protocol, ...] | None = None,
 ) -> list[Row]:
     """Metrics of the model, of popularity, and what is known of the data set, by protocol."""
+    protocols = protocols or usual_protocols(split)
     rows: list[Row] = []
     oracle: Any = split.dataset.oracle
     for protocol in protocols:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,14 @@ class Run:
             )
         return run
 
+    def discard_unless_begun(self) -> None:
+        """Remove the run if it failed before its first checkpoint: nothing in it can be used."""
+        if not self.path("last.safetensors").exists():
+            with suppress(OSError):  # not empty: the folder was there before
+                for name in ("best.safetensors", "history.jsonl", "config.json"):
+                    self.path(name).unlink(missing_ok=True)
+                self.folder.rmdir()
+
     def settings(self) -> tuple[TrainConfig, dict[str, Any]]:
         """The settings and the facts given to `create`."""
         values = read_json(self.path("config.json"))
@@ -83,6 +91,8 @@ class Run:
         with _writing(target):
             try:
                 writer(temporary)
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())  # or a power cut may keep the name and lose the content
                 os.replace(temporary, target)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -117,6 +127,8 @@ class Run:
         path = self.path("history.jsonl")
         with _writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def history(self, epochs: int | None = None) -> list[dict[str, Any]]:
         """The epochs in history.jsonl, or the first `epochs` of them."""

@@ -18,9 +18,16 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from minisasrec import __version__
-from minisasrec.cli import check_data, load_split, run_command, to_plain, use_machine
+from minisasrec.cli import (
+    check_data,
+    errors_in_one_line,
+    load_split,
+    run_command,
+    to_plain,
+    use_machine,
+)
 from minisasrec.config import TrainConfig, from_json, preset, read_json
-from minisasrec.errors import ConfigError
+from minisasrec.errors import ConfigError, MinisasrecError
 from minisasrec.models import MODELS, SequenceModel, make_model
 from minisasrec.op import backend
 from minisasrec.plots import learning_curve
@@ -32,26 +39,36 @@ from minisasrec.training import History, fit
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     """The configuration of a command line: preset of the data set, then file, then options."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--dataset")
     first.add_argument("--model")
     first.add_argument("--config", type=Path)
-    known, _ = first.parse_known_args(arguments)
-    settings: dict[str, Any] = read_json(known.config) if known.config else {}
+    first.add_argument("--out", type=Path)
+    first.add_argument("--resume", action="store_true")
+    try:
+        known, _ = first.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ConfigError(str(error)) from None
+    file = known.config
+    if known.resume and known.out and not file and (known.out / "config.json").is_file():
+        file = known.out / "config.json"  # so that --resume --out RUN needs nothing else
+    settings: dict[str, Any] = read_json(file) if file else {}
     settings = settings.get("settings", settings)  # config.json of a run holds more than settings
+    settings.pop("json", None)  # how to print is a matter of this command
     dataset = known.dataset or settings.get("dataset", "bookshop")
     model = known.model or settings.get("model", "sasrec")
     if model not in MODELS:
         raise ConfigError(f"--model is {model!r}; choose one of {', '.join(MODELS)}")
     default = from_json({**settings, "model": model}, preset(dataset, model))
     offered = _options(default, known.config)
-    options = tyro.cli(
-        type(offered),
-        prog="python -m minisasrec.train",
-        args=arguments,
-        default=offered,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    with errors_in_one_line():
+        options = tyro.cli(
+            type(offered),
+            prog="python -m minisasrec.train",
+            args=arguments,
+            default=offered,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
     values = dataclasses.asdict(options)
     values.pop("config")
     return from_json(values, default)
@@ -102,6 +119,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise KeyboardInterrupt(
                 f"whole epochs are kept; go on with --resume --out {run.folder}"
             ) from None
+        except MinisasrecError:
+            run.discard_unless_begun()
+            raise
         run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
     rows = final_rows(model, split, config)
     result = to_plain(

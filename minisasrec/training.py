@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,15 +14,16 @@ import numpy as np
 
 from minisasrec.config import TrainConfig
 from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
-from minisasrec.evaluation import Evaluator
+from minisasrec.evaluation import Evaluator, unmet_items, usual_protocols
 from minisasrec.models.base import SequenceModel
 from minisasrec.optim import Adam, warm_up
 from minisasrec.random import Keys
 from minisasrec.runs import Run
 
-SELECT = "NDCG@10"  # on the validation part, sampled protocol
+SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
 TOO_GOOD = 0.97  # HR@10 that real data has never given
 
 
@@ -75,11 +77,23 @@ def fit(
     optimizer = Adam(
         model.parameters(), config.lr, beta2=config.beta2, l2=config.l2, clip_norm=config.clip_norm
     )
-    validate = Evaluator(split, "valid", "sampled", seed=config.seed, max_users=config.max_users)
+    protocol = usual_protocols(split)[0]
+    if protocol != "sampled":
+        warnings.warn(
+            f"{split.dataset.name}: a user has met all but {unmet_items(split)} of "
+            f"{split.dataset.num_items} items, too few to sample negatives from; validation and "
+            "test rank all items",
+            DataWarning,
+            stacklevel=2,
+        )
+    validate = Evaluator(split, "valid", protocol, seed=config.seed, max_users=config.max_users)
     history = History()
     best_weights = _copy(model.state())
-    if run is not None and run.path("last.safetensors").exists():
-        best_weights = _resume(run, model, optimizer, history)
+    if run is not None:
+        if run.path("last.safetensors").exists():
+            best_weights = _resume(run, model, optimizer, history)
+        else:
+            run.keep_history(0)  # of an attempt that ended before its first checkpoint
 
     with _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar:
         while len(history.epochs) < config.epochs and not history.should_stop(config.patience):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,18 +121,38 @@ def test_a_run_is_not_overwritten_and_resumes_only_with_its_settings(
     other = run("train", *config, "--resume", "--batch-size", "16", cwd=out.parent)
     assert "--batch-size is 16" in is_one_line(other, 2)
     assert (out / "best.safetensors").read_bytes() == before
-    done = run("train", *config, "--resume", "--json", cwd=out.parent)
+    done = run("train", "--resume", "--out", str(out), "--json", cwd=out.parent)
     assert done.returncode == 0 and json.loads(done.stdout)["epochs"] == 2
+
+
+def test_a_run_of_a_bigger_machine_is_read_on_this_one(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    out, _ = trained
+    shutil.copytree(out, tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    config["settings"]["threads"] = 9999
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    done = run("recommend", "run", "--user", "u3", "--k", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "--nosuch" in is_one_line(run("recommend", "run", "--nosuch", cwd=tmp_path), 2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("--dataset", "ml1m"), 1, "did you mean 'ml-1m'"),
+        (("--dataset", "ml1m"), 2, "did you mean 'ml-1m'"),
         (("--dataset", "nowhere.csv"), 1, "nowhere.csv"),
         (("--dataset", "cut.zip"), 1, "cut.zip"),
         (("--dataset", "broken.csv", "--min-actions", "1"), 1, "line 3"),
+        (("--dataset", "few.csv", "--min-actions", "1", "--out", "new"), 1, "met all 4 items"),
+        (("--dataset",), 2, "--dataset: expected one argument"),
+        (("--model", "nosuch"), 2, "choose one of sasrec, "),
+        (("--norm", "nosuch"), 2, "'pre', 'post', 'authors'"),
+        (("--nosuch", "3"), 2, "--nosuch"),
+        (("--epochs", "many"), 2, "'many'"),
         (("--epochs", "-1"), 2, "--epochs is -1"),
+        (("--beta2", "2", "--out", "new"), 2, "beta2 is 2"),
         (("--threads", "0"), 2, "--threads is 0"),
         (("--lr", "0"), 2, "--lr is 0"),
         (("--config", "nowhere.json"), 2, "nowhere.json"),
@@ -144,6 +165,8 @@ def test_wrong_input_is_one_line(
     tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     (tmp_path / "broken.csv").write_text("user,item,time\na,b,1\na,b\na,c,3\n")
+    rows = [f"{u},{i},{t}\n" for u in range(9) for t, i in enumerate((1, 2, 3, 4, 1, 2))]
+    (tmp_path / "few.csv").write_text("user,item,time\n" + "".join(rows))
     (tmp_path / "wrong.json").write_text('{"epoks": 3}')
     (tmp_path / "file.txt").write_text("not a folder")
     with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:

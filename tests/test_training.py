@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from strategies import random_split
 
 from minisasrec.config import TrainConfig
-from minisasrec.data.dataset import Dataset
+from minisasrec.data.dataset import Dataset, DataWarning
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, TrainingError
 from minisasrec.evaluation import evaluate
 from minisasrec.models import SASRec, SASRecConfig
+from minisasrec.report import final_rows
 from minisasrec.runs import Run
 from minisasrec.training import History, fit
 
@@ -109,6 +111,39 @@ def test_a_crash_loses_only_the_epoch_it_happened_in(
     fit(resumed, split, config, Run.open(run.folder), progress=False)
     for name, value in whole.state().items():
         assert np.array_equal(value, resumed.state()[name]), name
+
+
+def test_a_crash_before_the_first_checkpoint_leaves_no_epoch_behind(
+    split: Split, tmp_path: Path
+) -> None:
+    run = Run.create(tmp_path / "run", SMALL, {})
+    run.append_history({"epoch": 1, "loss": 0})
+    fit(new_model(split), split, dataclasses.replace(SMALL, epochs=2), run, progress=False)
+    assert [entry["epoch"] for entry in run.history()] == [1, 2]
+    assert run.history()[0]["loss"] > 0
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_is_removed(tmp_path: Path) -> None:
+    for begun, own in ((False, False), (False, True), (True, False)):
+        run = Run.create(tmp_path / f"run-{begun}-{own}", SMALL, {})
+        run.append_history({"epoch": 1})
+        if begun:
+            run.save_arrays("last.safetensors", {"x": np.zeros(1)}, {})
+        if own:
+            run.path("notes.txt").touch()
+        run.discard_unless_begun()
+        left = {p.name for p in run.folder.iterdir()} if run.folder.exists() else None
+        whole = {"config.json", "history.jsonl", "last.safetensors"}
+        assert left == (whole if begun else {"notes.txt"} if own else None)
+
+
+def test_a_catalogue_too_small_to_sample_from_is_ranked_whole() -> None:
+    small = random_split(users=20, num_items=30, longest=12)
+    model = SASRec(30, SASRecConfig(n=6, d=4))
+    with pytest.warns(DataWarning, match="too few to sample"):
+        history = fit(model, small, SMALL, progress=False)
+    assert history.best == max(e["NDCG@10"] for e in history.epochs) > 0
+    assert {row["protocol"] for row in final_rows(model, small, SMALL)} == {"full"}
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
