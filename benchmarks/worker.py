@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import load, peak_mib
 from minisasrec.config import preset
-from minisasrec.data import leave_one_out, load_dataset
 from minisasrec.data.batches import TrainingBatches
 from minisasrec.evaluation import Evaluator
 from minisasrec.models.sasrec import SASRec
@@ -25,21 +24,9 @@ from minisasrec.random import Keys
 CONTENDERS = ("ours", "padded-numpy", "port", "tuned")
 
 
-def peak_mib() -> float:
-    """The most memory this process has had resident, in MiB."""
-    if sys.platform == "win32":
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset / 2**20)
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each epoch (or evaluation) after one that warms up, and peak memory."""
-    split = leave_one_out(load_dataset(args.dataset, data_dir=args.data_dir, progress=False))
+    split = load(args.dataset, args.data_dir, args.scale)
     config = preset(args.dataset).sasrec
     batches = TrainingBatches(split, n=config.n, seed=args.seed)
     if args.contender in ("port", "tuned"):
@@ -148,6 +135,9 @@ def main() -> None:
     parser.add_argument("work", choices=("train", "evaluate"))
     parser.add_argument("--dataset", default="ml-1m")
     parser.add_argument("--data-dir")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of the users of made-up data"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=0, help="steps of an epoch, 0 = all")
