@@ -34,6 +34,7 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
     warnings.showwarning = _one_line_warning
     try:
         command(argv)
+        sys.stdout.flush()  # here, where an error can be told
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -43,7 +44,9 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
     except KeyboardInterrupt as interrupt:
         print(f"interrupted{': ' if interrupt.args else ''}{interrupt}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # else the reader, such as `head`, has gone
+            print(f"error: {error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError as error:

@@ -189,7 +189,7 @@ def unmet_items(split: Split) -> int:
     if fewest >= NEGATIVES:  # even if nothing was repeated: no need to look
         return fewest
     many = np.flatnonzero(dataset.num_items - lengths < NEGATIVES)
-    return dataset.num_items - max(len(np.unique(dataset.sequence(u))) for u in many)
+    return dataset.num_items - max(len(np.unique(dataset.sequence(int(u)))) for u in many)
 
 
 def usual_protocols(split: Split) -> tuple[Protocol, ...]:

@@ -177,6 +177,14 @@ def test_wrong_input_is_one_line(
     assert {path.name for path in tmp_path.iterdir()} == before  # nothing half-written
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "minisasrec.explain", "softmax"]
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert "No space left" in is_one_line(done, 1)
+
+
 def test_help_shows_the_defaults_of_the_data_set(tmp_path: Path) -> None:
     movies = run("train", "--dataset", "ml-1m", "--help", cwd=tmp_path).stdout
     games = run("train", "--dataset", "amazon-games", "--help", cwd=tmp_path).stdout
