@@ -1,0 +1,114 @@
+"""Exercises of notebook 06: inverted dropout, and a sub-layer in its wrapping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec.errors import GradientError
+from minisasrec.gradcheck import gradcheck
+from minisasrec.teach.exercises import Wrong, equal, exercise
+
+
+@exercise(
+    "inverted_dropout",
+    notebook="06_stacking",
+    hints=(
+        "What stays is divided by 1 - rate, the share that stays on average; the rest is 0.",
+        "y is x times a number for each element, 0 or 1 / (1 - rate). Which slope is that?",
+        "factor = keep / (1 - rate); y = x * factor; backward: return dy * factor",
+    ),
+)
+def _(answer: Any) -> str:
+    rng = np.random.default_rng(0)
+    for shape, rate in (((2, 3), 0.5), ((3, 4), 0.2), ((4,), 0.9), ((2, 2), 0.0)):
+        x, dy = rng.normal(size=(2, *shape))
+        keep = rng.random(shape) >= rate
+        keep.flat[0] = True
+        y, backward = _pair(answer(x.copy(), keep, rate))
+        got, what = np.asarray(y), f"y for rate {rate}"
+        if got.shape == shape and rate and np.allclose(got, x * keep):
+            raise Wrong(f"{what} is x with some numbers dropped: what stays must grow")
+        if got.shape == shape and rate and np.allclose(got, x * keep / keep.mean()):
+            raise Wrong(
+                f"{what} is divided by {keep.mean():.3g}, the share that happened to stay; divide "
+                f"by the one that stays on average, {1 - rate:.3g}"
+            )
+        equal(y, x * keep / (1 - rate), what)
+        equal(_one(backward(dy)), dy * keep / (1 - rate), f"dx for rate {rate}")
+    return "y and dx are right for rates of 0, 0.2, 0.5 and 0.9; on average y is x"
+
+
+@exercise(
+    "sublayer",
+    notebook="06_stacking",
+    hints=(
+        "Forward: a, norm_back = norm(x); b, g_back = g(a); c, drop_back = drop(b); y = x + c.",
+        "x reaches y on two ways: directly, with slope 1, and through the three. Gradients add.",
+        "On the way back the three come in the opposite order: "
+        "return dy + norm_back(g_back(drop_back(dy)))",
+    ),
+)
+def _(answer: Any) -> str:
+    rng = np.random.default_rng(0)
+    for shape in ((1, 3), (4, 3)):
+        x, dy = rng.normal(size=(2, *shape))
+        norm, g, drop = _parts(rng, shape)
+
+        a, norm_back = norm(x)
+        b, g_back = g(a)
+        c, drop_back = drop(b)
+        y, backward = _pair(answer(x.copy(), norm, g, drop))
+        if np.shape(y) == shape:
+            for other, why in (
+                (c, "x itself is not added"),
+                (a + c, "what is added back is norm(x), as in the authors' code"),
+                (norm(x + drop(g(x)[0])[0])[0], "that is post-norm, with norm around the sum"),
+            ):
+                if np.allclose(y, other):
+                    raise Wrong(f"y is not that of the text: {why}")
+        equal(y, x + c, f"y for x of shape {shape}")
+        dx = _one(backward(dy))
+        if dx.shape == shape and np.allclose(dx, norm_back(g_back(drop_back(dy)))):
+            raise Wrong("dx lacks the direct way: y contains x itself, with slope 1")
+        try:
+            gradcheck(_as_op(answer, norm, g, drop), x)
+        except GradientError as error:
+            raise Wrong(str(error).replace("sublayer: gradient of argument 0", "dx")) from None
+    return "y is the paper's, and dx agrees with finite differences on both ways"
+
+
+def _parts(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Any, Any, Any]:
+    """Ops in the places of norm, g and drop; any will do, as long as none can be swapped."""
+    W, keep = rng.normal(size=(shape[1], shape[1])), rng.random(shape) >= 0.5
+
+    def norm(x: np.ndarray) -> Any:
+        y = np.tanh(x)  # not layer norm: of three numbers it leaves little to tell apart
+        return y, lambda dy: dy * (1 - y**2)
+
+    return (
+        norm,
+        lambda x: (x @ W + 1, lambda dy: dy @ W.T),
+        lambda x: (2 * x * keep, lambda dy: 2 * dy * keep),
+    )
+
+
+def _as_op(answer: Any, *parts: Any) -> Any:
+    """The answer in the form that `gradcheck` takes."""
+
+    def sublayer(x: np.ndarray) -> Any:
+        y, backward = answer(x, *parts)
+        return np.asarray(y), lambda dy: (_one(backward(dy)),)
+
+    return sublayer
+
+
+def _pair(result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
+        raise Wrong("return y and the function backward")
+    return result
+
+
+def _one(dx: Any) -> np.ndarray:
+    return np.asarray(dx[0] if isinstance(dx, tuple) and len(dx) == 1 else dx)
