@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import make_split, random_split
 
+from minisasrec.data import sampling
 from minisasrec.data.batches import Packed, TrainingBatches, pack, pack_sequences
 from minisasrec.data.sampling import ATTEMPTS, SeenItems, draw_items, sample_negatives
 from minisasrec.errors import ConfigError, DataError
@@ -169,6 +172,34 @@ def test_seen_items():
     want = [{1, 3, 7}, {2, 5}, {6}]
     for user in range(3):
         assert {i + 1 for i in np.flatnonzero(met[user])} == want[user]
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 999), st.integers(1, 40))
+def test_seen_items_do_not_depend_on_the_block_they_are_sorted_in(seed, block):
+    split = random_split(users=9, num_items=20, longest=14, seed=seed)
+    seen = SeenItems(split)
+    for u in range(9):
+        own = seen.items[seen.offsets[u] : seen.offsets[u + 1]]
+        assert own.tolist() == sorted(split.train_sequence(u))
+        assert seen.distinct[u] == len(set(own.tolist()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "BLOCK", block)
+        small = SeenItems(split)
+    np.testing.assert_array_equal(small.items, seen.items)
+    np.testing.assert_array_equal(small.distinct, seen.distinct)
+
+
+def test_seen_items_are_one_copy_of_the_actions():
+    lengths = np.random.default_rng(0).integers(50, 500, 2000)
+    split = make_split([np.arange(1, n + 1).tolist() for n in lengths], 1000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "BLOCK", 10_000)
+        tracemalloc.start()
+        seen = SeenItems(split)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 1.6 * seen.items.nbytes
 
 
 def test_a_user_who_has_met_everything():

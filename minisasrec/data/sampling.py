@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 ATTEMPTS = 64  # draws before the search goes on from the last draw, item by item
+BLOCK = 1_000_000  # actions sorted at a time
 
 
 class SeenItems:
     """The items of each user's train part, sorted: `items` and `offsets` as in the data set.
 
-    `distinct` (U) is the number of different items among them.
+    `distinct` (U) is the number of different items among them. They are the only numbers made from
+    the actions that stay in memory; a block of users is sorted at a time.
 
     Raises `DataError` if a user has met every item, since then there is no negative.
     """
@@ -32,16 +34,19 @@ class SeenItems:
         self.num_items = dataset.num_items
         lengths = split.train_end - dataset.offsets[:-1]
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
-        index = np.arange(self.offsets[-1]) + np.repeat(
-            dataset.offsets[:-1] - self.offsets[:-1], lengths
-        )
-        user = np.repeat(np.arange(dataset.num_users), lengths)
-        # (user, item) as one number: sorting it sorts the items inside every user
-        keys = user * (self.num_items + 1) + dataset.items[index]
-        keys.sort()
-        self.items = (keys % (self.num_items + 1)).astype(np.int32)
-        first = np.concatenate([[True], keys[1:] != keys[:-1]]) if len(keys) else keys.astype(bool)
-        self.distinct = np.bincount(user[first], minlength=dataset.num_users)
+        self.items = np.empty(self.offsets[-1], np.int32)
+        self.distinct = np.empty(dataset.num_users, np.int64)
+        first = 0
+        while first < dataset.num_users:
+            fits = np.searchsorted(self.offsets, self.offsets[first] + BLOCK, side="right") - 1
+            last = max(int(fits), first + 1)  # one user at least
+            users = np.arange(first, last)
+            keys = self._keys(dataset.items, dataset.offsets[users], lengths[users])
+            keys.sort()  # (user, item) as one number: this sorts the items inside every user
+            self.items[self.offsets[first] : self.offsets[last]] = keys % (self.num_items + 1)
+            owners = np.unique(keys) // (self.num_items + 1)
+            self.distinct[users] = np.bincount(owners, minlength=len(users))
+            first = last
         if self.distinct.max(initial=0) >= self.num_items:
             u = int(self.distinct.argmax())
             raise DataError(
@@ -49,11 +54,18 @@ class SeenItems:
                 "so no negative can be drawn; drop such users or add items"
             )
 
+    def _keys(self, items: Array, starts: Array, lengths: Array) -> Array:
+        """i * (I + 1) + item for the items of slice i, for all slices one after the other."""
+        before = np.cumsum(lengths) - lengths
+        index = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
+        return np.repeat(np.arange(len(lengths)), lengths) * (self.num_items + 1) + items[index]
+
     def contains(self, users: Array, items: Array) -> Array:
         """Whether each user has met the item beside it; bool, of the common shape."""
-        owner = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
-        keys = owner * (self.num_items + 1) + self.items
-        wanted = users.astype(np.int64) * (self.num_items + 1) + items
+        own, number = np.unique(users, return_inverse=True)
+        lengths = self.offsets[own + 1] - self.offsets[own]
+        keys = self._keys(self.items, self.offsets[own], lengths)
+        wanted = number.reshape(users.shape) * (self.num_items + 1) + items
         found = np.searchsorted(keys, wanted)
         return (found < len(keys)) & (keys[np.minimum(found, len(keys) - 1)] == wanted)
 
