@@ -1,0 +1,76 @@
+"""Every benchmark runs, writes its JSON and plot, and its tables have a place in the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+PLACES = re.findall(r"<!-- table: ([\w-]+) -->\n(?:[^<].*\n)*<!-- end -->", PAGE)
+TINY = {  # sizes at which nothing is worth measuring, and the tables that come out
+    "compare": (
+        "--scale .004 --steps 1 --repeats 1 --rounds 1 --skip-numpy --threads 1",
+        ["compare"],
+    ),
+    "ops": (
+        "--scale .002 --users 2 --steps 1 --largest 32 --budget .001 --threads 2",
+        ["limits", "ops-ml-1m", "ops-amazon-games", "dispatch", "matmul"],
+    ),
+    "scaling": (
+        "--lengths 4 8 --widths 4 8 --items 100 200 --users 3 --budget .001 --threads 1",
+        ["scaling", "catalogue"],
+    ),
+    "large": ("--scale .002 --steps 1 --items 2000 --users 10 --threads 1", ["large"]),
+    "startup": ("--repeats 1 --warm-only --threads 1", ["startup"]),
+    "ladder": ("--names softmax --budget .001 --threads 1", ["ladder"]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
+def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
+    options, expected = TINY[name]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options.split(), "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / f"{name}.json").read_text())
+    assert list(report["tables"]) == expected
+    assert set(expected) <= set(PLACES)
+    assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    for mark, text in report["tables"].items():
+        assert f"<!-- table: {mark} -->\n{text}\n" in done.stdout
+        widths = {line.count("|") for line in text.splitlines()}
+        assert len(widths) == 1 and len(text.splitlines()) > 2
+    if name == "ops":  # one thread and two: the bits of every op agree
+        pairs = report["facts"]["steps"].values()
+        for one, two in pairs:
+            ops = [label for label in one["rows"] if "ward" in label]
+            assert len(ops) > 12
+            for label in ops:
+                assert one["rows"][label]["digest"] == two["rows"][label]["digest"], label
+
+
+def test_tables_go_to_their_places_and_nowhere_else() -> None:
+    from benchmarks.machine import fill, table
+
+    page = "a\n<!-- table: x -->\n<!-- end -->\nb\n<!-- table: y -->\nold\n<!-- end -->\n"
+    text = table(["what", "s"], [["this", 0.01234], ["that", 1234.5], ["those", 3]])
+    assert text.splitlines()[2:] == ["| this | 0.0123 |", "| that | 1,234 |", "| those | 3 |"]
+    filled = fill(page, {"x": text})
+    assert filled == page.replace("x -->\n", f"x -->\n{text}\n")
+    assert fill(filled, {"x": text}) == filled
+    assert fill(filled, {"x": "new"}) == page.replace("x -->\n", "x -->\nnew\n")
+
+
+def test_a_clean_environment() -> None:
+    from benchmarks.machine import environment
+
+    env = environment(3)
+    assert env["NUMBA_NUM_THREADS"] == env["OPENBLAS_NUM_THREADS"] == "3"
+    assert not {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(env)
