@@ -32,7 +32,7 @@ from minisasrec.cli import to_plain
 from minisasrec.config import TrainConfig, read_json
 from minisasrec.data import DataWarning, Split, leave_one_out, load_dataset
 from minisasrec.errors import ConfigError, MinisasrecError, TrainingError
-from minisasrec.evaluation import Protocol, evaluate
+from minisasrec.evaluation import Protocol, evaluate, usual_protocols
 from minisasrec.models import MODELS, SequenceModel, make_model
 from minisasrec.op import backend
 from minisasrec.runs import Run
@@ -47,6 +47,7 @@ class Cell:
 
     config: TrainConfig
     folder: Path
+    name: str  # of the row that it was made for
 
     def state(self) -> str:
         """done, resumable or to do."""
@@ -59,7 +60,7 @@ MACHINE = {"dataset", "data_dir", "columns", "threads", "backend", "out", "resum
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
-def make_cell(config: TrainConfig, fingerprint: str, base: Path) -> Cell:
+def make_cell(config: TrainConfig, fingerprint: str, base: Path, name: str = "") -> Cell:
     """The cell of a configuration; its folder's name has a hash of all that its result depends on.
 
     That is the data's fingerprint and the settings, without those of the machine (`MACHINE`) and
@@ -70,7 +71,8 @@ def make_cell(config: TrainConfig, fingerprint: str, base: Path) -> Cell:
     settings = {key: value for key, value in config.to_json().items() if key not in left_out}
     text = json.dumps([fingerprint, settings], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Cell(config, base.resolve() / f"{Path(config.dataset).stem}-{config.model}-{digest}")
+    folder = base.resolve() / f"{Path(config.dataset).stem}-{config.model}-{digest}"
+    return Cell(config, folder, name or config.model)
 
 
 def run_cell(cell: Cell, progress: bool = False) -> Record:
@@ -97,6 +99,8 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
         test: list[Record] = []
         ranks: dict[str, np.ndarray] = {}
         for protocol in get_args(Protocol):
+            if protocol == "sampled" and protocol not in usual_protocols(split):
+                continue  # too few items to sample from
             found = evaluate(
                 model, split, "test", protocol, seed=config.seed, max_users=config.max_users
             )
@@ -188,7 +192,7 @@ def compute(
             said = result.get("error") or f"{result['total_seconds']:.0f} s"
             left = estimate([c.config.model for c in missing.values()], list(done.values()))
             speed = (time.perf_counter() - start) / worked if worked else 1.0
-            line = f"[{len(done)}/{total}] {cell.config.model}, seed {cell.config.seed}: {said}"
+            line = f"[{len(done)}/{total}] {cell.name}, seed {cell.config.seed}: {said}"
             say(line + (f"; about {_duration(left * speed)} left" if missing else ""))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(

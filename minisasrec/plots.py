@@ -84,9 +84,10 @@ def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], title: st
     """Groups of bars, one group for each label and one colour for each series; NaN is left out."""
     from matplotlib.figure import Figure
 
+    series = {name: values for name, values in series.items() if not np.isnan(values).all()}
     figure = Figure(figsize=(max(6, 0.9 * len(labels) + 2), 4), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(series)
+    width = 0.8 / max(len(series), 1)
     for i, (name, values) in enumerate(series.items()):
         places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
         axes.bar(places, values, width, label=name)

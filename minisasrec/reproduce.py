@@ -20,11 +20,11 @@ import tyro
 from minisasrec import paper, plots
 from minisasrec.attention_maps import main_categories, mean_attention, membership
 from minisasrec.cells import Cell, compute, load, make_cell
-from minisasrec.cli import run_command
+from minisasrec.cli import errors_in_one_line, run_command
 from minisasrec.config import TrainConfig, from_json, preset
 from minisasrec.data import DATASETS, Split
 from minisasrec.errors import ConfigError, DataError, TrainingError
-from minisasrec.evaluation import PROTOCOLS
+from minisasrec.evaluation import PROTOCOLS, usual_protocols
 from minisasrec.metrics import ndcg_by_user
 from minisasrec.models import MODELS, SASRec, make_model
 from minisasrec.runs import Run
@@ -159,14 +159,17 @@ def _changed(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:
 
 def records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Record]:
     """The records of a grid, by protocol, then row; `results` has one per row and seed."""
-    found = []
+    found: list[Record] = []
     for protocol in PROTOCOLS:
         for row, of_row in zip(rows, results, strict=True):
             if not of_row:
                 continue
-            tests = [next(t for t in r["test"] if t["protocol"] == protocol) for r in of_row]
+            tests = [t for r in of_row for t in r["test"] if t["protocol"] == protocol]
+            if not tests:  # sampled, of a small catalogue
+                continue
             values = {m: [t[m] for t in tests] for m in ("HR@10", "NDCG@10", "MRR")}
-            if protocol == "sampled" and of_row[0]["epochs"]:  # once is enough
+            first = not found or found[0]["group"] == protocol
+            if first and of_row[0]["epochs"]:  # speed does not depend on the protocol
                 values |= {key: [r[key] for r in of_row] for key in ("epochs", "threads")}
                 values["training s"] = [r["training_seconds"] for r in of_row]
                 values["s/epoch"] = [r["training_seconds"] / r["epochs"] for r in of_row]
@@ -179,22 +182,23 @@ def records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Re
 # --- what is drawn, and what a target has to say beside its table ---------------------------------
 
 
-def _bars(report: Report, metric: str, group: str) -> None:
-    ours = values_of(report.records, group, metric, "ours")
-    papers = values_of(report.records, group, metric, "paper")
+def _bars(report: Report, metric: str = "NDCG@10") -> None:
+    ours = values_of(report.records, metric, "ours")
+    papers = values_of(report.records, metric, "paper")
     series = {"paper": list(papers.values()), "ours": list(ours.values())}
-    report.figure = plots.bars(list(ours), series, f"{report.title}: {metric}, {group}")
+    title = f"{report.title}: {metric}, {report.records[0]['group']}"
+    report.figure = plots.bars(list(ours), series, title)
 
 
 def draw_bars(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
     """Paper and ours, a group of bars for each row."""
-    _bars(report, "NDCG@10", "sampled")
+    _bars(report)
 
 
 def draw_table3(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
     """Bars, and whether SASRec differs from the best comparison method by more than chance."""
-    _bars(report, "NDCG@10", "sampled")
-    ndcg = values_of(report.records, "sampled", "NDCG@10", "ours")
+    _bars(report)
+    ndcg = values_of(report.records, "NDCG@10", "ours")
     others = [name for name in ndcg if name != "sasrec"]
     if "sasrec" not in ndcg or not others:
         return
@@ -210,7 +214,7 @@ def draw_table3(report: Report, split: Split, rows: list[Row], cells: list[list[
     pairs = [(ranks["sasrec", seed], ranks[best, seed]) for seed in both]
     hit: Callable[[Array], Array] = lambda found: found <= 10  # noqa: E731
     for metric, gain in (("HR@10", hit), ("NDCG@10", ndcg_by_user)):
-        for protocol in ("sampled", "full") if pairs else ():
+        for protocol in usual_protocols(split) if pairs else ():
             said = paired_bootstrap(paired_differences(pairs, protocol, gain))
             report.notes.append(
                 f"sasrec minus {best}, the best other: {metric}, {protocol}: {said}"
@@ -225,14 +229,14 @@ def draw_table5(report: Report, split: Split, rows: list[Row], cells: list[list[
         panels[metric] = {
             key: ([x[name] for name in values], list(values.values()))
             for key in ("paper", "ours")
-            if (values := values_of(report.records, "sampled", metric, key))
+            if (values := values_of(report.records, metric, key))
         }
     report.figure = plots.lines(panels, "n", report.title)
 
 
 def draw_figure2(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
     """NDCG@10 over d, a line for each method."""
-    ndcg = values_of(report.records, "sampled", "NDCG@10", "ours")
+    ndcg = values_of(report.records, "NDCG@10", "ours")
     named: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
         if row.name in ndcg:
@@ -274,7 +278,8 @@ def draw_figure4(report: Report, split: Split, rows: list[Row], cells: list[list
             size = min(paper.FIGURE_4_POSITIONS, model.n, max(map(len, histories)))
             maps, between = mean_attention(model, histories, size, membership(categories, names))
             for b, mean in enumerate(maps, start=1):
-                pictures[f"{row.name}, block {b}"] = mean, ()
+                past = np.tri(size, dtype=bool)
+                pictures[f"{row.name}, block {b}"] = np.where(past, mean, np.nan), ()
                 report.notes.append(
                     f"{row.name}, block {b}: the last position gives {mean[-1, -3:].sum():.3f} of "
                     "its weight to the last 3 items"
@@ -354,7 +359,7 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
                 record(data.name, group, metric, [value], published.get(metric))
                 for metric, value in zip(paper.TABLE_II["ml-1m"], ours, strict=True)
             ]
-    _bars(report, "actions/user", "all")
+    _bars(report, "actions/user")
     return report
 
 
@@ -372,7 +377,7 @@ def report_grid(options: ReproduceConfig) -> Report | None:
             f"--methods: {options.target} has no row {unknown[0]!r}; it has {rows_text}"
         )
     fingerprint = split.dataset.fingerprint()
-    grid = [[make_cell(_settled(row.config, seed, options), fingerprint, options.cells)
+    grid = [[make_cell(_settled(row.config, seed, options), fingerprint, options.cells, row.name)
              for seed in options.seeds] for row in rows]  # fmt: skip
     if options.dry_run:
         for row, of_row in zip(rows, grid, strict=True):
@@ -393,7 +398,8 @@ def report_grid(options: ReproduceConfig) -> Report | None:
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")
     report.failed = [f"{f.name}: {r['error']}" for f, r in done.items() if "error" in r]
-    target.draw(report, split, rows, good)
+    if found:
+        target.draw(report, split, rows, good)
     return report
 
 
@@ -409,11 +415,12 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Compute what is missing, print the table, write the files."""
-    options = tyro.cli(
-        Annotated[ReproduceConfig, tyro.conf.arg(name="")],
-        prog="python -m minisasrec.reproduce",
-        args=argv,
-    )
+    with errors_in_one_line():
+        options = tyro.cli(
+            Annotated[ReproduceConfig, tyro.conf.arg(name="")],
+            prog="python -m minisasrec.reproduce",
+            args=argv,
+        )
     if options.target != "table2" and options.target not in TARGETS:
         known = ", ".join(["table2", *TARGETS])
         raise ConfigError(f"there is no target {options.target!r}; choose one of {known}")

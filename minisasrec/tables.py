@@ -94,9 +94,9 @@ def _number(value: float | None, metric: str, sign: str) -> str:
     return f"{round(value, digits) + 0.0:{sign},.{digits}f}"  # + 0.0: no -0.0
 
 
-def values_of(found: Sequence[Record], group: str, metric: str, key: str) -> dict[str, float]:
-    """By row, the values of one column; NaN where there is none."""
-    chosen = [r for r in found if (r["group"], r["metric"]) == (group, metric)]
+def values_of(found: Sequence[Record], metric: str, key: str) -> dict[str, float]:
+    """By row, the values of one column of the first table; NaN where there is none."""
+    chosen = [r for r in found if (r["group"], r["metric"]) == (found[0]["group"], metric)]
     return {r["row"]: np.nan if r[key] is None else r[key] for r in chosen}
 
 
@@ -113,7 +113,8 @@ def write(report: Report, metrics: Sequence[str], out: Path) -> str:
             writer.writeheader()
             writer.writerows(rows)
             folder.write(name, partial(_write_text, buffer.getvalue()))
-    folder.write("plot.png", lambda path: report.figure.savefig(path, dpi=120, format="png"))
+    if report.figure is not None:
+        folder.write("plot.png", lambda path: report.figure.savefig(path, dpi=120, format="png"))
     return text
 
 

@@ -147,6 +147,7 @@ def test_a_cell_that_fails_leaves_the_others(call, folder, capsys, monkeypatch) 
         ((), "there is no target ''; choose one of table2"),
         (("table3", "--methods", "svd"), "--methods: table3 has no row 'svd'; it has poprec, bpr"),
         (("table3", "--jobs", "0"), "--jobs must be at least 1"),
+        (("table3", "--seed", "1"), ""),
         (("table3", "--seeds"), "--jobs must be at least 1, and --seeds name one"),
     ],
 )
@@ -210,6 +211,17 @@ def test_figures(call, folder) -> None:
     }
     assert call("table5", "--methods", "n=10", "--out", "table5") == 0
     assert (folder / "table5" / "plot.png").stat().st_size > 1000
+
+
+def test_a_small_catalogue_is_ranked_whole(folder, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    walks = [f"u{u},i{(u + t) % 30},{t}" for u in range(20) for t in range(8)]
+    Path("small.csv").write_text("\n".join(["user,item,time", *walks]) + "\n")
+    arguments = ["table3", "--dataset", "small.csv", "--methods", "poprec", "sasrec"]
+    assert run_command(reproduce.main, [*arguments, "--epochs", "1"]) == 0
+    rows = {r["group"] for r in read_csv(Path("reproduce/table3-small/table.csv"))}
+    assert rows == {"full", "authors"}
+    assert "NDCG@10, full: " in capsys.readouterr().out
 
 
 def test_table2_reads_what_is_at_hand(folder, capsys, monkeypatch) -> None:
