@@ -43,7 +43,7 @@ class ReproduceConfig:
     figure4: attention maps. What is computed once is kept: after Ctrl-C, give the command again.
     """
 
-    target: tyro.conf.Positional[str] = ""
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")] = ""
     """table2, table3, table4, table5, figure2, figure3 or figure4."""
     dataset: str | None = None
     """A name or file as for train; by default bookshop, and for table2 all that are at hand."""
