@@ -1,0 +1,109 @@
+"""Exercises of notebook 09: parameters of any configuration, multiply-adds of a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.teach.exercises import Wrong, exercise
+
+
+def _whole_number(answer: Any, what: str) -> int:
+    if int(answer) != answer:
+        raise Wrong(f"{what} should be a whole number, yours is {answer!r}")
+    return int(answer)
+
+
+@exercise(
+    "parameters",
+    notebook="09_complexity",
+    hints=(
+        "Start from the four pieces of the text, and give each its condition.",
+        "A d x d layer has d * d + d numbers, a block 5 of them, or 6 with output_projection.",
+        "norms = (2 * blocks + 1) * 2 * d if layer_norm, otherwise 0; tables of (num_items + 1) "
+        "* d: one, or two if not shared_embedding.",
+    ),
+)
+def _(answer: Any) -> str:
+    plain = SASRecConfig(n=7, d=6)
+    changes: list[dict[str, Any]] = [
+        {},
+        {"d": 10, "n": 20},
+        {"blocks": 0},
+        {"blocks": 3, "heads": 2, "dropout": 0.5},
+        {"positions": False},
+        {"shared_embedding": False},
+        {"layer_norm": False},
+        {"output_projection": True},
+        {"blocks": 1, "positions": False, "shared_embedding": False, "output_projection": True},
+    ]
+    for change in changes:
+        config = dataclasses.replace(plain, **change)
+        for num_items in (12, 100):
+            want = SASRec(num_items, config).num_parameters()
+            setting = ", ".join(f"{k} = {v}" for k, v in ({"n": 7, "d": 6} | change).items())
+            what = f"the number of parameters for {num_items} items, {setting},"
+            got = _whole_number(answer(num_items, config), what)
+            if got != want:
+                raise Wrong(f"{what} is {want:,}, yours is {got:,} ({got - want:+,})")
+    return f"{2 * len(changes)} models built, and each has as many numbers as you said"
+
+
+@exercise(
+    "multiply_adds",
+    notebook="09_complexity",
+    hints=(
+        "Rows and pairs: T = sum of the lengths for the linear layers, and for attention each "
+        "history on its own.",
+        "A history of length l costs 5 l d^2 + l (l + 1) d in each block.",
+        "Scoring: one row for each history, num_items + 1 products of length d.",
+    ),
+)
+def _(answer: Any) -> str:
+    cases = (
+        ([4], 3, 1, 0),
+        ([1], 2, 0, 9),
+        ([5], 4, 2, 20),
+        ([6, 1, 3], 4, 2, 10),
+        ([2] * 7, 5, 3, 8),
+    )
+    for lengths, d, blocks, num_items in cases:
+        want = _counted(lengths, d, blocks, num_items)
+        what = f"lengths {lengths}, d = {d}, blocks = {blocks}, num_items = {num_items}"
+        got = _whole_number(answer(list(lengths), d, blocks, num_items), f"the count for {what}")
+        if got == want:
+            continue
+        n, B = max(lengths), len(lengths)
+        linear = blocks * 5 * sum(lengths) * d**2
+        scoring = B * (num_items + 1) * d
+        causal = blocks * d * sum(length * (length + 1) for length in lengths)
+        every_pair = 2 * blocks * d * sum(length**2 for length in lengths)
+        one_history = blocks * d * sum(lengths) * (sum(lengths) + 1)
+        as_long = blocks * B * (5 * n * d**2 + n * (n + 1) * d)
+        all_rows = (sum(lengths) - B) * (num_items + 1) * d
+        stories = {
+            "row t looks at rows 1 to t only": linear + every_pair + scoring,
+            "the padding row is scored along with the others": want - B * d,
+            "only the last row of each history is scored": want + all_rows,
+            "histories do not look at each other": linear + one_history + scoring,
+            "packed histories are not as long as the longest": as_long + scoring,
+            "scores and weighted sum take as many multiply-adds each": want - causal // 2,
+            "a multiply-add counts once here": 2 * want,
+        }
+        story = next((text for text, value in stories.items() if value == got), "")
+        raise Wrong(f"{what}: {want:,}, yours is {got:,}" + (f"; {story}" if story else ""))
+    return "the formula equals a count, one by one, for short and long histories side by side"
+
+
+def _counted(lengths: list[int], d: int, blocks: int, num_items: int) -> int:
+    """By going through every product of the model, one by one."""
+    count = 0
+    for length in lengths:
+        for _ in range(blocks):
+            for t in range(length):
+                count += 5 * d * d  # query, key, value and the two layers of the FFN
+                for _ in range(t + 1):  # what row t looks at
+                    count += 2 * d  # an inner product; a share in the weighted sum
+        count += (num_items + 1) * d
+    return count
