@@ -7,6 +7,8 @@ import numpy as np
 from minisasrec.nn.module import Parameter
 from minisasrec.random import make_key, random_uint32
 
+AT_ONCE = 1 << 20  # numbers drawn at a time: the table of a million items needs no more memory
+
 
 def glorot_uniform(shape: tuple[int, int], seed: int) -> Parameter:
     """Uniform in +-sqrt(6 / (rows + columns)): keeps the size of signals through a layer.
@@ -15,8 +17,12 @@ def glorot_uniform(shape: tuple[int, int], seed: int) -> Parameter:
     the package's own hash, so that a seed gives the same weights with every NumPy version.
     """
     limit = np.sqrt(6 / sum(shape))
-    word = random_uint32(make_key(seed), np.arange(shape[0] * shape[1]))
-    return Parameter(((word / 2**31 - 1) * limit).astype(np.float32).reshape(shape))
+    weights = np.empty(shape[0] * shape[1], dtype=np.float32)
+    for start in range(0, len(weights), AT_ONCE):
+        part = weights[start : start + AT_ONCE]
+        word = random_uint32(make_key(seed), np.arange(start, start + len(part)))
+        part[:] = (word / 2**31 - 1) * limit
+    return Parameter(weights.reshape(shape))
 
 
 def constant(shape: int | tuple[int, ...], value: float) -> Parameter:

@@ -19,6 +19,8 @@ from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 
+SCORES_AT_ONCE = 16_000_000
+
 
 def _bce_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     (logits,) = draw.arguments(bce_with_logits.signature)
@@ -110,16 +112,20 @@ def _(h: Array, items: Array, *, targets: Array, negatives: Array, beta: float =
 @op(
     "h (T d), items (V d) -> ()", paper="beyond the paper: arXiv 2309.07602", sample=_softmax_sample
 )
-def softmax_cross_entropy(h: Array, items: Array, *, targets: Array, block: int = 4096) -> Result:
+def softmax_cross_entropy(
+    h: Array, items: Array, *, targets: Array, block: int | None = None
+) -> Result:
     """Cross-entropy over the whole catalogue: every other item is a negative.
 
     loss = 1/N sum over positions t with a target o_t of
            -r_{o_t, t} + log sum over items j >= 1 of e^(r_{j, t})
 
     Row 0 of `items`, the padding item, is no candidate. Scores are made for `block` positions at
-    a time and made again in the backward pass, so memory is block * V numbers, not T * V.
+    a time and made again in the backward pass, so memory is block * V numbers, not T * V; by
+    default 64 MB of float32. (The kernel chooses blocks that stay in the processor's cache.)
     """
     targets, _ = _check_targets("softmax_cross_entropy", h, items, targets, None)
+    block = block or max(1, SCORES_AT_ONCE // len(items))
     rows = np.flatnonzero(targets)
     count = h.dtype.type(max(len(rows), 1))
     catalogue = items[1:]
@@ -149,7 +155,7 @@ def softmax_cross_entropy(h: Array, items: Array, *, targets: Array, block: int 
 
 
 @softmax_cross_entropy.fast
-def _(h: Array, items: Array, *, targets: Array, block: int = 4096) -> Result:
+def _(h: Array, items: Array, *, targets: Array, block: int | None = None) -> Result:
     targets, _ = _check_targets("softmax_cross_entropy", h, items, targets, None)
     h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
     wanted = targets.astype(np.int64) - 1  # the catalogue begins with item 1
