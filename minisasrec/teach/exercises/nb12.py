@@ -1,0 +1,55 @@
+"""Exercise of notebook 12: the interval of a paired bootstrap over users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec.significance import paired_bootstrap
+from minisasrec.teach.exercises import Wrong, exercise
+
+
+@exercise(
+    "paired_bootstrap",
+    notebook="12_results",
+    hints=(
+        "Only the difference a - b of each user matters. What is drawn are users, not models.",
+        "One draw: (a - b)[rng.integers(U, size=U)].mean(). Keep the means of all draws.",
+        "The middle 95% lies between np.quantile(means, 0.025) and np.quantile(means, 0.975).",
+    ),
+)
+def _(answer: Any) -> str:
+    for seed, users, shift in [(1, 200, 0.05), (2, 120, -0.2), (3, 300, 0.0)]:
+        rng = np.random.default_rng(seed)
+        common = rng.normal(size=users)  # easy and hard users, alike for both models
+        a, b = common + shift + 0.3 * rng.normal(size=(2, users)) * [[1], [0.5]]
+        result = answer(a.copy(), b.copy(), 2000, np.random.default_rng(seed))
+        got = np.asarray(result, dtype=float)
+        if got.shape != (2,):
+            raise Wrong(f"return two numbers, low and high; got shape {got.shape}")
+        said = paired_bootstrap(a - b)
+        want = np.array([said.low, said.high])
+        width, middle = want[1] - want[0], said.difference
+        if np.allclose(got, want, atol=0.06 * width):
+            continue
+        what = f"for {users} users the interval is {got[0]:.3f} to {got[1]:.3f}"
+        wanted = f"expected about {want[0]:.3f} to {want[1]:.3f}"
+        wide = got[1] - got[0]
+        if np.allclose(got[::-1], -want, atol=0.06 * width):
+            raise Wrong(f"{what}, {wanted}: you have b minus a")
+        if wide < 1e-6 * width:
+            raise Wrong(f"{what}: all draws have the same mean, so they are without replacement")
+        if abs(got.mean() - middle) < 0.2 * width or wide > 2 * width:
+            unpaired = 2 * 1.96 * np.sqrt((a.var() + b.var()) / users)
+            if np.isclose(wide, unpaired, rtol=0.1):
+                raise Wrong(
+                    f"{what}, {wanted}: too wide, as if each model had users of its own; draw the "
+                    "users once for both"
+                )
+            if wide > 4 * width:
+                raise Wrong(f"{what}, {wanted}: that is the spread of users, not of their mean")
+            if np.isclose(wide, width * 1.645 / 1.96, rtol=0.05):
+                raise Wrong(f"{what}, {wanted}: you have the middle 90%, 2.5% belong to each side")
+        raise Wrong(f"{what}, {wanted}")
+    return "in three cases the interval is that of 10,000 draws of the package, to within chance"
