@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,15 @@ def errors_in_one_line() -> Iterator[None]:
     except SystemExit as ended:
         if not ended.code:  # --help
             raise
-        lines = [line for line in said.getvalue().splitlines() if line.startswith(("│", "|"))]
-        inside = (line[1:-1].strip() for line in lines)
-        message = " ".join(takewhile(lambda line: not line.startswith(("─", "-")), inside))
+        # a title, a rule, what is wrong, a rule: in a frame, or without one on some consoles
+        lines = [line.strip("│| ") for line in said.getvalue().splitlines()]
+        below = dropwhile(_is_rule, dropwhile(lambda line: not _is_rule(line), lines))
+        message = " ".join(takewhile(lambda line: not _is_rule(line), below))
         raise ConfigError(message or " ".join(said.getvalue().split())) from None
+
+
+def _is_rule(line: str) -> bool:
+    return line.startswith(("╭", "╰", "+", "──", "--"))
 
 
 def _one_line_warning(message: Any, category: type, *_: Any, **__: Any) -> None:

@@ -306,7 +306,7 @@ def test_help_shows_what_matters_to_the_model(capsys: pytest.CaptureFixture[str]
     assert "--row-l2" in shown["bpr"] and "--blocks" not in shown["bpr"]
     assert "--blocks" in shown["sasrec"] and "--row-l2" not in shown["sasrec"]
     assert "--d INT" not in shown["poprec"] and "--epochs" in shown["poprec"]
-    with pytest.raises(SystemExit):
+    with pytest.raises(ConfigError, match="^Unrecognized options: --blocks, 2$"):
         parse(["--model", "bpr", "--blocks", "2"])
 
 
