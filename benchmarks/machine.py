@@ -166,7 +166,11 @@ def save(name: str, args: argparse.Namespace, facts: Any, tables: dict[str, str]
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "versions": versions,
-        "options": {k: str(v) for k, v in vars(args).items() if k != "out"},
+        "options": {
+            k: "DIR" if k == "data_dir" and v else str(v)
+            for k, v in vars(args).items()
+            if k != "out"
+        },
         "facts": facts,
         "tables": tables,
     }
