@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from minisasrec.teach.exercises import exercises
+from minisasrec.teach.grade import CHECK, source
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-CHECK = re.compile(r'^check\("(\w+)"', re.MULTILINE)
 LIMIT = 300_000  # bytes of a notebook, outputs included
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -26,10 +26,6 @@ def read(path: Path) -> dict[str, Any]:
 
 def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-
-
-def source(cell: dict[str, Any]) -> str:
-    return "".join(cell["source"])
 
 
 def text_outputs(cell: dict[str, Any]) -> str:
