@@ -43,6 +43,15 @@ class History:
             return True
         return False
 
+    def summary(self) -> dict[str, Any]:
+        """What a result file says of the training."""
+        return {
+            "epochs": len(self.epochs),
+            "best_epoch": self.best_epoch,
+            "best_validation_NDCG@10": self.best if self.best_epoch else None,
+            "training_seconds": sum(e["seconds"] for e in self.epochs),
+        }
+
     def should_stop(self, patience: int) -> bool:
         """True once `patience` epochs have passed since the best validation."""
         return bool(patience and self.best_epoch and len(self.epochs) - self.best_epoch >= patience)
