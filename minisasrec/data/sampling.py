@@ -44,7 +44,8 @@ class SeenItems:
             keys = self._keys(dataset.items, dataset.offsets[users], lengths[users])
             keys.sort()  # (user, item) as one number: this sorts the items inside every user
             self.items[self.offsets[first] : self.offsets[last]] = keys % (self.num_items + 1)
-            owners = np.unique(keys) // (self.num_items + 1)
+            first_of_its_kind = np.diff(keys, prepend=-1) != 0
+            owners = keys[first_of_its_kind] // (self.num_items + 1)
             self.distinct[users] = np.bincount(owners, minlength=len(users))
             first = last
         if self.distinct.max(initial=0) >= self.num_items:
