@@ -26,7 +26,7 @@ from minisasrec.data.batches import TrainingBatches
 from minisasrec.kernels import matmul
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
-from minisasrec.kernels.vector import fill, fma, lanes, store
+from minisasrec.kernels.vector import fill, fma, lane_count, lanes, store
 from minisasrec.models.sasrec import SASRec, SASRecConfig
 from minisasrec.op import OPS, Op
 from minisasrec.optim import Adam
@@ -72,12 +72,13 @@ def _triad_worker(counter, a, b, c):
 def limits(T: int, budget: float) -> dict[str, float]:
     """GFLOP/s and GB/s of this process's threads."""
     rounds, tasks = int(2e7 * budget), 8
-    out = np.zeros(8 * tasks, np.float32)
+    lane = lane_count(np.dtype(np.float32))
+    out = np.zeros(lane * tasks, np.float32)
     fmas = machine.seconds(lambda: run(_fma_worker, tasks, rounds, out), budget)
     n = 768 if budget >= 0.1 else 64
     square = np.ones((n, n), np.float32)
     result = {
-        "multiply-adds in registers, GFLOP/s": tasks * rounds * 12 * 8 * 2 / fmas / 1e9,
+        "multiply-adds in registers, GFLOP/s": tasks * rounds * 12 * lane * 2 / fmas / 1e9,
         "matmul of ours, GFLOP/s": 2 * n**3
         / machine.seconds(lambda: matmul.matmul(square, square), budget) / 1e9,
         "matmul of BLAS, GFLOP/s": 2 * n**3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite.binding import get_host_cpu_features
 
 from minisasrec.errors import ConfigError
 from minisasrec.kernels import _jit, _threads, vector
@@ -398,15 +400,15 @@ def use_vectors(x, y, out):
     out.reshape(-1)[4 * lane + 1] = vector.largest(a)
     vector.copy_row(x, 3, out, 5 * lane, 3)
     vector.copy_row(x, 3, out, 6 * lane, 2 * lane + 1)
-    vector.transpose(x, 2, 10, 3, out, 9 * lane, lane + 1)
+    vector.transpose(x, 2, 20, 3, out, 9 * lane, lane + 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_vectors_do_what_their_numpy_says(dtype):
-    x, y = normal(1, 9, 10, dtype=dtype), normal(2, 90, dtype=dtype)
+    x, y = normal(1, 9, 20, dtype=dtype), normal(2, 90, dtype=dtype)
     x[0, 2] = np.nan if dtype == np.float64 else x[0, 2]
-    lane = 32 // x.itemsize
-    out, a, b = np.zeros((20, lane), dtype), x.reshape(-1)[1 : 1 + lane], y[2 : 2 + lane]
+    lane = vector.lane_count(x.dtype)
+    out, a, b = np.zeros((30, lane), dtype), x.reshape(-1)[1 : 1 + lane], y[2 : 2 + lane]
     use_vectors(x, y, out)
     np.testing.assert_allclose(out[0], a * b + a - b / 2, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(out[1], np.where(a < b, b, a))
@@ -420,7 +422,7 @@ def test_vectors_do_what_their_numpy_says(dtype):
         rows[6 * lane : 9 * lane][: 2 * lane + 1], x.flat[3:][: 2 * lane + 1]
     )
     turned = np.array([rows[9 * lane + c * (lane + 1) :][:lane] for c in range(lane)])
-    square = x[[0, 1] + [2] * (lane - 2), 2 : 2 + lane] if lane == 8 else x[[0, 1, 2, 2], 2:6]
+    square = x[[0, 1] + [2] * (lane - 2), 2 : 2 + lane]
     np.testing.assert_array_equal(turned, square.T)
 
 
@@ -443,6 +445,8 @@ def test_exp(dtype, low, step):
 
 
 # --- compiling and threads -------------------------------------------------------------------
+
+ON_EVERY_WIDTH = "vectors_do or exp or matmul or linear or attention or softmax"
 
 
 @pytest.mark.parametrize("n", [0, -1, 10_000, 1.5, True])
@@ -585,3 +589,20 @@ kernels.layer_norm.layer_norm_backward(x, x, x[:, 0], x[:, 0], x[0])
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
+@pytest.mark.skipif(vector.VECTOR_BYTES == 32, reason="this processor has no wider vectors")
+def test_kernels_on_a_processor_with_vectors_of_32_bytes():
+    features = get_host_cpu_features()
+    features.update({name: False for name in features if "avx512" in name})
+    environment = {**os.environ, "NUMBA_CPU_FEATURES": features.flatten()}
+    program = f"""
+import pytest
+from minisasrec.kernels.vector import VECTOR_BYTES
+assert VECTOR_BYTES == 32
+pytest.main(["-qk", {ON_EVERY_WIDTH!r}, {__file__!r}])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert re.search(r"\n\d\d passed", done.stdout), done.stdout + done.stderr

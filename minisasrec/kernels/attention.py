@@ -25,6 +25,7 @@ from minisasrec.kernels.matmul import multiply
 from minisasrec.kernels.random import random_uint32
 from minisasrec.kernels.softmax import softmax_row
 from minisasrec.kernels.vector import (
+    PANEL,
     TILE,
     copy_row,
     exp,
@@ -33,7 +34,7 @@ from minisasrec.kernels.vector import (
     lanes,
     load,
     store,
-    tile2,
+    tile,
     total,
     transpose,
     where_before,
@@ -72,31 +73,32 @@ def _make_mask(mask, base, threshold, scale, key0, key1):
 
 @kernel
 def _transpose_head(x, begin, n, at, width, out):
-    """Columns at..at+width of x, transposed: panels (n / 2 vectors, width, 2 vectors) of rows."""
+    """Columns at..at+width of x, transposed: panels (n / wide, width, wide), wide PANEL vectors."""
     d, lane = x.shape[1], lanes(x)
-    for s in range(0, padded(n, 2 * lane), lane):
-        panel = s // (2 * lane) * (2 * lane) * width + s % (2 * lane)
-        row = min(s, n - 1)  # rows past the last repeat it: no query looks at them
+    wide = PANEL * lane
+    for s in range(0, n, lane):
+        panel = s // wide * wide * width + s % wide
         if width < lane:
-            for i in range(lane):
+            for i in range(lane):  # rows past the last repeat it: no query looks at them
                 for j in range(width):
-                    out[panel + j * 2 * lane + i] = x[begin + min(s + i, n - 1), at + j]
+                    out[panel + j * wide + i] = x[begin + min(s + i, n - 1), at + j]
         else:
             for j in range(0, width, lane):
                 j = min(j, width - lane)
-                source = (begin + row) * d + at + j
-                transpose(x, source, d, max(1, n - s), out, panel + j * 2 * lane, 2 * lane)
+                transpose(x, (begin + s) * d + at + j, d, n - s, out, panel + j * wide, wide)
 
 
 @kernel
 def _scores(x, x0, x_row, first, rows, transposed, width, zeros, strip):
     """strip (rows, keys) = x key^T for queries first..first+rows, up to each tile's last."""
-    wide, columns = 2 * lanes(strip), strip.shape[1]
+    lane, columns = lanes(strip), strip.shape[1]
+    wide = PANEL * lane
     for i in range(0, rows, TILE):
-        for s in range(0, first + min(i + TILE, rows), wide):
-            tile2(
-                x, x0 + i * x_row, x_row, 1, rows - i, transposed, s * width, wide, width,
-                zeros, 0, 0, strip, i * columns + s, columns,
+        end = first + min(i + TILE, rows)
+        for s in range(0, end, wide):
+            tile(
+                min(PANEL, (end - s + lane - 1) // lane), 0, x, x0 + i * x_row, x_row, 1, rows - i,
+                transposed, s * width, wide, width, zeros, 0, 0, strip, i * columns + s, columns,
             )  # fmt: skip
 
 
@@ -119,14 +121,14 @@ def _forward_worker(
     d = q.shape[1]
     width = d // heads
     lane = lanes(q)
-    columns, longest = padded(width, lane), padded(_longest(offsets), 2 * lane)
+    columns, longest = padded(width, lane), padded(_longest(offsets), PANEL * lane)
     kt = np.empty(longest * width, q.dtype)
     values = np.zeros((longest, columns), q.dtype)
     strip = np.empty((STRIP, longest), q.dtype)
     mask = np.empty(longest, q.dtype)
     sums = np.empty(STRIP, q.dtype)
     result = np.empty((STRIP, columns), q.dtype)
-    zeros = np.zeros(max(columns, 2 * lane), q.dtype)
+    zeros = np.zeros(max(columns, PANEL * lane), q.dtype)
     task = next_task(counter)
     while task >= 0:
         b, head = order[task // heads], task % heads
@@ -231,7 +233,7 @@ def _backward_worker(
     d = q.shape[1]
     width = d // heads
     lane = lanes(q)
-    columns, longest = padded(width, lane), padded(_longest(offsets), 2 * lane)
+    columns, longest = padded(width, lane), padded(_longest(offsets), PANEL * lane)
     kt, vt = np.empty(longest * width, q.dtype), np.empty(longest * width, q.dtype)
     keys = np.zeros((longest, columns), q.dtype)
     queries = np.zeros((STRIP, columns), q.dtype)
@@ -241,7 +243,7 @@ def _backward_worker(
     strip, slopes = np.empty((STRIP, longest), q.dtype), np.empty((STRIP, longest), q.dtype)
     mask = np.ones(longest, q.dtype)
     result = np.empty((STRIP, columns), q.dtype)
-    zeros = np.zeros(max(columns, 2 * lane), q.dtype)
+    zeros = np.zeros(max(columns, PANEL * lane), q.dtype)
     task = next_task(counter)
     while task >= 0:
         b, head = order[task // heads], task % heads

@@ -43,7 +43,7 @@ matmul_compiled = exact_kernel(matmul_python)
 
 @kernel
 def matmul_rows(a, b):
-    """The loop over j innermost: memory of b and c is read forward, 8 numbers to an instruction."""
+    """The loop over j innermost: memory of b and c is read forward, whole vectors at a time."""
     c = np.zeros((a.shape[0], b.shape[1]), a.dtype)
     for i in range(a.shape[0]):
         for k in range(a.shape[1]):
@@ -151,7 +151,7 @@ layer_norm_compiled = exact_kernel(layer_norm_python)  # adds in the order writt
 
 @kernel
 def layer_norm_vector(x, gamma, beta, eps):
-    """Sums in any order, so the compiler adds 8 numbers at a time; otherwise as before."""
+    """Sums in any order, so the compiler adds vectors; otherwise as before."""
     y = np.empty_like(x)
     T, d = x.shape
     for t in range(T):

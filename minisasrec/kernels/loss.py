@@ -130,7 +130,7 @@ def _backward_items_worker(counter, h, per_row, slopes, order, starts, factor, d
 # --- softmax over the whole catalogue ----------------------------------------------------------
 
 SCORES = 81_920  # scores a thread holds at a time: they stay in its cache
-STRIP = 96  # rows, and items, of a block of the gradient of the items
+STRIP = 192  # rows, and items (whole panels), of a block of the gradient of the items
 
 
 def softmax_loss_forward(h, catalogue, targets):

@@ -2,17 +2,17 @@
 
 Three ideas carry the speed; everything else is bookkeeping.
 
-1. *Register tile.* `tile1`/`tile2` keep a block of 6 rows x 1 or 2 vectors of the result in
-   registers for the whole sum over k. Each step loads 2 vectors of B and 6 numbers of A and does 12
-   vector multiply-adds with them, so that arithmetic and not memory is the limit.
+1. *Register tile.* `tile` keeps a block of 6 rows x 4 vectors of the result (x 2 where there are 16
+   registers) in registers for the whole sum over k. Each step loads 4 vectors of B and 6 numbers of
+   A and does 24 vector multiply-adds with them, so that arithmetic and not memory is the limit.
 2. *Packed panels.* B is copied once into panels as wide as a tile, so that the tile reads memory
    strictly forward, and so that B and B^T are the same thing to it.
 3. *Fixed tasks.* Rows are cut into blocks that depend on the shapes only. Sums over rows (weight
    gradients) are made per block and then added in block order: the result has the same bits for any
    number of threads.
 
-A last column panel that would stick out is moved left until it fits; the columns it shares with its
-neighbour are computed twice, to the same bits.
+A last vector of columns that would stick out is moved left until it fits; the columns it shares
+with its neighbour are computed twice, to the same bits.
 
 These kernels are the default at every shape: NumPy's BLAS picks its own number of threads, and its
 bits may depend on that number.
@@ -25,14 +25,15 @@ import numpy as np
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.vector import (
+    PANEL,
     TILE,
     copy_row,
     fill,
+    lane_count,
     lanes,
     load,
     store,
-    tile1,
-    tile2,
+    tile,
     transpose,
     where_above,
 )
@@ -51,84 +52,74 @@ def ceil_div(a, b):
 
 def padded(columns, dtype):
     """`columns` rounded up to whole vectors."""
-    lane = 32 // dtype.itemsize
+    lane = lane_count(dtype)
     return ceil_div(columns, lane) * lane
 
 
 @kernel
 def multiply(a, a0, a_row, a_col, rows, b, depth, columns, init, i0, i_row, c, c0, c_row):
     """C = init + A B for any number of rows; B has padded rows: (depth, columns), whole vectors."""
-    wide = 2 * lanes(c)
-    for j in range(0, columns, wide):
-        narrow = columns - j < wide
+    lane = lanes(c)
+    for j in range(0, columns, PANEL * lane):
+        vectors = min(PANEL, (columns - j) // lane)
         for i in range(0, rows, TILE):
-            n = rows - i
-            at, it, ct = a0 + i * a_row, i0 + i * i_row + j, c0 + i * c_row + j
-            if narrow:
-                tile1(a, at, a_row, a_col, n, b, j, columns, depth, init, it, i_row, c, ct, c_row)
-            else:
-                tile2(a, at, a_row, a_col, n, b, j, columns, depth, init, it, i_row, c, ct, c_row)
+            tile(
+                vectors, 0, a, a0 + i * a_row, a_row, a_col, rows - i, b, j, columns, depth,
+                init, i0 + i * i_row + j, i_row, c, c0 + i * c_row + j, c_row,
+            )  # fmt: skip
 
 
 # --- packed panels of B ----------------------------------------------------------------------
 
 
 @kernel
-def _panel(column, columns, lane):
-    """Width and first column of the panel that covers `column`; needs columns >= lane."""
-    width = 2 * lane if columns - column > lane and columns >= 2 * lane else lane
-    return width, min(column, columns - width)
-
-
-@kernel
 def pack(b, g, transposed, columns, first, end, packed):
-    """Matrix g of b (G, K, N), or b (G, N, K) if transposed, into panels of K x 1 or 2 vectors.
+    """Matrix g of b (G, K, N), or b (G, N, K) if transposed, into panels of K x `PANEL` vectors.
 
-    Packs the panels that begin at columns first..end of `columns`, which is N or more; the columns
-    that b does not have are 0.
+    Packs the panels that begin at columns first..end of `columns`, which is N or more and at least
+    a vector; the columns that b does not have are 0.
     """
     lane = lanes(b)
     depth, given = (b.shape[2], b.shape[1]) if transposed else (b.shape[1], b.shape[2])
     size = packed.shape[1]
-    column = first
-    while column < end:
-        width, start = _panel(column, columns, lane)
-        at = g * size + column * depth
-        out = packed[g, column * depth : (column + width) * depth].reshape((depth, width))
+    flat = packed.reshape(-1)
+    for column in range(first, end, lane):
+        panel = column // (PANEL * lane) * PANEL * lane
+        width = min(PANEL * lane, (columns - panel + lane - 1) // lane * lane)
+        start = min(column, columns - lane)
+        at = g * size + panel * depth + column - panel
         if given < columns or depth < lane:
             for k in range(depth):
-                for j in range(width):
+                for j in range(lane):
                     if start + j >= given:
-                        out[k, j] = 0
+                        flat[at + k * width + j] = 0
                     else:
-                        out[k, j] = b[g, start + j, k] if transposed else b[g, k, start + j]
+                        flat[at + k * width + j] = (
+                            b[g, start + j, k] if transposed else b[g, k, start + j]
+                        )
         elif transposed:
-            for j in range(0, width, lane):
-                row = (g * given + start + j) * depth
-                for k in range(0, depth, lane):
-                    k = min(k, depth - lane)
-                    transpose(b, row + k, depth, lane, packed, at + k * width + j, width)
+            row = (g * given + start) * depth
+            for k in range(0, depth, lane):
+                k = min(k, depth - lane)
+                transpose(b, row + k, depth, lane, packed, at + k * width, width)
         else:
             for k in range(depth):
-                copy_row(b, (g * depth + k) * given + start, packed, at + k * width, width)
-        column += width
+                store(packed, at + k * width, load(b, (g * depth + k) * given + start))
 
 
 @kernel
 def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0):
     """C (rows, columns) = init (columns) + A B, with B packed from position p0 on."""
     lane = lanes(c)
-    column = 0
-    while column < columns:
-        width, start = _panel(column, columns, lane)
-        b0 = p0 + column * depth
+    for j in range(0, columns, PANEL * lane):
+        vectors = min(PANEL, (columns - j + lane - 1) // lane)
+        width = vectors * lane
+        shift = max(0, j + width - columns)
         for i in range(0, rows, TILE):
-            n, at, ct = rows - i, a0 + i * a_row, c0 + i * columns + start
-            if width > lane:
-                tile2(a, at, a_row, 1, n, packed, b0, width, depth, init, start, 0, c, ct, columns)
-            else:
-                tile1(a, at, a_row, 1, n, packed, b0, width, depth, init, start, 0, c, ct, columns)
-        column += width
+            tile(
+                vectors, shift, a, a0 + i * a_row, a_row, 1, rows - i, packed, p0 + j * depth,
+                width, depth, init, j, 0, c, c0 + i * columns + j, columns,
+            )  # fmt: skip
 
 
 # --- C = A B, C = A B^T, y = relu(x W + b) ----------------------------------------------------
@@ -136,7 +127,7 @@ def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0)
 
 @kernel
 def _pack_worker(counter, b, transposed, columns, per_task, packed):
-    wide = 2 * lanes(b)
+    wide = PANEL * lanes(b)
     panels = (columns + wide - 1) // wide
     task = next_task(counter)
     while task >= 0:
@@ -151,7 +142,7 @@ def pack_all(b, transposed, columns):
     """All of b (G, K, N), or (G, N, K) if transposed, in panels: (G, K * padded columns)."""
     G, depth = len(b), b.shape[2] if transposed else b.shape[1]
     packed = np.empty((G, depth * padded(columns, b.dtype)), b.dtype)
-    wide = 2 * (32 // b.itemsize)
+    wide = PANEL * lane_count(b.dtype)
     per_task = ceil_div(NUMBERS, max(1, depth * wide))
     tasks = ceil_div(G * ceil_div(columns, wide), per_task)
     run(_pack_worker, tasks, b, transposed, columns, per_task, packed)
@@ -183,8 +174,7 @@ def _product(a, b, transposed, bias, relu):
         a, b = a[None], b[None]
     G, M, K = a.shape
     N = b.shape[1] if transposed else b.shape[2]
-    lane = 32 // a.itemsize
-    columns = max(N, lane)
+    columns = max(N, lane_count(a.dtype))
     start = np.zeros(columns, a.dtype)
     if bias is not None:
         start[:N] = bias
@@ -351,8 +341,7 @@ def linear_backward(x, W, dy, y=None):
     m = W.shape[1]
     if T == 0:
         return np.zeros_like(x), np.zeros_like(W), np.zeros(m, x.dtype)
-    lane = 32 // x.itemsize
-    chunk, width = _chunk_rows(T), max(k, lane)
+    chunk, width = _chunk_rows(T), max(k, lane_count(x.dtype))
     chunks = ceil_div(T, chunk)
     packed = pack_all(W[None], True, width)
     dx = np.empty((T, width), x.dtype)

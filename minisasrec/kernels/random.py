@@ -6,7 +6,7 @@ import numpy as np
 
 from minisasrec.kernels._jit import kernel
 
-# Numba widens uint32 arithmetic to 64 bits; the casts keep it at 32, eight to a vector register.
+# Numba widens uint32 arithmetic to 64 bits; the casts keep it at 32, twice as many to a vector.
 _A, _B = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
 _15, _16 = np.uint32(15), np.uint32(16)
 

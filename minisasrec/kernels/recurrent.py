@@ -15,7 +15,7 @@ from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.matmul import ceil_div, matmul_tn, multiply, padded
 from minisasrec.kernels.softmax import exp
 
-BLOCK = 24  # sequences that step together: four register tiles of six rows
+BLOCK = 24  # sequences that step together: four register tiles
 
 
 def _whole_vectors(matrix):

@@ -1,4 +1,4 @@
-"""Vectors of 32 bytes (8 float32 or 4 float64) as values in kernels, and the register tile.
+"""Vectors of 64 or 32 bytes (16 or 8 float32) as values in kernels, and the register tile.
 
 The compiler turns most plain loops into vector instructions by itself. It will not for a maximum
 (NaN), it spends dozens of cycles around a loop over only 50 numbers, and it never keeps a block of
@@ -7,8 +7,9 @@ a matrix product in registers. For these, a kernel says what it wants::
     x = load(row, s)                    # lanes(row) numbers from position s of the flat array
     store(row, s, (x - fill(row, top)) * scale)
 
-The code is generic LLVM, for any processor. Each operation has its meaning in NumPy beside it,
-which is what runs under NUMBA_DISABLE_JIT. Arrays must be C-contiguous; they are seen as flat.
+The code is generic LLVM, for any processor; only the width, `VECTOR_BYTES`, depends on it. Each
+operation has its meaning in NumPy beside it, which is what runs under NUMBA_DISABLE_JIT. Arrays
+must be C-contiguous; they are seen as flat.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from __future__ import annotations
 import operator
 from decimal import Decimal
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
@@ -28,12 +30,30 @@ from minisasrec.kernels._jit import compiled_from, exact_kernel, kernel
 INDEX = types.intp
 
 
+def _vector_bytes():
+    """64 where the processor that Numba compiles for has registers as wide as that, else 32."""
+    features = config.CPU_FEATURES  # NUMBA_CPU_FEATURES
+    if features is None:
+        features = llvm.get_host_cpu_features().flatten()
+    return 64 if "+avx512f" in features.split(",") else 32
+
+
+VECTOR_BYTES = _vector_bytes()
+TILE = 6  # rows of a register tile
+PANEL = VECTOR_BYTES // 16  # and its vectors in a row: 4 (with 32 registers) or 2 (with 16)
+
+
+def lane_count(dtype):
+    """Numbers of a type in one vector (`lanes` in kernels)."""
+    return VECTOR_BYTES // dtype.itemsize
+
+
 class Vector(types.Type):
     """The Numba type of a vector."""
 
     def __init__(self, dtype):
         self.dtype = dtype
-        self.lanes = 256 // dtype.bitwidth
+        self.lanes = 8 * VECTOR_BYTES // dtype.bitwidth
         super().__init__(f"Vector({dtype} x {self.lanes})")
 
 
@@ -82,7 +102,7 @@ def _store(builder, value, pointer, index):
 
 
 def _bytes(vector):
-    return 32 // vector.count  # of one number: all that is known of an address
+    return VECTOR_BYTES // vector.count  # of one number: all that is known of an address
 
 
 def _spread(builder, vector, number):
@@ -112,7 +132,7 @@ def _clamped(builder, i, count):
 # --- vectors ---------------------------------------------------------------------------------
 
 
-@compiled_from(lambda array: 32 // array.itemsize)
+@compiled_from(lambda array: lane_count(array.dtype))
 def lanes(typingctx, array):
     """Numbers in one vector of the array's type."""
 
@@ -122,7 +142,7 @@ def lanes(typingctx, array):
     return INDEX(array), codegen
 
 
-@compiled_from(lambda array, i: array.reshape(-1)[i : i + 32 // array.itemsize].copy())
+@compiled_from(lambda array, i: array.reshape(-1)[i : i + lane_count(array.dtype)].copy())
 def load(typingctx, array, i):
     """The vector that starts at flat position i."""
 
@@ -150,7 +170,7 @@ def store(typingctx, array, i, vector):
     return types.void(array, INDEX, vector), codegen
 
 
-@compiled_from(lambda array, number: np.full(32 // array.itemsize, number, array.dtype))
+@compiled_from(lambda array, number: np.full(lane_count(array.dtype), number, array.dtype))
 def fill(typingctx, array, number):
     """A vector of the array's type with `number` in every lane."""
 
@@ -333,7 +353,7 @@ def copy_row(source, i, target, j, count):
 
 
 def _transpose_python(source, i, row, count, target, j, target_row):
-    source, target, lane = source.reshape(-1), target.reshape(-1), 32 // source.itemsize
+    source, target, lane = source.reshape(-1), target.reshape(-1), lane_count(source.dtype)
     for r in range(lane):
         for c in range(lane):
             target[j + c * target_row + r] = source[i + min(r, count - 1) * row + c]
@@ -378,75 +398,87 @@ def transpose(typingctx, source, i, row, count, target, j, target_row):
 
 # --- the register tile -----------------------------------------------------------------------
 
-TILE = (
-    6  # rows of a register tile: 6 x 2 sums + 2 vectors of B + 1 number of A = 15 of 16 registers
-)
+
+def _tile_python(
+    vectors, shift, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
+):  # fmt: skip
+    lane = lane_count(a.dtype)
+    a, b, init, c = a.reshape(-1), b.reshape(-1), init.reshape(-1), c.reshape(-1)
+    for i in range(min(rows, TILE)):
+        for v in range(vectors):
+            j = v * lane - (shift if v == vectors - 1 else 0)
+            sums = init[i0 + i * i_row + j :][:lane].copy()
+            for k in range(depth):
+                sums += a[a0 + i * a_row + k * a_col] * b[b0 + k * b_row + v * lane :][:lane]
+            c[c0 + i * c_row + j :][:lane] = sums
 
 
-def _make_tile(vectors):
-    """Make `tile(...)` for TILE rows x `vectors` vectors of a matrix product C = init + A B.
+@compiled_from(_tile_python)
+def tile(
+    typingctx, vectors, shift, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c,
+    c0, c_row,
+):  # fmt: skip
+    """A block of TILE rows x `vectors` (1 to PANEL) vectors of a matrix product C = init + A B.
 
     With every array seen flat, for i < rows (at most TILE count) and j < vectors * lanes:
 
         c[c0 + i*c_row + j] = init[i0 + i*i_row + j]
                               + sum_k a[a0 + i*a_row + k*a_col] * b[b0 + k*b_row + j]
 
+    but in `init` and `c`, the last vector begins `shift` numbers further left: so C may end before
+    a whole vector does. What that vector shares with the one before is the same, to the bit, if
+    the columns of B are.
+
     The strides of `a` make A and A^T the same; `init` is the bias (i_row 0), zeros (i_row 0) or c
     itself (to add to it). The sum runs over k in order, so its bits depend on nothing else.
+
+    6 x 2 sums, 2 vectors of B and 1 number of A fill 15 of 16 registers; 6 x 4, 4 and 1 fill 29 of
+    the 32 of AVX-512.
     """
 
-    def tile_python(a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row):
-        width = vectors * 32 // a.itemsize
-        a, b, init, c = a.reshape(-1), b.reshape(-1), init.reshape(-1), c.reshape(-1)
-        for i in range(min(rows, TILE)):
-            sums = init[i0 + i * i_row : i0 + i * i_row + width].copy()
-            for k in range(depth):
-                sums += a[a0 + i * a_row + k * a_col] * b[b0 + k * b_row : b0 + k * b_row + width]
-            c[c0 + i * c_row : c0 + i * c_row + width] = sums
+    def codegen(context, builder, signature, args):
+        for count in range(1, PANEL + 1):
+            with builder.if_then(builder.icmp_signed("==", args[0], args[0].type(count))):
+                _tile(context, builder, signature.args[2:], count, *args[1:])
+        return context.get_dummy_value()
 
-    @compiled_from(tile_python)
-    def tile(
-        typingctx, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
-    ):
-        n = INDEX
-
-        def codegen(context, builder, signature, args):
-            a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row = args
-            vector = context.get_value_type(Vector(signature.args[0].dtype))
-            a_start = _pointer(context, builder, signature.args[0], a, a0)
-            b_start = _pointer(context, builder, signature.args[5], b, b0)
-            init_start = _pointer(context, builder, signature.args[9], init, i0)
-            c_start = _pointer(context, builder, signature.args[12], c, c0)
-            # Rows past the last repeat it: the same numbers are then stored to the same place.
-            row = [_clamped(builder, i, rows) for i in range(TILE)]
-            block = [(i, j) for i in range(TILE) for j in range(vectors)]
-
-            def column(offset, j):
-                return builder.add(offset, offset.type(j * vector.count))
-
-            sums = {}
-            for i, j in block:
-                first = _load(builder, vector, init_start, column(builder.mul(row[i], i_row), j))
-                sums[i, j] = cgutils.alloca_once_value(builder, first)  # becomes a register
-            line = [builder.gep(a_start, [builder.mul(row[i], a_row)]) for i in range(TILE)]
-            with cgutils.for_range(builder, depth) as loop:
-                b_row_at, a_col_at = builder.mul(loop.index, b_row), builder.mul(loop.index, a_col)
-                b_k = [_load(builder, vector, b_start, column(b_row_at, j)) for j in range(vectors)]
-                for i in range(TILE):
-                    number = builder.load(builder.gep(line[i], [a_col_at]))
-                    a_ik = _spread(builder, vector, number)
-                    for j in range(vectors):
-                        new = _fma(builder, a_ik, b_k[j], builder.load(sums[i, j]))
-                        builder.store(new, sums[i, j])
-            for i, j in block:
-                at = column(builder.mul(row[i], c_row), j)
-                _store(builder, builder.load(sums[i, j]), c_start, at)
-            return context.get_dummy_value()
-
-        return types.void(a, n, n, n, n, b, n, n, n, init, n, n, c, n, n), codegen
-
-    return tile
+    n = INDEX
+    return types.void(n, n, a, n, n, n, n, b, n, n, n, init, n, n, c, n, n), codegen
 
 
-tile1 = _make_tile(1)
-tile2 = _make_tile(2)
+def _tile(
+    context, builder, types, vectors, shift, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init,
+    i0, i_row, c, c0, c_row,
+):  # fmt: skip
+    vector = context.get_value_type(Vector(types[0].dtype))
+    a_start = _pointer(context, builder, types[0], a, a0)
+    b_start = _pointer(context, builder, types[5], b, b0)
+    init_start = _pointer(context, builder, types[9], init, i0)
+    c_start = _pointer(context, builder, types[12], c, c0)
+    # Rows past the last repeat it: the same numbers are then stored to the same place.
+    row = [_clamped(builder, i, rows) for i in range(TILE)]
+    block = [(i, j) for i in range(TILE) for j in range(vectors)]
+
+    def column(offset, j):
+        return builder.add(offset, offset.type(j * vector.count))
+
+    def shifted(offset, j):
+        return builder.sub(column(offset, j), shift) if j == vectors - 1 else column(offset, j)
+
+    sums = {}
+    for i, j in block:
+        first = _load(builder, vector, init_start, shifted(builder.mul(row[i], i_row), j))
+        sums[i, j] = cgutils.alloca_once_value(builder, first)  # becomes a register
+    line = [builder.gep(a_start, [builder.mul(row[i], a_row)]) for i in range(TILE)]
+    with cgutils.for_range(builder, depth) as loop:
+        b_row_at, a_col_at = builder.mul(loop.index, b_row), builder.mul(loop.index, a_col)
+        b_k = [_load(builder, vector, b_start, column(b_row_at, j)) for j in range(vectors)]
+        for i in range(TILE):
+            number = builder.load(builder.gep(line[i], [a_col_at]))
+            a_ik = _spread(builder, vector, number)
+            for j in range(vectors):
+                new = _fma(builder, a_ik, b_k[j], builder.load(sums[i, j]))
+                builder.store(new, sums[i, j])
+    for i, j in block:
+        at = shifted(builder.mul(row[i], c_row), j)
+        _store(builder, builder.load(sums[i, j]), c_start, at)
