@@ -85,8 +85,7 @@ def find_mismatches(
     """Like `gradcheck`, but returns what is wrong (an empty list when nothing is)."""
     name, names, call = _unpack(function, len(args))
     arrays = [np.array(a, dtype=np.float64) for a in args]
-    y, backward = call(*arrays, **constants)
-    y = np.asarray(y)
+    y, backward = _forward(name, call, arrays, constants)
     rng = np.random.default_rng(seed)
     cotangent = rng.uniform(0.5, 2.0, y.shape) * rng.choice([-1.0, 1.0], y.shape)
 
@@ -94,7 +93,13 @@ def find_mismatches(
         numeric_jacobian(lambda *a: np.asarray(call(*a, **constants)[0]), arrays, i, step)
         for i in range(len(arrays))
     ]
-    whole = _returned(name, backward(cotangent.copy()), arrays, names)
+    dy = cotangent.copy()
+    whole = _returned(name, backward(dy), arrays, names)
+    if not np.array_equal(dy, cotangent):
+        raise GradientError(
+            f"{name}: backward changes dy in place; the engine may have sent it elsewhere, too"
+        )
+    twice = _returned(name, backward(2 * cotangent), arrays, names)
     rows = []
     for index in np.ndindex(y.shape):  # one output entry at a time: the full Jacobian
         one = np.zeros_like(cotangent)
@@ -102,16 +107,22 @@ def find_mismatches(
         rows.append(_returned(name, backward(one), arrays, names))
 
     mismatches = []
-    for i, jacobian in enumerate(jacobians):  # (outputs, *shape of argument)
-        weighted = jacobian * cotangent.reshape(-1, *[1] * arrays[i].ndim)
+    expected = [  # (outputs, *shape of argument)
+        jacobian * cotangent.reshape(-1, *[1] * array.ndim)
+        for jacobian, array in zip(jacobians, arrays, strict=True)
+    ]
+    for i, weighted in enumerate(expected):
         analytic = np.array([row[i] for row in rows]).reshape(weighted.shape)
         checks = [(whole[i], weighted.sum(0)), *zip(analytic, weighted, strict=True)]
         for got, want in checks:
             if not np.allclose(got, want, rtol=rtol, atol=atol):
                 # one output at a time, a lost path shows as a 0 that the sum over outputs hides
                 diagnosis = (
-                    _usual_mistake(got, want, rtol, atol)
+                    _forgets_dy(whole[i], twice[i], rtol, atol)
+                    or _usual_mistake(got, want, rtol, atol)
                     or _usual_mistake(analytic, weighted, rtol, atol)
+                    or _of_another(whole[i], expected, names, rtol, atol)
+                    or _lost_path(analytic, weighted, atol)
                     or diagnose(got, want, rtol, atol)
                 )
                 mismatches.append(Mismatch(name, names[i], got, want, diagnosis))
@@ -153,6 +164,8 @@ def _usual_mistake(got: Array, want: Array, rtol: float, atol: float) -> str:
     def same(a: Array, b: Array) -> bool:
         return a.shape == b.shape and bool(np.allclose(a, b, rtol=rtol, atol=atol))
 
+    if not np.isfinite(want).all():
+        return "the function itself is NaN or infinite here; check it at other arguments"
     if not np.isfinite(got).all():
         return "backward returns NaN or infinity (0/0, log 0 or an overflowing exp?)"
     if same(got, np.zeros_like(got)):
@@ -177,6 +190,12 @@ def _usual_mistake(got: Array, want: Array, rtol: float, atol: float) -> str:
             f"{int(zero.sum())} of {got.size} entries are 0 and should not be: a path is missing, "
             "or repeated indices were assigned instead of added"
         )
+    leak = (np.abs(got) > atol) & (np.abs(want) <= atol)
+    if leak.any() and same(got[~leak], want[~leak]):
+        return (
+            f"{int(leak.sum())} of {got.size} entries should be 0: the gradient also goes where "
+            "forward let nothing through (a mask, ReLU, dropout)"
+        )
     error = got - want
     if got.ndim and got.shape[-1] > 1 and same(error, np.broadcast_to(error[..., :1], error.shape)):
         return (
@@ -184,6 +203,63 @@ def _usual_mistake(got: Array, want: Array, rtol: float, atol: float) -> str:
             "norm) is missing"
         )
     return ""
+
+
+def _forgets_dy(once: Array, twice: Array, rtol: float, atol: float) -> str:
+    if once.any() and np.allclose(once, twice, rtol=rtol, atol=atol):
+        return "backward does not use dy: multiply by it (chain rule)"
+    return ""
+
+
+def _of_another(
+    got: Array, expected: Sequence[Array], names: Sequence[str], rtol: float, atol: float
+) -> str:
+    for name, weighted in zip(names, expected, strict=True):
+        want = weighted.sum(0)
+        if got.shape == want.shape and np.allclose(got, want, rtol=rtol, atol=atol):
+            return f"this is the gradient of {name}: the gradients are in another order"
+    return ""
+
+
+def _lost_path(analytic: Array, weighted: Array, atol: float) -> str:
+    lost = (np.abs(analytic) <= atol) & (np.abs(weighted) > atol)
+    if not lost.any():
+        return ""
+    return (
+        f"{int(lost.sum())} of the {lost.size} derivatives of an output by an input are 0 and "
+        "should not be: a term is missing, or a sum goes over another axis"
+    )
+
+
+def _forward(
+    name: str, call: Callable[..., Any], arrays: Sequence[Array], constants: dict[str, Any]
+) -> tuple[Array, Backward]:
+    """y and backward, if the function is one that finite differences can say something about."""
+    before = [array.copy() for array in arrays]
+    returned = call(*arrays, **constants)
+    if not (isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1])):
+        raise GradientError(
+            f"{name}: must return its result and a function: return y, backward; got "
+            f"{type(returned).__name__}"
+        )
+    y, backward = np.asarray(returned[0]), returned[1]
+    if not all(map(_same_bits, before, arrays)):
+        raise GradientError(f"{name}: changes its argument in place; let it make a new array")
+    if y.dtype != np.float64:
+        raise GradientError(
+            f"{name}: computes in {y.dtype}, too coarse for finite differences; stay "
+            "with float64, as the arguments are"
+        )
+    if not _same_bits(y, np.asarray(call(*arrays, **constants)[0])):
+        raise GradientError(
+            f"{name}: gives another result each time, so differences mean nothing; seed what is "
+            "random, inside"
+        )
+    return y, backward
+
+
+def _same_bits(a: Array, b: Array) -> bool:
+    return np.array_equal(a, b, equal_nan=True)
 
 
 def _unpack(function: Any, count: int) -> tuple[str, list[str], Callable[..., Any]]:
@@ -203,9 +279,14 @@ def _returned(
             f"argument; got {count}"
         )
     for gradient, array, argument in zip(gradients, arrays, names, strict=True):
+        if gradient is None:
+            raise GradientError(
+                f"{name}: the gradient of {argument} is None; what has none is a keyword-only "
+                "constant, not a positional argument"
+            )
         if np.shape(gradient) != array.shape:
             raise GradientError(
                 f"{name}: the gradient of {argument} has shape {np.shape(gradient)}, the argument "
-                f"{array.shape}; did backward forget sum_to_shape?"
+                f"{array.shape}; did backward forget sum_to_shape, or the order of the arguments?"
             )
     return tuple(np.asarray(g) for g in gradients)

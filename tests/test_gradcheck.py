@@ -300,3 +300,76 @@ def test_the_numeric_jacobian():
     want = np.einsum("ik,jl->ijkl", a, np.eye(2)).reshape(4, 3, 2)
     np.testing.assert_allclose(J, want, atol=1e-9)
     assert numeric_jacobian(lambda x: x, [np.zeros((0, 2))], 0).shape == (0, 0, 2)
+
+
+# --- bugs that people write ------------------------------------------------------------------
+
+
+def sigmoid_without_dy(x):
+    y = 1 / (1 + np.exp(-x))
+    return y, lambda dy: (y * (1 - y),)
+
+
+def softmax_without_its_sum(x):
+    y = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    return y, lambda dy: (y * dy,)
+
+
+def relu_that_lets_too_much_through(x):
+    return np.maximum(x, 0), lambda dy: (dy * (x > -9),)
+
+
+def logarithm_of_a_negative_number(x):
+    with np.errstate(invalid="ignore"):
+        return np.log(-np.abs(x)), lambda dy: (dy / x,)
+
+
+def changes_x(x):
+    x *= 2
+    return x, lambda dy: (2 * dy,)
+
+
+def changes_dy(x):
+    def backward(dy):
+        dy *= 2
+        return (dy,)
+
+    return 2 * x, backward
+
+
+def another_mask_each_time(x):
+    keep = rng.random(x.shape) < 0.5
+    return x * keep, lambda dy: (dy * keep,)
+
+
+def single_precision(x):
+    x = x.astype(np.float32)
+    return x * x, lambda dy: (2 * x * dy,)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (sigmoid_without_dy, "Likely: backward does not use dy"),
+        (softmax_without_its_sum, "12 of the 36 derivatives .* are 0 and should not be: a term is"),
+        (relu_that_lets_too_much_through, "Likely: . of 6 entries should be 0: .*ReLU"),
+        (logarithm_of_a_negative_number, "Likely: the function itself is NaN or infinite here"),
+        (changes_x, "changes_x: changes its argument in place"),
+        (changes_dy, "changes_dy: backward changes dy in place"),
+        (another_mask_each_time, "gives another result each time"),
+        (single_precision, "single_precision: computes in float32"),
+        (lambda x: 2 * x, "must return its result and a function: return y, backward; got ndarray"),
+        (lambda x: (2 * x, lambda dy: (None,)), "the gradient of argument 0 is None"),
+    ],
+)
+def test_bugs_that_people_write(function, says):
+    with pytest.raises(GradientError, match=says):
+        gradcheck(function, rng.normal(size=(2, 3)))
+
+
+def test_gradients_in_another_order():
+    def product(a, b):
+        return a @ b, lambda dy: (a.T @ dy, dy @ b.T)
+
+    with pytest.raises(GradientError, match="this is the gradient of argument 1: .*another order"):
+        gradcheck(product, rng.normal(size=(3, 3)), rng.normal(size=(3, 3)))
