@@ -6,7 +6,8 @@ integer or bool arrays: nothing is differentiated with respect to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -106,11 +107,14 @@ class Tensor:
 
     @property
     def saved(self) -> dict[str, np.ndarray]:
-        """The arrays that this tensor keeps for its backward pass, by variable name."""
-        cells = getattr(self._backward, "__closure__", None) or ()
-        names = self._backward.__code__.co_freevars if self._backward else ()
-        values = zip(names, (cell.cell_contents for cell in cells), strict=True)
-        return {name: value for name, value in values if isinstance(value, np.ndarray)}
+        """The arrays that this tensor keeps for its backward pass, by variable name.
+
+        Those that lists and inner functions keep are there as `sequences.0.p`, unless they are
+        parts of an array with a name of its own.
+        """
+        found = dict(_arrays_in(self._backward, ""))
+        whole = {id(_owner(array)) for name, array in found.items() if "." not in name}
+        return {n: a for n, a in found.items() if "." not in n or id(_owner(a)) not in whole}
 
     # Operators: each is an op of minisasrec.ops
 
@@ -202,6 +206,24 @@ class Tensor:
             f"np.{function.__name__} does not see through a Tensor; use an op of minisasrec.ops "
             "(it keeps the gradient), or .data for the plain array"
         )
+
+
+def _arrays_in(value: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays in `value`: itself, in a list or a tuple, or kept by a function."""
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, np.ndarray):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        inside = enumerate(value)
+    elif isinstance(value, FunctionType):
+        kept = (cell.cell_contents for cell in value.__closure__ or ())
+        inside = zip(value.__code__.co_freevars, kept, strict=True)
+    for part, entry in inside:
+        yield from _arrays_in(entry, f"{name}.{part}" if name else part)
+
+
+def _owner(array: np.ndarray) -> Any:
+    return array if array.base is None else array.base
 
 
 def as_tensors(op_name: str, args: Sequence[Any]) -> list[Tensor]:

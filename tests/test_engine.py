@@ -165,6 +165,18 @@ def test_walking_frees_what_was_saved():
     assert y.saved == {} and x.saved == {}
 
 
+def test_what_is_saved_inside_lists_and_functions_counts_once():
+    q, k, v = (leaf(*range(6)).reshape(3, 2) for _ in range(3))
+    with use_backend("numpy"):  # its definition keeps a backward of each sequence in a list
+        y = ops.packed_causal_attention(q, k, v, offsets=np.array([0, 1, 3]))
+    assert {name: a.shape for name, a in y.saved.items() if name.endswith(".p")} == {
+        "sequences.0.1.p": (1, 1, 1),
+        "sequences.1.1.p": (1, 2, 2),
+    }
+    assert {name for name in y.saved if "." not in name} == {"q", "k", "v"}
+    assert not any(name.endswith((".Q", ".K", ".V")) for name in y.saved)  # views of these
+
+
 def test_gradients_that_share_memory_are_never_changed_in_place():
     a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
     (a + b).sum().backward()

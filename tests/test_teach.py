@@ -13,7 +13,7 @@ from minisasrec.data.batches import Batch, pack_sequences
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.explain import explain
 from minisasrec.kernels import ladder
-from minisasrec.plots import attention_map, position_average
+from minisasrec.plots import attention_map, heat_maps, position_average
 from minisasrec.random import Keys
 from minisasrec.teach import check, draw_graph, hint, shape_trace, show_source, steps_table
 from minisasrec.teach.exercises import Wrong, equal, exercises
@@ -269,6 +269,13 @@ def test_attention_maps_hide_the_future_and_average_from_the_last_item() -> None
     np.testing.assert_array_equal(mean, [[(10 + 15) / 2, (11 + 18) / 2], [(14 + 27) / 2, 22.5]])
     with pytest.raises(ShapeError, match="no sequence has 5 items"):
         position_average([long], size=5)
+
+
+def test_heat_maps_of_one_kind_share_a_scale() -> None:
+    weak, strong = np.array([[1.0, np.nan], [2.0, 3.0]]), np.full((2, 2), 8.0)
+    maps = {"a": (weak, ["x", "y"]), "b": (strong, ["x", "y"]), "c": (np.eye(3), "uvw")}
+    images = [axes.images[0] for axes in heat_maps(maps).axes if axes.images]
+    assert [image.get_clim() for image in images] == [(0, 8), (0, 8), (0, 1)]
 
 
 # --- explain and the ladder ------------------------------------------------------------------
