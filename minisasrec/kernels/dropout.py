@@ -21,67 +21,63 @@ def row_names(x, rows):
 
 def dropout(x, rows, rate, key: Key):
     """y = x * keep / (1 - rate), x (... d), rows (T)."""
-    x = np.ascontiguousarray(x)
-    y = np.empty_like(x)
-    d = x.shape[-1]
-    run(
-        _dropout_worker,
-        -(-len(rows) // ROWS),
-        x.reshape(-1, d),
-        y.reshape(-1, d),
-        rows,
-        x.dtype.type(1 / (1 - rate)),
-        *_words(rate, key),
-    )
-    return y
+    return _run(None, x, rows, rate, key)
 
 
 def add_dropout(x, g, rows, rate, key: Key):
     """y = x + g * keep / (1 - rate)."""
-    x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
-    y = np.empty_like(x)
-    d = x.shape[-1]
+    return _run(np.ascontiguousarray(x), g, rows, rate, key)
+
+
+def _run(x, g, rows, rate, key):
+    g = np.ascontiguousarray(g)
+    y, flat, real = np.empty_like(g), g.reshape(-1), g.dtype.type
     run(
-        _add_dropout_worker,
-        -(-len(rows) // ROWS),
-        x.reshape(-1, d),
-        g.reshape(-1, d),
-        y.reshape(-1, d),
-        rows,
-        x.dtype.type(1 / (1 - rate)),
-        *_words(rate, key),
-    )
+        _dropout_worker, -(-len(rows) // ROWS), flat if x is None else x.reshape(-1), flat,
+        y.reshape(-1), g.shape[-1], rows, x is not None, real(1 / (1 - rate)),
+        np.uint32(drop_threshold(rate)), np.uint32(key.k0), np.uint32(key.k1),
+    )  # fmt: skip
     return y
 
 
-def _words(rate, key):
-    return np.uint32(drop_threshold(rate)), np.uint32(key.k0), np.uint32(key.k1)
+@kernel
+def _run_end(rows, t, end):
+    """The end of the run of consecutive names that begins at row t.
+
+    The elements of such rows are counted on from row to row, as if they were one long row: rows of
+    50 elements would leave a remainder each, and the remainder is what takes time.
+    """
+    t += 1
+    while t < end and rows[t] == np.uint32(rows[t - 1] + np.uint32(1)):
+        t += 1
+    return t
 
 
 @kernel
-def _drop_row(x, row, factor, threshold, k0, k1, y):
-    d = len(x)
-    first = np.uint32(row * np.uint32(d))
-    for j in range(d):  # no branch, so that eight elements are hashed at a time
+def _drop(x, first, factor, threshold, k0, k1, y):
+    for j in range(len(x)):  # no branch, so that a whole vector is hashed at a time
         word = random_uint32(np.uint32(first + np.uint32(j)), k0, k1)
         y[j] = x[j] * factor if word >= threshold else x.dtype.type(0)
 
 
 @kernel
-def _dropout_worker(counter, x, y, rows, factor, threshold, k0, k1):
-    task = next_task(counter)
-    while task >= 0:
-        for t in range(task * ROWS, min((task + 1) * ROWS, len(x))):
-            _drop_row(x[t], rows[t], factor, threshold, k0, k1, y[t])
-        task = next_task(counter)
+def _add_drop(x, g, first, factor, threshold, k0, k1, y):
+    for j in range(len(x)):
+        word = random_uint32(np.uint32(first + np.uint32(j)), k0, k1)
+        y[j] = x[j] + (g[j] * factor if word >= threshold else x.dtype.type(0))
 
 
 @kernel
-def _add_dropout_worker(counter, x, g, y, rows, factor, threshold, k0, k1):
+def _dropout_worker(counter, x, g, y, d, rows, add, factor, threshold, k0, k1):
     task = next_task(counter)
     while task >= 0:
-        for t in range(task * ROWS, min((task + 1) * ROWS, len(x))):
-            _drop_row(g[t], rows[t], factor, threshold, k0, k1, y[t])
-            for j in range(x.shape[1]):
-                y[t, j] += x[t, j]
+        t, end = task * ROWS, min((task + 1) * ROWS, len(rows))
+        while t < end:
+            after = _run_end(rows, t, end)
+            a, b, first = t * d, after * d, np.uint32(rows[t] * np.uint32(d))
+            if add:
+                _add_drop(x[a:b], g[a:b], first, factor, threshold, k0, k1, y[a:b])
+            else:
+                _drop(g[a:b], first, factor, threshold, k0, k1, y[a:b])
+            t = after
         task = next_task(counter)

@@ -170,6 +170,71 @@ def store(typingctx, array, i, vector):
     return types.void(array, INDEX, vector), codegen
 
 
+def _part_python(array, i, count):
+    vector = np.zeros(lane_count(array.dtype), array.dtype)
+    part = array.reshape(-1)[i : i + min(count, len(vector))]
+    vector[: len(part)] = part
+    return vector
+
+
+@compiled_from(_part_python)
+def load_part(typingctx, array, i, count):
+    """`load` of at most `count` numbers, 0 in the other lanes: the end of a row of any length."""
+
+    def codegen(context, builder, signature, args):
+        vector = context.get_value_type(signature.return_type)
+        pointer, mask = _part(context, builder, array, vector, *args)
+        return builder.call(
+            _masked(builder, "load", vector, [pointer.type, ir.IntType(32), mask.type, vector]),
+            [pointer, ir.IntType(32)(_bytes(vector)), mask, ir.Constant(vector, None)],
+        )
+
+    return Vector(array.dtype)(array, INDEX, INDEX), codegen
+
+
+def _store_part_python(array, i, count, vector):
+    part = array.reshape(-1)[i : i + min(count, len(vector))]
+    part[:] = vector[: len(part)]
+
+
+@compiled_from(_store_part_python)
+def store_part(typingctx, array, i, count, vector):
+    """`store` of at most `count` numbers."""
+
+    def codegen(context, builder, signature, args):
+        value = args[3]
+        pointer, mask = _part(context, builder, array, value.type, *args[:3])
+        builder.call(
+            _masked(builder, "store", value.type,
+                    [value.type, pointer.type, ir.IntType(32), mask.type]),
+            [value, pointer, ir.IntType(32)(_bytes(value.type)), mask],
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(array, INDEX, INDEX, vector), codegen
+
+
+def _part(context, builder, array, vector, value, i, count):
+    """The address of a vector, and which of its lanes are among the first `count`."""
+    int32 = ir.IntType(32)
+    numbers = ir.VectorType(int32, vector.count)
+    pointer = builder.bitcast(_pointer(context, builder, array, value, i), vector.as_pointer())
+    count = _spread(builder, numbers, builder.trunc(count, int32))
+    mask = builder.icmp_signed("<", ir.Constant(numbers, list(range(vector.count))), count)
+    return pointer, mask
+
+
+def _masked(builder, what, vector, arguments):
+    """llvm.masked.load or llvm.masked.store for one type of vector."""
+    number = "f32" if isinstance(vector.element, ir.FloatType) else "f64"
+    returned = vector if what == "load" else ir.VoidType()
+    return cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(returned, arguments),
+        f"llvm.masked.{what}.v{vector.count}{number}.p0",
+    )
+
+
 @compiled_from(lambda array, number: np.full(lane_count(array.dtype), number, array.dtype))
 def fill(typingctx, array, number):
     """A vector of the array's type with `number` in every lane."""
