@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisasrec.errors import GradientError
+from minisasrec.op import add_up
 
 if TYPE_CHECKING:
     from minisasrec.tensor import Tensor
@@ -75,10 +76,10 @@ def backward_steps(
 ) -> Iterator[Step]:
     """Walk back from `loss`, yielding a `Step` per tensor; leaves end up with `.grad`.
 
-    `dloss` is the gradient to start with: 1 for a scalar, required for anything else. Gradients
-    on the way live in a dict that belongs to this walk, so a second walk is not mixed up with
-    the first. What a tensor saved for its backward is dropped once used (memory), unless
-    `retain_graph` is set.
+    `dloss` is the gradient to start with: 1 for a scalar, required for anything else. What its
+    children send to a tensor waits in a dict that belongs to this walk, so a second walk is not
+    mixed up with the first; it is added up when the walk arrives there. What a tensor saved for
+    its backward is dropped once used (memory), unless `retain_graph` is set.
 
     Raises `GradientError` if `loss` does not depend on a parameter, is no scalar and `dloss` is
     missing, if the graph was already used, or if an op returns a gradient of the wrong shape or
@@ -103,9 +104,9 @@ def backward_steps(
     if dloss.shape != loss.shape:
         raise GradientError(f"backward: dloss has shape {dloss.shape}, the tensor {loss.shape}")
 
-    grads = {loss: dloss}
+    arrived = {loss: [dloss]}
     for node in reversed(topological_order(loss)):
-        dy = grads.pop(node)
+        dy = add_up(arrived.pop(node))
         if node.op is None:  # a leaf keeps its gradient, added to what earlier passes left there
             node.grad = dy if node.grad is None else node.grad + dy
             yield Step(node, dy, ())
@@ -125,6 +126,5 @@ def backward_steps(
                     f"argument {parent.shape}; if it was broadcast, did backward forget "
                     "sum_to_shape?"
                 )
-            # not +=: an op may hand the same array to two parents (add does)
-            grads[parent] = grads[parent] + dx if parent in grads else dx
+            arrived.setdefault(parent, []).append(dx)
         yield Step(node, dy, contributions)

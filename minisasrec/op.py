@@ -20,14 +20,16 @@ exists is an op that is tested, documented and drawn.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minisasrec import kernels
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.signature import Draw, Signature
 
@@ -40,6 +42,8 @@ Implementation = Callable[..., tuple[Array, Backward]]
 Sample = Callable[[Draw], tuple[list[Array], dict[str, Any]]]
 
 OPS: dict[str, Op] = {}
+
+WORTH_A_KERNEL = 4096  # numbers; NumPy adds fewer of them sooner than a kernel is called
 
 BACKENDS = ("numpy", "numba")
 _backend = os.environ.get("MINISASREC_BACKEND", "")
@@ -168,6 +172,20 @@ def sum_to_shape(dy: Array, shape: tuple[int, ...]) -> Array:
     dy = dy.sum(axis=tuple(range(dy.ndim - len(shape))))
     stretched = tuple(i for i, length in enumerate(shape) if length == 1 and dy.shape[i] != 1)
     return dy.sum(axis=stretched, keepdims=True) if stretched else dy
+
+
+def add_up(arrays: Sequence[Array]) -> Array:
+    """The sum of gradients of one shape, from left to right; a single one is handed on as it is.
+
+    None of them is changed: an op may hand the same array to two parents (`add` does).
+    """
+    if len(arrays) == 1:
+        return arrays[0]
+    first = arrays[0]
+    same_type = all(each.dtype == first.dtype for each in arrays)
+    if first.size >= WORTH_A_KERNEL and same_type and backend() == "numba":
+        return kernels.elementwise.add_up(arrays)
+    return functools.reduce(np.add, arrays)
 
 
 def check_ids(op_name: str, ids: Array, rows: int, what: str = "ids") -> Array:

@@ -34,7 +34,7 @@ class Optimizer:
     def step(self, lr: float | None = None) -> None:
         """Change every parameter along its gradient; `lr` overrides the learning rate this once."""
         self.steps += 1
-        factor = self._clip_factor()
+        settings = self._settings(self._clip_factor(), self.lr if lr is None else lr)
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 warnings.warn(
@@ -43,7 +43,7 @@ class Optimizer:
                     stacklevel=2,
                 )
                 continue
-            self._update(i, parameter, factor, self.lr if lr is None else lr)
+            self._update(i, parameter, settings)
 
     def _clip_factor(self) -> float:
         """What to multiply every gradient with so that their common norm is at most clip_norm."""
@@ -57,14 +57,19 @@ class Optimizer:
             raise TrainingError("gradient norm is not finite; lower the learning rate")
         return min(1.0, self.clip_norm / (total**0.5 + 1e-12))
 
-    def _update(self, i: int, parameter: Parameter, factor: float, lr: float) -> None:
+    def _settings(self, factor: float, lr: float) -> tuple[float, ...]:
+        """The numbers that this step's updates share; `factor` multiplies every gradient."""
+        return lr, factor
+
+    def _update(self, i: int, parameter: Parameter, settings: tuple[float, ...]) -> None:
         raise TypeError(f"{type(self).__name__} has no _update")
 
 
 class SGD(Optimizer):
     """w <- w - lr * gradient."""
 
-    def _update(self, i: int, parameter: Parameter, factor: float, lr: float) -> None:
+    def _update(self, i: int, parameter: Parameter, settings: tuple[float, ...]) -> None:
+        lr, factor = settings
         parameter.data = parameter.data - parameter.dtype.type(lr * factor) * parameter.grad
 
 
@@ -110,16 +115,18 @@ class Adam(Optimizer):
         for i in range(len(self.parameters)):
             self.m[i], self.v[i] = state[f"m.{i}"].copy(), state[f"v.{i}"].copy()
 
-    def _update(self, i: int, parameter: Parameter, factor: float, lr: float) -> None:
+    def _settings(self, factor: float, lr: float) -> tuple[float, ...]:
         # the two corrections, folded into the step size and eps: m and v are read once
         correction1, correction2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
         step_size = lr * correction2**0.5 / correction1
         eps = self.eps * correction2**0.5
+        return self.beta1, self.beta2, step_size, eps, self.l2, factor
+
+    def _update(self, i: int, parameter: Parameter, settings: tuple[float, ...]) -> None:
         # the kernel needs w as one run of memory, or it would change a copy
         w = parameter.data = np.asarray(parameter.data, order="C")
         g, m, v = parameter.grad, self.m[i], self.v[i]
         assert g is not None
-        settings = (self.beta1, self.beta2, step_size, eps, self.l2, factor)
         if backend() == "numba":
             kernels.adam.adam_step(w, g, m, v, *settings)
         else:

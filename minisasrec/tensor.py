@@ -228,7 +228,7 @@ def _owner(array: np.ndarray) -> Any:
 
 def as_tensors(op_name: str, args: Sequence[Any]) -> list[Tensor]:
     """The arguments of an op as Tensors of one float type; plain numbers take the others' type."""
-    dtypes = {a.dtype for a in args if isinstance(a, Tensor)}
+    dtypes = {a.data.dtype for a in args if isinstance(a, Tensor)}
     dtypes = dtypes or {a.dtype for a in args if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
     if len(dtypes) > 1:
         seen = ", ".join(sorted(str(d) for d in dtypes))
@@ -239,7 +239,7 @@ def as_tensors(op_name: str, args: Sequence[Any]) -> list[Tensor]:
 
 def is_recording(tensors: Sequence[Tensor]) -> bool:
     """True if a result of these tensors has to remember them."""
-    return recording() and any(t.requires_grad for t in tensors)
+    return recording() and any([t.requires_grad for t in tensors])
 
 
 def result_of(

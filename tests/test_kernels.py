@@ -20,6 +20,7 @@ from minisasrec.errors import ConfigError
 from minisasrec.kernels import _jit, _threads, vector
 from minisasrec.kernels import adam as ad
 from minisasrec.kernels import attention as at
+from minisasrec.kernels import elementwise as el
 from minisasrec.kernels import embedding as em
 from minisasrec.kernels import layer_norm as ln
 from minisasrec.kernels import loss as lo
@@ -131,6 +132,21 @@ def test_linear_lets_nan_and_infinity_through():
     y = mm.linear_forward(x, W, b, True)
     np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
     np.testing.assert_array_equal(np.isinf(y), np.isinf(expected))
+
+
+# --- element by element ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("size", [1, 8192, 20_001])
+def test_sums_of_gradients_and_multiples(count, size):
+    arrays = [normal(i, size, 2)[:, 0] for i in range(count)]  # not one run of memory
+    total = both_thread_counts(lambda: el.add_up(arrays))
+    np.testing.assert_array_equal(total, sum(arrays[1:], arrays[0]))
+    factor = np.float32(1.7)
+    np.testing.assert_array_equal(
+        both_thread_counts(lambda: el.scale(arrays[0], factor)), arrays[0] * factor
+    )
 
 
 # --- layer norm and softmax ------------------------------------------------------------------
@@ -401,6 +417,8 @@ def use_vectors(x, y, out):
     vector.copy_row(x, 3, out, 5 * lane, 3)
     vector.copy_row(x, 3, out, 6 * lane, 2 * lane + 1)
     vector.transpose(x, 2, 20, 3, out, 9 * lane, lane + 1)
+    vector.store_part(out, 28 * lane, 3, vector.load_part(x, 178, 2))
+    vector.store_part(out, 29 * lane, lane + 1, vector.load_part(x, 1, lane + 1))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -422,6 +440,9 @@ def test_vectors_do_what_their_numpy_says(dtype):
         rows[6 * lane : 9 * lane][: 2 * lane + 1], x.flat[3:][: 2 * lane + 1]
     )
     turned = np.array([rows[9 * lane + c * (lane + 1) :][:lane] for c in range(lane)])
+    # the last two numbers of x: a whole vector would reach past its end
+    np.testing.assert_array_equal(out[28], np.r_[x.flat[178:180], [0] * (lane - 2)])
+    np.testing.assert_array_equal(out[29], a)
     square = x[[0, 1] + [2] * (lane - 2), 2 : 2 + lane]
     np.testing.assert_array_equal(turned, square.T)
 
@@ -446,7 +467,7 @@ def test_exp(dtype, low, step):
 
 # --- compiling and threads -------------------------------------------------------------------
 
-ON_EVERY_WIDTH = "vectors_do or exp or matmul or linear or attention or softmax"
+ON_EVERY_WIDTH = "vectors_do or exp or matmul or linear or attention or softmax or norm"
 
 
 @pytest.mark.parametrize("n", [0, -1, 10_000, 1.5, True])

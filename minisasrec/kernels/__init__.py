@@ -17,6 +17,7 @@ __all__ = [
     "attention",
     "convolution",
     "dropout",
+    "elementwise",
     "embedding",
     "layer_norm",
     "loss",

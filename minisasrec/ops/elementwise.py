@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from minisasrec import kernels
 from minisasrec.errors import ShapeError
-from minisasrec.op import Array, Backward, op, sum_to_shape
+from minisasrec.op import WORTH_A_KERNEL, Array, Backward, add_up, op, sum_to_shape
 from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
@@ -44,6 +45,13 @@ def add(a: Array, b: Array) -> Result:
         return sum_to_shape(dy, a.shape), sum_to_shape(dy, b.shape)
 
     return a + b, backward
+
+
+@add.fast
+def _(a: Array, b: Array) -> Result:
+    if a.shape != b.shape:  # one of them broadcasts: NumPy knows how
+        return add.reference(a, b)
+    return add_up((a, b)), lambda dy: (dy, dy)
 
 
 @op("a (*), b (*) -> (*)")
@@ -87,6 +95,15 @@ def scale(x: Array, *, factor: float) -> Result:
         return (dy * factor,)
 
     return x * factor, backward
+
+
+@scale.fast
+def _(x: Array, *, factor: float) -> Result:
+    factor = x.dtype.type(factor)
+    if x.size < WORTH_A_KERNEL:
+        return scale.reference(x, factor=factor)
+    times = kernels.elementwise.scale
+    return times(x, factor), lambda dy: (times(dy, factor),)
 
 
 @op("x (...) -> (...)")

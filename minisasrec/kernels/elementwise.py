@@ -1,0 +1,54 @@
+"""Passes over memory that are worth more than one thread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisasrec.kernels._jit import exact_kernel, kernel
+from minisasrec.kernels._threads import next_task, run
+
+NUMBERS = 8192  # numbers a task: a block of the result stays in the nearest cache
+
+
+@exact_kernel
+def _add(a, b, y):
+    for i in range(len(y)):
+        y[i] = a[i] + b[i]
+
+
+@kernel
+def _add_up_worker(counter, arrays, y):
+    task = next_task(counter)
+    while task >= 0:
+        block = slice(task * NUMBERS, min((task + 1) * NUMBERS, len(y)))
+        _add(arrays[0][block], arrays[1][block], y[block])
+        for k in range(2, len(arrays)):
+            _add(y[block], arrays[k][block], y[block])
+        task = next_task(counter)
+
+
+def add_up(arrays):
+    """The sum of two arrays or more of one shape and type, from left to right."""
+    y = np.empty(arrays[0].shape, arrays[0].dtype)
+    flat = tuple(np.ascontiguousarray(each).reshape(-1) for each in arrays)
+    run(_add_up_worker, -(-y.size // NUMBERS), flat, y.reshape(-1))
+    return y
+
+
+@kernel
+def _scale_worker(counter, x, factor, y):
+    task = next_task(counter)
+    while task >= 0:
+        a, b = task * NUMBERS, min((task + 1) * NUMBERS, len(y))
+        part, out = x[a:b], y[a:b]
+        for i in range(len(out)):
+            out[i] = part[i] * factor
+        task = next_task(counter)
+
+
+def scale(x, factor):
+    """y = factor * x; `factor` is of the type of x."""
+    y = np.empty(x.shape, x.dtype)
+    run(_scale_worker, -(-y.size // NUMBERS), np.ascontiguousarray(x).reshape(-1), factor,
+        y.reshape(-1))  # fmt: skip
+    return y
