@@ -9,7 +9,7 @@
 from importlib import import_module
 from typing import Any
 
-from minisasrec import ops
+from minisasrec import _interrupt, ops  # noqa: F401  (first the one, then what takes time)
 from minisasrec.engine import backward_steps, no_grad
 from minisasrec.errors import MinisasrecError
 from minisasrec.gradcheck import gradcheck

@@ -123,7 +123,7 @@ class TrainConfig:
             known = ", ".join(get_args(ModelName))
             raise ConfigError(f"model is {self.model!r}; choose one of {known}")
         at_least = {"epochs": 1, "batch_size": 1, "negatives": 1, "eval_every": 1, "patience": 0}
-        for name, low in (at_least | {"warm_up": 0, "max_users": 0}).items():
+        for name, low in (at_least | {"warm_up": 0, "max_users": 0, "seed": 0}).items():
             if getattr(self, name) < low:
                 flag = "--" + name.replace("_", "-")
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
@@ -189,7 +189,7 @@ def read_config(path: Path, base: TrainConfig) -> TrainConfig:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file, or a `ConfigError` in one line."""
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # Windows may add a mark
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path}") from None
     except OSError as error:

@@ -65,9 +65,14 @@ class Run:
             )
         return run
 
+    @property
+    def begun(self) -> bool:
+        """True from the first checkpoint on, or from the result of a model without training."""
+        return self.path("last.safetensors").exists() or self.path("result.json").exists()
+
     def discard_unless_begun(self) -> None:
-        """Remove the run if it failed before its first checkpoint: nothing in it can be used."""
-        if not self.path("last.safetensors").exists():
+        """Remove a run that ended before it had begun: nothing in it can be used."""
+        if not self.begun:
             with suppress(OSError):  # not empty: the folder was there before
                 for name in ("best.safetensors", "history.jsonl", "config.json"):
                     self.path(name).unlink(missing_ok=True)
@@ -87,7 +92,7 @@ class Run:
     def write(self, name: str, writer: Callable[[Path], Any]) -> None:
         """Let `writer` fill a temporary file, then give it its name."""
         target = self.path(name)
-        temporary = target.with_name(f".{os.getpid()}-{name}")
+        temporary = target.with_name(f".{name}")  # what a killed process leaves is written over
         with _writing(target):
             try:
                 writer(temporary)

@@ -27,8 +27,9 @@ from minisasrec.cli import (
     use_machine,
 )
 from minisasrec.config import TrainConfig, from_json, preset, read_json
-from minisasrec.errors import ConfigError, MinisasrecError
-from minisasrec.models import MODELS, SequenceModel, make_model
+from minisasrec.data.split import Split
+from minisasrec.errors import ConfigError
+from minisasrec.models import MODELS, Recommender, SequenceModel, make_model
 from minisasrec.op import backend
 from minisasrec.plots import learning_curve
 from minisasrec.report import example_recommendations, final_rows, format_rows
@@ -102,10 +103,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, write the run's files."""
     config = parse(argv)
     use_machine(config)
-    say = _silent if config.json else print
     split = load_split(config)
     model = make_model(config, split)
     run, config = open_run(config, split.dataset.fingerprint())
+    try:
+        _train_and_report(model, split, config, run)
+    except BaseException as ended:
+        run.discard_unless_begun()
+        if isinstance(ended, KeyboardInterrupt) and run.begun:
+            raise KeyboardInterrupt(
+                f"whole epochs are kept; go on with --resume --out {run.folder}"
+            ) from None
+        raise
+
+
+def _train_and_report(model: Recommender, split: Split, config: TrainConfig, run: Run) -> None:
+    say = _silent if config.json else print
     say(f"{split.dataset.name}: {split.dataset.statistics()}")
     if split.dataset.source:
         say(f"  {split.dataset.source}")
@@ -113,15 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     history = History()
     if isinstance(model, SequenceModel):
         say(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
-        try:
-            history = fit(model, split, config, run)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"whole epochs are kept; go on with --resume --out {run.folder}"
-            ) from None
-        except MinisasrecError:
-            run.discard_unless_begun()
-            raise
+        history = fit(model, split, config, run)
         run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
     rows = final_rows(model, split, config)
     result = to_plain(
