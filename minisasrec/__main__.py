@@ -5,7 +5,6 @@ from __future__ import annotations
 import runpy
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 COMMANDS = {
     "train": "train a model; with no arguments, on the data set that comes with the package",
@@ -14,23 +13,16 @@ COMMANDS = {
     "recommend": "recommend items to users of a trained model, or to a sequence of items",
     "explain": "explain an op: formula, shapes, paper section, source, tests, notebooks",
     "reproduce": "run the paper's experiments and set the results beside its tables",
-    "bench": "time the ops and a training step on this machine",
 }
-
-
-def available() -> dict[str, str]:
-    """The commands whose module this installation has, each with its one line."""
-    return {name: line for name, line in COMMANDS.items() if find_spec(f"minisasrec.{name}")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (default: the command line) begins with; 2 if there is none."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = available()
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print("usage: minisasrec COMMAND [OPTIONS]     (the options: minisasrec COMMAND --help)\n")
-        for command, line in commands.items():
+        for command, line in COMMANDS.items():
             print(f"  {command:10} {line}")
         return 0
     if name == "--version":
@@ -38,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"minisasrec {__version__}")
         return 0
-    if name not in commands:
-        known = ", ".join(commands)
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
         print(f"minisasrec: no command {name!r}; choose one of: {known}", file=sys.stderr)
         return 2
     # Exactly what `python -m minisasrec.NAME` does, so that the two can never differ.

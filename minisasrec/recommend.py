@@ -1,4 +1,4 @@
-"""Recommend items: `python -m minisasrec.recommend RUN --user 42` or `--items "12, 7, 99"`."""
+"""Recommend items: `python -m minisasrec.recommend RUN --user 42` or `--items 12 7 99`."""
 
 from __future__ import annotations
 
