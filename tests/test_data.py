@@ -167,7 +167,10 @@ def test_titles_and_categories_follow_the_items() -> None:
         (([1.5, 2.0], [1, 2], None), "row 0 of users is 1.5: ids must be whole"),
         (([1, 2], [1, 2], [3, -1]), "row 1 of timestamps is -1"),
         (([1, 2], [1, 2], [3, np.inf]), "row 1 of timestamps is inf"),
-        (([1, 2], [1, 2], ["yesterday", "now"]), "timestamps must be numbers or datetime64"),
+        (
+            ([1, 2], [1, 2], ["yesterday", "now"]),
+            "timestamps must be numbers or dates such as 2024-05-31 12:00:00, got 'yest",
+        ),
         (([1], [1], [np.datetime64("NaT")]), "row 0 of timestamps is NaT"),
         (([[1]], [1], None), r"one column, got shape \(1, 1\)"),
         (([1], [1], None), "no action is left of 1 after the 'one-pass' filter"),

@@ -200,9 +200,9 @@ BAD_LINES = [
     ("a.csv", HEAD + "1,2,1960-01-01\n", 2, "got '1960-01-01'"),
     ("a.csv", HEAD + f'1,2,3\n1,"{"x" * 140_000}\n', 3, "field larger than field limit"),
     ("a.json", '{"user": 1, "item": 2, "time": 3}\n{"user": 1}\n', 2, "the record has no 'item'"),
-    ("a.json", '{"user": 1, "item": 2, "time": 3}\n{"user": nul\n', 2, "a JSON object, got"),
-    ("a.json", "[1, 2]\n", 1, r"expected a JSON object, got '\[1, 2\]'"),
-    ("a.json", '{"user": null, "item": 2, "time": 3}\n', 1, "expected a JSON object, got"),
+    ("a.json", '{"user": 1, "item": 2, "time": 3}\n{"user": nul\n', 2, "object on each line"),
+    ("a.json", "[1, 2]\n", 1, r"expected a JSON object on each .* got '\[1, 2\]'"),
+    ("a.json", '{"user": null, "item": 2, "time": 3}\n', 1, "expected a JSON object on"),
     ("a.json", '{"user": 1, "item": 2, "time": null}\n', 1, "the time must be .* got None"),
     ("steam_reviews.json", "{'username': 'u', 'date': '2017-01-01'}\n", 1, "has no 'product_id'"),
     ("steam_reviews.json", "__import__('os').getcwd()\n", 1, "expected a Python literal"),
@@ -317,7 +317,7 @@ def test_named_columns_and_options(tmp_path: Path) -> None:
 def test_column_errors_list_the_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "who,item,when\n1,2,3\n")
     with pytest.raises(
-        DataError, match="for user_column: say user_column=..., one of: who, item, wh"
+        DataError, match="for user_column: name it by --user-column .*, one of: who, item, wh"
     ):
         load(path)
     with pytest.raises(
@@ -504,6 +504,26 @@ def test_parquet(tmp_path: Path) -> None:
     (tmp_path / "b.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match="b.parquet is not a readable Parquet file"):
         load(tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize("kind", ["UTC", "Europe/Berlin", "ISO 8601", "numbers as text"])
+def test_times_in_parquet(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("pyarrow")
+    pandas = pytest.importorskip("pandas")
+    table = frame()
+    times = pandas.to_datetime(table["time"], unit="h", utc=True)
+    if "/" in kind:
+        times = times.dt.tz_convert(kind)
+    table["time"] = {
+        "ISO 8601": times.astype(str),
+        "numbers as text": table["time"].astype(str).str.zfill(2),
+    }.get(kind, times)
+    table.to_parquet(tmp_path / "a.parquet")
+    assert sequences(load(tmp_path / "a.parquet")) == WANTED
+    table["time"] = ["31/05/2024"] * 4
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="a.parquet: timestamps must be numbers or dates such as"):
+        load(tmp_path / "a.parquet")
 
 
 def retail_sheet() -> Any:

@@ -171,6 +171,21 @@ def test_an_archive_or_folder_by_its_path(tmp_path: Path, place: str) -> None:
     assert dataset.name == {"zip": "ml-1m", "loose": "some.thing"}[place]
 
 
+def test_ones_own_file_in_a_zip(tmp_path: Path) -> None:
+    path = tmp_path / "mine.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("log/clicks.csv", "user,item\n" + "1,2\n" * 5)
+        archive.writestr("__MACOSX/log/._clicks.csv", "a shadow that macOS makes")
+        archive.writestr("log/README.md", "words")
+    with pytest.warns(DataWarning, match="no time column"):
+        dataset = load_dataset(path)
+    assert (dataset.name, dataset.num_actions) == ("mine", 5)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("log/other.tsv", "")
+    with pytest.raises(DataError, match="mine.zip holds more than one table: give a file's path"):
+        load_dataset(path)
+
+
 def test_a_saved_folder_by_its_path(tmp_path: Path) -> None:
     dataset = build_dataset([1] * 3, [1, 2, 3], [1, 2, 3], min_actions=0, name="mine")
     dataset.save(tmp_path / "saved")

@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("data", help=f"{', '.join(DATASETS)}, or a file or folder")
     parser.add_argument("--data-dir", help="folder of data sets (default: MINISASREC_DATA_DIR)")
+    for column in ("user", "item", "time", "title"):
+        parser.add_argument(f"--{column}-column", help=f"of a table of your own, with the {column}")
     parser.add_argument("--min-actions", type=int, help="of a user or item, to be kept")
     parser.add_argument("--filter", choices=FILTERS, help="how often --min-actions is applied")
     options = vars(parser.parse_args(argv))

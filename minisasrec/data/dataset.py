@@ -13,6 +13,7 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -476,17 +477,14 @@ def _id_text(value: Any, row: int, what: str) -> str:
 def _numeric_times(column: Any) -> NDArray[Any]:
     """Times as int64 or float64, none of them missing or negative."""
     values = np.asarray(column)
+    if values.dtype.kind not in "iufM":
+        values = _parsed_times(column)
     if values.dtype.kind == "M":
         missing = np.isnat(values)
         values = values.astype("datetime64[us]").astype(np.int64)
-    elif values.dtype.kind in "iuf":
+    else:
         values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
         missing = ~np.isfinite(values)
-    else:
-        raise DataError(
-            f"timestamps must be numbers or datetime64, got {values.dtype}: convert them, "
-            "for example with pandas.to_datetime"
-        )
     bad = np.flatnonzero(missing | (values < 0))
     if len(bad):
         raise DataError(
@@ -494,3 +492,16 @@ def _numeric_times(column: Any) -> NDArray[Any]:
             "and not negative"
         )
     return values
+
+
+def _parsed_times(column: Any) -> NDArray[Any]:
+    """Text or objects as numbers or, failing that, as moments in UTC (NumPy warns of that)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for dtype in ("float64", "datetime64[us]"):
+            with suppress(ValueError, TypeError, OverflowError):
+                return np.asarray(column, dtype=dtype)
+    raise DataError(
+        f"timestamps must be numbers or dates such as 2024-05-31 12:00:00, got {column[0]!r}: "
+        "convert them, for example with pandas.to_datetime"
+    )

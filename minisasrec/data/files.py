@@ -94,8 +94,8 @@ class Source:
             except UnicodeDecodeError as error:
                 raise DataError(
                     f"{self} is not {encoding} text (byte 0x{error.object[error.start]:02x}, line "
-                    f"{self._line_of_bad_byte(encoding)}): save it as UTF-8, or pass "
-                    "encoding='latin-1'"
+                    f"{self._line_of_bad_byte(encoding)}): save it as UTF-8 (Excel: 'CSV UTF-8'), "
+                    "or pass encoding='cp1252' or the like to load_dataset"
                 ) from error
             except LookupError as error:
                 raise DataError(
@@ -135,10 +135,10 @@ def find(place: Path, names: Iterable[str]) -> Source | None:
 
 
 def members(archive: Path) -> list[str]:
-    """The files in a zip archive; DataError if it is cut off."""
+    """The files in a zip archive, macOS's shadows left out; DataError if it is cut off."""
     try:
         with zipfile.ZipFile(archive) as opened:
-            return [m for m in opened.namelist() if not m.endswith("/")]
+            return [m for m in opened.namelist() if not m.endswith("/") and "__MACOSX" not in m]
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
             f"{archive} is cut off or damaged ({error}): delete it and get it again"

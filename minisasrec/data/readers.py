@@ -302,8 +302,9 @@ class _Header:
         found = self.find(wanted, known, option)
         if found is None:
             raise DataError(
-                f"{self.source}: no column has a usual name for {option}: say {option}=..., one "
-                f"of: {', '.join(self.columns)} (these must be names: the first line is a header)"
+                f"{self.source}: no column has a usual name for {option}: name it by "
+                f"--{option.replace('_', '-')} ({option}=), one of: {', '.join(self.columns)} "
+                "(these must be names: the first line is a header)"
             )
         return found
 
@@ -513,7 +514,7 @@ def read_json_lines(
                 keys.append(header.columns[header.need(wanted, known, option)])
         return _pick(record, keys)
 
-    actions = _records(source, row, "a JSON object")
+    actions = _records(source, row, "a JSON object on each line (JSON Lines)")
     if meta is not None:
         actions.titles = _titles_from_records(meta, "asin", "title")
     return actions

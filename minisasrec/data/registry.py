@@ -243,8 +243,9 @@ def load_dataset(
     A path may be a folder written by `Dataset.save`, an archive or folder in a layout of
     `DATASETS`, or a file: ``.dat`` (MovieLens), ``.data`` (ML-100K), ``.inter`` (RecBole),
     ``.csv``/``.tsv``, ``.parquet``, ``.json``/``.jsonl`` (one object a line; Steam's Python
-    literals too), ``.txt`` (``user item`` per line, in order); each also with ``.gz``. Only tables
-    and JSON take the ``*_column`` options, and only tables ``separator`` and ``encoding``.
+    literals too), ``.txt`` (``user item`` per line, in order); each also with ``.gz`` or as the
+    only one of these in a ``.zip``. Only tables and JSON take the ``*_column`` options, and only
+    tables ``separator`` and ``encoding``.
 
     ``min_actions`` and ``filter`` are those of `build_dataset`; by default a named data set has the
     paper's, and a file of one's own ``"one-pass"`` with 5, except ``.txt``, which is not filtered.
@@ -394,16 +395,20 @@ FORMS_BY_SUFFIX = {
 def _form_of_path(path: Path) -> tuple[Form, Source, Source | None]:
     """How to read a file or folder that is not in a data set's place."""
     forms = [form for spec in DATASETS.values() if spec is not None for form in spec.forms]
+    source, folder = Source(path), path.parent
     if path.is_dir() or path.suffix.lower() == ".zip":
-        found = _search([path], forms)
-        if found is None:
+        if found := _search([path], forms):
+            return found
+        sources = [] if path.is_dir() else [Source(path, m) for m in files.members(path)]
+        own = [s for s in sources if Path(s.name).suffix in FORMS_BY_SUFFIX]
+        if len(own) != 1:
             known = ", ".join(dict.fromkeys([SAVED_META, *_file_names(forms)]))
-            raise DataError(f"{path} holds no file that is known ({known}): give a file's path")
-        return found
-    source = Source(path)
+            what = "more than one table" if own else f"no file that is known ({known})"
+            raise DataError(f"{path} holds {what}: give a file's path")
+        source, folder = own[0], path
     for form in forms:
         if source.name in (name.lower() for name in form.files):
-            return form, source, files.find(path.parent, form.companions)
+            return form, source, files.find(folder, form.companions)
     form_by_suffix = FORMS_BY_SUFFIX.get(Path(source.name).suffix)
     if form_by_suffix is None:
         raise DataError(
@@ -411,7 +416,7 @@ def _form_of_path(path: Path) -> tuple[Form, Source, Source | None]:
             f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip"
         )
     companions = (f"{Path(source.name).stem}.item",) if source.name.endswith(".inter") else ()
-    return form_by_suffix, source, files.find(path.parent, companions)
+    return form_by_suffix, source, files.find(folder, companions)
 
 
 def _read(
