@@ -61,6 +61,8 @@ class ReproduceConfig:
     """Address of a Dask scheduler to send the cells to; its workers must see the same files."""
     dry_run: bool = False
     """Only list the cells and say which are done, resumable and to do."""
+    finished: bool = False
+    """Compute nothing: show the cells that are done, and name the ones that are missing."""
     out: Path | None = None
     """Folder for table and plot; by default reproduce/TARGET-DATASET."""
     cells: Path = Path("reproduce/cells")
@@ -384,6 +386,10 @@ def report_grid(options: ReproduceConfig) -> Report | None:
             for cell in of_row:
                 print(f"{cell.state():10} {row.name}, seed {cell.config.seed}: {cell.folder}")
         return None
+    missing: list[Cell] = []
+    if options.finished:
+        missing = [c for of_row in grid for c in of_row if c.state() != "done"]
+        grid = [[c for c in of_row if c.state() == "done"] for of_row in grid]
     done = compute([c for of_row in grid for c in of_row], options.jobs, options.scheduler)
     good = [[c for c in of_row if "error" not in done[c.folder]] for of_row in grid]
     found = records(rows, [[done[c.folder] for c in of_row] for of_row in good])
@@ -397,6 +403,9 @@ def report_grid(options: ReproduceConfig) -> Report | None:
         best = oracle.best_reachable("test", "sampled")
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")
+    if missing:
+        names = ", ".join(f"{cell.name} (seed {cell.config.seed})" for cell in missing)
+        report.notes.append(f"not computed yet: {names}")
     report.failed = [f"{f.name}: {r['error']}" for f, r in done.items() if "error" in r]
     if found:
         target.draw(report, split, rows, good)

@@ -95,6 +95,18 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     assert "4 cells: 4 done, 0 to compute" in capsys.readouterr().err
 
 
+def test_what_is_finished_is_shown_without_computing(call, capsys) -> None:
+    rows = ("table3", "--cells", "finished", "--methods", "poprec")
+    assert call(*rows) == 0
+    capsys.readouterr()
+    rows = (*rows, "sasrec")
+    assert call(*rows, "--finished") == 0
+    said = capsys.readouterr()
+    assert "1 cells: 1 done, 0 to compute" in said.err and "| poprec |" in said.out
+    assert "not computed yet: sasrec (seed 0)" in said.out and "| sasrec |" not in said.out
+    assert states(call, capsys, *rows) == ["done", "to do"]
+
+
 def test_a_killed_cell_goes_on_to_the_same_result(call, folder, capsys, monkeypatch) -> None:
     rows = ("table4", "--methods", "no-residual")
     assert call(*rows, "--cells", "whole", epochs=3) == 0
