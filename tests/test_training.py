@@ -15,7 +15,7 @@ from minisasrec.data.dataset import Dataset, DataWarning
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, TrainingError
 from minisasrec.evaluation import evaluate
-from minisasrec.models import SASRec, SASRecConfig
+from minisasrec.models import SASRec, SASRecConfig, make_model
 from minisasrec.report import final_rows
 from minisasrec.runs import Run
 from minisasrec.training import History, fit
@@ -65,6 +65,28 @@ def test_a_seed_gives_the_same_weights_and_another_does_not(split: Split) -> Non
         weights.append(model.state()["item_embedding.table"])
     assert np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
+
+
+TRAINED = ("sasrec", "bpr", "fmc", "fpmc", "transrec", "gru4rec", "gru4rec+", "caser")
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_held_out_items_leave_no_trace_in_the_weights(split: Split, name: str) -> None:
+    """No leak: other held-out items, the same weights; other items to train on, other weights."""
+    dataset = split.dataset
+    last_two = np.arange(dataset.num_actions) % 10 >= 8
+    assert np.array_equal(dataset.items[last_two][::2], split.valid)
+    config = dataclasses.replace(SMALL, model=name, epochs=2, eval_every=2)
+    states = []
+    for changed in (np.zeros_like(last_two), last_two, ~last_two):
+        items = np.where(changed, dataset.items % dataset.num_items + 1, dataset.items)
+        other = leave_one_out(dataclasses.replace(dataset, items=items.astype(np.int32)))
+        model = make_model(config, other)
+        fit(model, other, config, progress=False)
+        states.append(model.state())
+    as_it_is, held_out_changed, train_changed = states
+    assert all(np.array_equal(as_it_is[key], held_out_changed[key]) for key in as_it_is)
+    assert not all(np.array_equal(as_it_is[key], train_changed[key]) for key in as_it_is)
 
 
 def test_resuming_gives_the_bits_of_an_uninterrupted_run(split: Split, tmp_path: Path) -> None:
