@@ -6,6 +6,7 @@ import numpy as np
 
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.vector import fill, fma, lanes, load_part, store_part
 
 ROWS = 128  # rows a task
 USERS = 16  # rows of candidates a task
@@ -23,74 +24,80 @@ def _gather_worker(counter, table, ids, padding_id, y):
     task = next_task(counter)
     while task >= 0:
         for t in range(task * ROWS, min((task + 1) * ROWS, len(ids))):
-            row, out = table[ids[t]], y[t]
-            if ids[t] == padding_id:
-                out[:] = 0
-            else:
-                for j in range(len(out)):
-                    out[j] = row[j]
+            i, d = ids[t], y.shape[1]
+            for j in range(0, d, lanes(y)):
+                number = load_part(table, i * d + j, d - j if i != padding_id else 0)
+                store_part(y, t * d + j, d - j, number)
         task = next_task(counter)
 
 
-def group_rows(ids, size):
-    """Rows sorted by id: `order` (T) and `starts` (size + 1).
+def scatter_add(rows, ids, size, padding_id=-1, weights=None):
+    """dtable[i] = sum of weights[t, c] rows[t] over the places with ids[t, c] = i.
 
-    The rows of id i are order[starts[i]:starts[i + 1]], in rising order (a counting sort).
+    rows (T, d), ids (T) or (T, c), weights of the same shape (1 by default) -> dtable (size, d),
+    0 in the row of `padding_id`.
+
+    Two threads must not add into one row at a time. Instead of locks, places are first grouped by
+    id; then every row of the table has one owner, which adds in rising order of place.
     """
-    starts = np.zeros(size + 1, np.int64)
-    order = np.empty(len(ids), np.int64)
-    _group_rows(ids, starts, order)
-    return order, starts
-
-
-@kernel
-def _group_rows(ids, starts, order):
-    size = len(starts) - 1
-    for t in range(len(ids)):
-        starts[ids[t] + 1] += 1
-    for i in range(size):
-        starts[i + 1] += starts[i]
-    free = starts[:size].copy()
-    for t in range(len(ids)):
-        order[free[ids[t]]] = t
-        free[ids[t]] += 1
-
-
-def scatter_add(dy, ids, size, padding_id):
-    """dtable[i] = sum of dy[t] over the rows t with ids[t] = i; dy (T, d), dtable (size, d).
-
-    Two threads must not add into one row at a time. Instead of locks, rows are first grouped by
-    id; then every row of the table has one owner, which adds in rising order of t.
-    """
-    dtable = np.empty((size, dy.shape[1]), dy.dtype)
-    order, starts = group_rows(ids, size)
-    dy = np.ascontiguousarray(dy)
-    run(_scatter_add_worker, -(-size // ROWS), dy, order, starts, padding_id, dtable)
+    if ids.ndim == 1:
+        ids = ids[:, None]
+    if weights is None:
+        weights = np.ones(ids.shape, rows.dtype)
+    dtable = np.empty((size, rows.shape[1]), rows.dtype)
+    starts, source = np.zeros(size + 1, np.int64), np.empty(ids.size, np.int64)
+    factors = np.empty(ids.size, rows.dtype)
+    _group(ids, weights, starts, source, factors)
+    run(
+        _scatter_add_worker, -(-size // ROWS), np.ascontiguousarray(rows), starts, source, factors,
+        padding_id, dtable,
+    )  # fmt: skip
     return dtable
 
 
 @kernel
-def _scatter_add_worker(counter, dy, order, starts, padding_id, dtable):
-    size = len(dtable)
+def _group(ids, weights, starts, source, factors):
+    """A counting sort: the places of id i become numbers starts[i] to starts[i + 1]."""
+    T, columns = ids.shape
+    size = len(starts) - 1
+    for t in range(T):
+        for c in range(columns):
+            starts[ids[t, c] + 1] += 1
+    for i in range(size):
+        starts[i + 1] += starts[i]
+    free = starts[:size].copy()
+    for t in range(T):
+        for c in range(columns):
+            at = free[ids[t, c]]
+            source[at], factors[at] = t, weights[t, c]
+            free[ids[t, c]] = at + 1
+
+
+@kernel
+def _scatter_add_worker(counter, rows, starts, source, factors, padding_id, dtable):
+    size, d = dtable.shape
     task = next_task(counter)
     while task >= 0:
         for i in range(task * ROWS, min((task + 1) * ROWS, size)):
-            out = dtable[i]
-            out[:] = 0
-            if i != padding_id:
-                for at in range(starts[i], starts[i + 1]):
-                    row = dy[order[at]]
-                    for j in range(len(out)):
-                        out[j] += row[j]
+            first, end = starts[i], starts[i + 1] if i != padding_id else starts[i]
+            if first == end:  # most rows of a large table
+                dtable[i] = 0
+                continue
+            for j in range(0, d, lanes(rows)):
+                sums = fill(rows, 0.0)  # they stay in a register
+                for at in range(first, end):
+                    part = load_part(rows, source[at] * d + j, d - j)
+                    sums = fma(part, fill(rows, factors[at]), sums)
+                store_part(dtable, i * d + j, d - j, sums)
         task = next_task(counter)
 
 
 @kernel
-def dot(x, y):
-    """The sum of x[j] * y[j]."""
-    total = x.dtype.type(0)
-    for j in range(len(x)):
-        total += x[j] * y[j]
+def dot(rows, t, table, i):
+    """The sum over j of rows[t, j] table[i, j]."""
+    row, other, total = rows[t], table[i], rows.dtype.type(0)
+    for j in range(len(row)):
+        total += row[j] * other[j]
     return total
 
 
@@ -108,5 +115,5 @@ def _gather_dot_worker(counter, vectors, table, ids, y):
     while task >= 0:
         for b in range(task * USERS, min((task + 1) * USERS, len(ids))):
             for c in range(ids.shape[1]):
-                y[b, c] = dot(vectors[b], table[ids[b, c]])
+                y[b, c] = dot(vectors, b, table, ids[b, c])
         task = next_task(counter)

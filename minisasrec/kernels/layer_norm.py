@@ -10,7 +10,17 @@ import numpy as np
 
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
-from minisasrec.kernels.vector import fill, fma, lanes, load_part, store_part, total, where_before
+from minisasrec.kernels.vector import (
+    fill,
+    fma,
+    lanes,
+    load,
+    load_part,
+    store,
+    store_part,
+    total,
+    where_before,
+)
 
 ROWS = 128  # rows of one task, and of one partial sum of dgamma and dbeta
 
@@ -60,7 +70,9 @@ def _backward_worker(counter, dy, x, mean, rstd, gamma, dx, dgamma, dbeta):
     T, d = x.shape
     lane, zero, size = lanes(x), fill(x, 0.0), x.dtype.type(d)
     # a thread adds up here: rows of dgamma and dbeta share cache lines with those of other threads
-    sums = np.empty((2, d), x.dtype)
+    # (whole vectors: reading back a part just written waits until it has reached the cache)
+    width = (d + lane - 1) // lane * lane
+    sums = np.empty((2, width), x.dtype)
     c = next_task(counter)
     while c >= 0:
         sums[:] = 0
@@ -77,15 +89,15 @@ def _backward_worker(counter, dy, x, mean, rstd, gamma, dx, dgamma, dbeta):
                 slope = load_part(dy, row + j, left)  # 0 past the row's end, where xhat is not
                 g = slope * load_part(gamma, j, left)
                 straight, along = straight + g, fma(g, xhat, along)
-                store_part(sums, j, left, fma(slope, xhat, load_part(sums, j, left)))
-                store_part(sums, d + j, left, slope + load_part(sums, d + j, left))
+                store(sums, j, fma(slope, xhat, load(sums, j)))
+                store(sums, width + j, slope + load(sums, width + j))
             shift, turn = fill(x, total(straight) / size), fill(x, total(along) / size)
             for j in range(0, d, lane):
                 left = d - j
                 xhat = (load_part(x, row + j, left) - middle) * scale
                 g = load_part(dy, row + j, left) * load_part(gamma, j, left)
                 store_part(dx, row + j, left, scale * (g - shift - xhat * turn))
-        dgamma[c], dbeta[c] = sums
+        dgamma[c], dbeta[c] = sums[0, :d], sums[1, :d]
         c = next_task(counter)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
-from minisasrec.kernels.embedding import dot, group_rows
+from minisasrec.kernels.embedding import dot, scatter_add
 from minisasrec.kernels.matmul import multiply, multiply_packed, pack_all, padded
 from minisasrec.kernels.softmax import softmax_row
-from minisasrec.kernels.vector import TILE, exp, fill, lanes, load, store
+from minisasrec.kernels.vector import TILE, exp, fill, fma, lanes, load, load_part, store, store_part
 
 ROWS = 128  # rows a task
 
@@ -60,7 +60,7 @@ def _forward_rows(h, items, ids, beta, slopes):
     loss = 0.0
     for c in range(columns):
         for t in range(T):
-            scores[t] = dot(h[t], items[ids[t, c]])
+            scores[t] = dot(h, t, items, ids[t, c])
         sign, weight = (-one, beta) if c == 0 else (one, one)
         loss += _column_loss(scores, targets, sign, weight, slope)
         for t in range(T):
@@ -80,50 +80,23 @@ def _forward_worker(counter, h, items, ids, beta, slopes, partial):
 def sampled_bce_backward(h, items, ids, slopes, factor):
     """dh (T, d) and ditems (V, d): factor * slopes times the other side of each dot product."""
     h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
-    dh, ditems = np.empty_like(h), np.empty_like(items)
-    order, starts = group_rows(ids.reshape(-1), len(items))
-    factor = h.dtype.type(factor)
-    run(_backward_h_worker, -(-len(h) // ROWS), items, ids, slopes, factor, dh)
-    run(
-        _backward_items_worker,
-        -(-len(items) // ROWS),
-        h,
-        ids.shape[1],
-        slopes.reshape(-1),
-        order,
-        starts,
-        factor,
-        ditems,
-    )
-    return dh, ditems
+    dh, slopes = np.empty_like(h), slopes * h.dtype.type(factor)
+    run(_backward_h_worker, -(-len(h) // ROWS), items, ids, slopes, dh)
+    return dh, scatter_add(h, ids, len(items), weights=slopes)
 
 
 @kernel
-def _backward_h_worker(counter, items, ids, slopes, factor, dh):
+def _backward_h_worker(counter, items, ids, slopes, dh):
+    T, d = dh.shape
     task = next_task(counter)
     while task >= 0:
-        for t in range(task * ROWS, min((task + 1) * ROWS, len(dh))):
-            out = dh[t]
-            out[:] = 0
-            for c in range(ids.shape[1]):
-                row, slope = items[ids[t, c]], slopes[t, c] * factor
-                for j in range(len(out)):
-                    out[j] += slope * row[j]
-        task = next_task(counter)
-
-
-@kernel
-def _backward_items_worker(counter, h, per_row, slopes, order, starts, factor, ditems):
-    # as in `embedding.scatter_add`: every item has one owner, which adds in rising order
-    task = next_task(counter)
-    while task >= 0:
-        for i in range(task * ROWS, min((task + 1) * ROWS, len(ditems))):
-            out = ditems[i]
-            out[:] = 0
-            for at in range(starts[i], starts[i + 1]):
-                row, slope = h[order[at] // per_row], slopes[order[at]] * factor
-                for j in range(len(out)):
-                    out[j] += slope * row[j]
+        for t in range(task * ROWS, min((task + 1) * ROWS, T)):
+            for j in range(0, d, lanes(dh)):
+                sums = fill(dh, 0.0)
+                for c in range(ids.shape[1]):
+                    part = load_part(items, ids[t, c] * d + j, d - j)
+                    sums = fma(part, fill(dh, slopes[t, c]), sums)
+                store_part(dh, t * d + j, d - j, sums)
         task = next_task(counter)
 
 
