@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from minisasrec import kernels
 from minisasrec.errors import ConfigError, TrainingError
 from minisasrec.nn.module import Parameter
 from minisasrec.op import backend
+
+SMALL = 16_384  # numbers in a parameter that Adam updates together with others
 
 
 class Optimizer:
@@ -35,6 +38,7 @@ class Optimizer:
         """Change every parameter along its gradient; `lr` overrides the learning rate this once."""
         self.steps += 1
         settings = self._settings(self._clip_factor(), self.lr if lr is None else lr)
+        trained = []
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 warnings.warn(
@@ -42,8 +46,9 @@ class Optimizer:
                     "depend on it, so it is not trained",
                     stacklevel=2,
                 )
-                continue
-            self._update(i, parameter, settings)
+            else:
+                trained.append(i)
+        self._update(trained, settings)
 
     def _clip_factor(self) -> float:
         """What to multiply every gradient with so that their common norm is at most clip_norm."""
@@ -61,16 +66,19 @@ class Optimizer:
         """The numbers that this step's updates share; `factor` multiplies every gradient."""
         return lr, factor
 
-    def _update(self, i: int, parameter: Parameter, settings: tuple[float, ...]) -> None:
+    def _update(self, trained: list[int], settings: tuple[float, ...]) -> None:
+        """Change the parameters of these numbers, all of which have a gradient."""
         raise TypeError(f"{type(self).__name__} has no _update")
 
 
 class SGD(Optimizer):
     """w <- w - lr * gradient."""
 
-    def _update(self, i: int, parameter: Parameter, settings: tuple[float, ...]) -> None:
+    def _update(self, trained: list[int], settings: tuple[float, ...]) -> None:
         lr, factor = settings
-        parameter.data = parameter.data - parameter.dtype.type(lr * factor) * parameter.grad
+        for i in trained:
+            parameter = self.parameters[i]
+            parameter.data = parameter.data - parameter.dtype.type(lr * factor) * parameter.grad
 
 
 class Adam(Optimizer):
@@ -101,6 +109,24 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.eps, self.l2 = beta1, beta2, eps, l2
         self.m = [np.zeros(p.shape, p.dtype) for p in self.parameters]
         self.v = [np.zeros(p.shape, p.dtype) for p in self.parameters]
+        self._join_small()
+
+    def _join_small(self) -> None:
+        """Let m and v of all small parameters be parts of one array: one update changes them all.
+
+        A model has some thirty small parameters, and to call a kernel takes longer than it needs
+        for one of them.
+        """
+        first = self.parameters[0].dtype if self.parameters else None
+        small = [p.size <= SMALL and p.dtype == first for p in self.parameters]
+        self.small = [i for i, is_small in enumerate(small) if is_small]
+        self.large = [i for i, is_small in enumerate(small) if not is_small]
+        shapes = [self.parameters[i].shape for i in self.small]
+        self.small_m = np.zeros(sum(self.parameters[i].size for i in self.small), first)
+        self.small_v = np.zeros_like(self.small_m)
+        for flat, arrays in ((self.small_m, self.m), (self.small_v, self.v)):
+            for i, part in zip(self.small, _parts(flat, shapes), strict=True):
+                arrays[i] = part
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, as arrays by name."""
@@ -113,7 +139,7 @@ class Adam(Optimizer):
         """Go on from what `state()` returned."""
         self.steps = int(state["steps"][0])
         for i in range(len(self.parameters)):
-            self.m[i], self.v[i] = state[f"m.{i}"].copy(), state[f"v.{i}"].copy()
+            self.m[i][...], self.v[i][...] = state[f"m.{i}"], state[f"v.{i}"]
 
     def _settings(self, factor: float, lr: float) -> tuple[float, ...]:
         # the two corrections, folded into the step size and eps: m and v are read once
@@ -122,15 +148,31 @@ class Adam(Optimizer):
         eps = self.eps * correction2**0.5
         return self.beta1, self.beta2, step_size, eps, self.l2, factor
 
-    def _update(self, i: int, parameter: Parameter, settings: tuple[float, ...]) -> None:
-        # the kernel needs w as one run of memory, or it would change a copy
-        w = parameter.data = np.asarray(parameter.data, order="C")
-        g, m, v = parameter.grad, self.m[i], self.v[i]
-        assert g is not None
-        if backend() == "numba":
-            kernels.adam.adam_step(w, g, m, v, *settings)
-        else:
-            adam_step(w, g, m, v, *settings)
+    def _update(self, trained: list[int], settings: tuple[float, ...]) -> None:
+        update = kernels.adam.adam_step if backend() == "numba" else adam_step
+        if self.small and len(trained) == len(self.parameters):
+            weights = [self.parameters[i].data for i in self.small]
+            gradients: list[Any] = [self.parameters[i].grad for i in self.small]
+            w, g = np.concatenate(weights, axis=None), np.concatenate(gradients, axis=None)
+            update(w, g, self.small_m, self.small_v, *settings)
+            for weight, new in zip(weights, _parts(w, [w.shape for w in weights]), strict=True):
+                weight[...] = new
+            trained = self.large
+        for i in trained:
+            # the kernel needs w as one run of memory, or it would change a copy
+            w = self.parameters[i].data = np.asarray(self.parameters[i].data, order="C")
+            dw = self.parameters[i].grad
+            assert dw is not None
+            update(w, dw, self.m[i], self.v[i], *settings)
+
+
+def _parts(flat: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> Iterator[np.ndarray]:
+    """Arrays of these shapes that lie one after another in `flat`."""
+    at = 0
+    for shape in shapes:
+        size = math.prod(shape)
+        yield flat[at : at + size].reshape(shape)
+        at += size
 
 
 def adam_step(

@@ -11,7 +11,17 @@ from minisasrec.kernels._threads import next_task, run
 from minisasrec.kernels.embedding import dot, scatter_add
 from minisasrec.kernels.matmul import multiply, multiply_packed, pack_all, padded
 from minisasrec.kernels.softmax import softmax_row
-from minisasrec.kernels.vector import TILE, exp, fill, fma, lanes, load, load_part, store, store_part
+from minisasrec.kernels.vector import (
+    TILE,
+    exp,
+    fill,
+    fma,
+    lanes,
+    load,
+    load_part,
+    store,
+    store_part,
+)
 
 ROWS = 128  # rows a task
 
