@@ -35,6 +35,7 @@ PROTOCOLS = ("sampled", "full", "authors")
 NEGATIVES = 100  # sampled candidates beside the target (Sec. IV-D)
 USERS, CANDIDATES = -2, -3  # streams of random numbers
 SCORES_AT_ONCE = 8_000_000  # of the full protocol: 32 MB of float32
+ROWS_AT_ONCE = 16_384  # of histories, about: arrays of as many rows stay in the last cache
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Evaluator:
     """Ranks held-out items; candidates are drawn once and kept for the next model.
 
     `max_users` users are taken at random where there are more (0 = all; the paper takes 10,000),
-    `negatives` is the number of sampled candidates beside the target.
+    `negatives` is the number of sampled candidates beside the target. At most `batch_size` users
+    are ranked at a time, fewer if their histories are long.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Evaluator:
         if self.protocol == "authors":
             self.candidates = self._sample_as_the_authors()
         ranks = np.empty(len(self.users))
-        for part in self._batches():
+        for part in self._batches(model.n):
             users = self.users[part]
             histories = self.histories(users, model.n)
             if self.protocol == "full":
@@ -116,8 +118,10 @@ class Evaluator:
         ends = self.split.train_end[users] + (self.part == "test")
         return self.split.dataset.items, self.split.dataset.offsets[users], ends
 
-    def _batches(self) -> Iterator[slice]:
-        size = self.batch_size
+    def _batches(self, n: int) -> Iterator[slice]:
+        _, starts, ends = self._history_slices(self.users)
+        mean = np.minimum(ends - starts, n).mean()
+        size = max(1, min(self.batch_size, int(ROWS_AT_ONCE / mean)))
         if self.protocol == "full":
             size = max(1, min(size, SCORES_AT_ONCE // self.split.dataset.num_items))
         return (slice(i, i + size) for i in range(0, len(self.users), size))
