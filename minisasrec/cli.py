@@ -32,6 +32,8 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
     0: done; 1: something was wrong with the input; 2: a wrong option; 130: Ctrl-C.
     """
     warnings.showwarning = _one_line_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # titles hold letters that some encodings lack
+        sys.stdout.reconfigure(errors="replace")
     try:
         command(argv)
         sys.stdout.flush()  # here, where an error can be told

@@ -112,6 +112,20 @@ def test_recommend_by_user_and_by_items(
     assert "--user" in is_one_line(run("recommend", str(out), cwd=out.parent), 2)
 
 
+def test_titles_that_the_output_cannot_encode(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = trained
+    log = (out.parent / "clicks.csv").read_text(encoding="utf-8")
+    (out.parent / "foreign.csv").write_text(log.replace("Page", "頁"), encoding="utf-8")
+    shutil.copytree(out, out.parent / "foreign")
+    config = (out / "config.json").read_text(encoding="utf-8").replace("clicks.csv", "foreign.csv")
+    (out.parent / "foreign" / "config.json").write_text(config, encoding="utf-8")
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as on Windows, into a pipe
+    done = run("recommend", "foreign", "--user", "u3", cwd=out.parent)
+    assert done.returncode == 0 and "  1. ? " in done.stdout, done.stderr
+
+
 def test_a_run_is_not_overwritten_and_resumes_only_with_its_settings(
     trained: tuple[Path, subprocess.CompletedProcess[str]], clicks: Path
 ) -> None:
