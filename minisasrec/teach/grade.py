@@ -71,8 +71,11 @@ def with_answers(fresh: Notebook, handed_in: Notebook) -> Notebook:
 
 def run_checks(notebook: Notebook, timeout: int) -> dict[str, str]:
     """Run a notebook; what each check printed, by exercise. An error in a cell ends nothing."""
-    import nbclient
-    import nbformat
+    try:
+        import nbclient
+        import nbformat
+    except ImportError:
+        raise ConfigError('grading needs nbclient: pip install "minisasrec[notebooks]"') from None
 
     node: Any = nbformat.from_dict(notebook)  # type: ignore[no-untyped-call]
     client = nbclient.NotebookClient(
@@ -126,10 +129,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("grades.csv"), help="default: grades.csv")
     parser.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
     args = parser.parse_args(argv)
-    try:
-        import nbclient  # noqa: F401
-    except ImportError:
-        raise ConfigError('grading needs nbclient: pip install "minisasrec[notebooks]"') from None
     rows = []
     for row in grade(args.submissions, args.notebooks, args.timeout):
         rows.append(row)
