@@ -52,7 +52,11 @@ class Run:
             )
         with _writing(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
-        run.write_json("config.json", {"settings": config.to_json(), **facts})
+        try:
+            run.write_json("config.json", {"settings": config.to_json(), **facts})
+        except BaseException:
+            run.discard_unless_begun()
+            raise
         return run
 
     @classmethod

@@ -159,6 +159,18 @@ def test_a_run_that_fails_before_its_first_checkpoint_is_removed(tmp_path: Path)
         assert left == (whole if begun else {"notes.txt"} if own else None)
 
 
+def test_a_run_that_cannot_be_created_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise TrainingError("cannot write: No space left on device")
+
+    monkeypatch.setattr(Run, "write_json", full_disk)
+    with pytest.raises(TrainingError):
+        Run.create(tmp_path / "run", SMALL, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_catalogue_too_small_to_sample_from_is_ranked_whole() -> None:
     small = random_split(users=20, num_items=30, longest=12)
     model = SASRec(30, SASRecConfig(n=6, d=4))
