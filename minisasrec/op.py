@@ -25,6 +25,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,21 +47,24 @@ OPS: dict[str, Op] = {}
 WORTH_A_KERNEL = 4096  # numbers; NumPy adds fewer of them sooner than a kernel is called
 
 BACKENDS = ("numpy", "numba")
-_backend = os.environ.get("MINISASREC_BACKEND", "")
+_backend = ""  # not chosen yet
 
 
 def backend() -> str:
     """The backend in use: "numba", or "numpy" where Numba is not installed or not wanted."""
     global _backend
     if not _backend:
-        from importlib.util import find_spec
-
-        _backend = "numba" if find_spec("numba") else "numpy"
-    elif _backend not in BACKENDS:
-        raise ConfigError(
-            f"MINISASREC_BACKEND is {_backend!r}; choose one of {', '.join(BACKENDS)}"
-        )
+        wanted = os.environ.get("MINISASREC_BACKEND")
+        _backend = _usable(wanted or ("numba" if find_spec("numba") else "numpy"))
     return _backend
+
+
+def _usable(name: str) -> str:
+    if name not in BACKENDS:
+        raise ConfigError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+    if name == "numba" and not find_spec("numba"):
+        raise ConfigError("the numba backend needs Numba: pip install numba, or choose numpy")
+    return name
 
 
 @contextmanager
@@ -75,14 +79,11 @@ def use_backend(name: str) -> Any:
     """Choose "numba" (fast, the default) or "numpy" (by the book: walk an op with a debugger).
 
     Takes effect at once; as `with use_backend("numpy"):` it is undone at the end of the block.
-    Raises `ConfigError` for another name. The environment variable MINISASREC_BACKEND sets the
-    choice a program starts with.
+    Raises `ConfigError` for another name, or where Numba is not installed. The environment
+    variable MINISASREC_BACKEND sets the choice a program starts with.
     """
     global _backend
-    if name not in BACKENDS:
-        raise ConfigError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
-    previous = backend()
-    _backend = name
+    previous, _backend = backend(), _usable(name)
     return _restore(previous)
 
 

@@ -321,10 +321,23 @@ def test_use_backend():
         use_backend("cuda")
 
 
-def test_an_unknown_backend_in_the_environment(monkeypatch):
-    monkeypatch.setattr(sys.modules["minisasrec.op"], "_backend", "jax")
-    with pytest.raises(ConfigError, match="MINISASREC_BACKEND is 'jax'; choose one of"):
+def test_the_backend_that_the_environment_names(monkeypatch):
+    monkeypatch.setattr(sys.modules["minisasrec.op"], "_backend", "")
+    monkeypatch.setenv("MINISASREC_BACKEND", "jax")
+    with pytest.raises(ConfigError, match="unknown backend 'jax'; choose one of"):
         backend()
+    monkeypatch.setenv("MINISASREC_BACKEND", "numba")
+    assert backend() == "numba"
+
+
+def test_no_numba(monkeypatch):
+    op_module = sys.modules["minisasrec.op"]
+    monkeypatch.setattr(op_module, "_backend", "")
+    monkeypatch.setattr(op_module, "find_spec", lambda name: None)
+    monkeypatch.delenv("MINISASREC_BACKEND", raising=False)
+    assert backend() == "numpy"
+    with pytest.raises(ConfigError, match="needs Numba: pip install numba, or choose numpy"):
+        use_backend("numba")
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 3), (2, 1), (2, 3), (4, 1, 1), (4, 2, 3)])
