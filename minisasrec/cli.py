@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from minisasrec.models import Recommender, SequenceModel, make_model
 from minisasrec.op import backend, use_backend
 from minisasrec.runs import Run
 
+Options = TypeVar("Options")
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
 
 
@@ -55,6 +56,19 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
         print(f"error: out of memory: {error}; lower --batch-size or --n", file=sys.stderr)
         return 1
     return 0
+
+
+def read_options(options: type[Options], command: str, argv: Sequence[str] | None) -> Options:
+    """The dataclass `options` as `python -m minisasrec.COMMAND` was given it, or `ConfigError`."""
+    import tyro
+
+    with errors_in_one_line():
+        return tyro.cli(
+            options,
+            prog=f"python -m minisasrec.{command}",
+            args=argv,
+            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
+        )
 
 
 @contextmanager

@@ -7,11 +7,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
-from minisasrec.cli import errors_in_one_line, load_run, run_command, to_plain
+from minisasrec.cli import load_run, read_options, run_command, to_plain
 from minisasrec.evaluation import Protocol
 from minisasrec.report import final_rows, format_rows
 
@@ -40,13 +38,7 @@ class EvaluateConfig:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and print."""
-    with errors_in_one_line():
-        options = tyro.cli(
-            Annotated[EvaluateConfig, tyro.conf.arg(name="")],
-            prog="python -m minisasrec.evaluate",
-            args=argv,
-            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
-        )
+    options = read_options(EvaluateConfig, "evaluate", argv)
     _, config, split, model = load_run(options.run, options.data_dir)
     if options.seed is not None:
         config = replace(config, seed=options.seed)

@@ -7,11 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from minisasrec.cli import errors_in_one_line, load_run, run_command
+from minisasrec.cli import load_run, read_options, run_command
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import NOBODY
@@ -50,13 +47,7 @@ def find_items(split: Split, names: Sequence[str]) -> list[int]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Recommend and print."""
-    with errors_in_one_line():
-        options = tyro.cli(
-            Annotated[RecommendConfig, tyro.conf.arg(name="")],
-            prog="python -m minisasrec.recommend",
-            args=argv,
-            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
-        )
+    options = read_options(RecommendConfig, "recommend", argv)
     if (options.user is None) == (not options.items):
         raise ConfigError("give either --user ID or --items ID ID ...")
     if options.k < 1:

@@ -20,7 +20,7 @@ import tyro
 from minisasrec import paper, plots
 from minisasrec.attention_maps import main_categories, mean_attention, membership
 from minisasrec.cells import Cell, compute, load, make_cell
-from minisasrec.cli import errors_in_one_line, run_command
+from minisasrec.cli import read_options, run_command
 from minisasrec.config import TrainConfig, from_json, preset
 from minisasrec.data import DATASETS, Split
 from minisasrec.errors import ConfigError, DataError, TrainingError
@@ -424,12 +424,7 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Compute what is missing, print the table, write the files."""
-    with errors_in_one_line():
-        options = tyro.cli(
-            Annotated[ReproduceConfig, tyro.conf.arg(name="")],
-            prog="python -m minisasrec.reproduce",
-            args=argv,
-        )
+    options = read_options(ReproduceConfig, "reproduce", argv)
     if options.target != "table2" and options.target not in TARGETS:
         known = ", ".join(["table2", *TARGETS])
         raise ConfigError(f"there is no target {options.target!r}; choose one of {known}")
