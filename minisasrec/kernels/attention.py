@@ -27,10 +27,10 @@ from minisasrec.kernels.softmax import softmax_row
 from minisasrec.kernels.vector import (
     PANEL,
     TILE,
-    copy_row,
     exp,
     fill,
     fma,
+    lane_count,
     lanes,
     load,
     store,
@@ -78,14 +78,9 @@ def _transpose_head(x, begin, n, at, width, out):
     wide = PANEL * lane
     for s in range(0, n, lane):
         panel = s // wide * wide * width + s % wide
-        if width < lane:
-            for i in range(lane):  # rows past the last repeat it: no query looks at them
-                for j in range(width):
-                    out[panel + j * wide + i] = x[begin + min(s + i, n - 1), at + j]
-        else:
-            for j in range(0, width, lane):
-                j = min(j, width - lane)
-                transpose(x, (begin + s) * d + at + j, d, n - s, out, panel + j * wide, wide)
+        for j in range(0, width, lane):
+            j = min(j, width - lane)
+            transpose(x, (begin + s) * d + at + j, d, n - s, out, panel + j * wide, wide)
 
 
 @kernel
@@ -97,7 +92,7 @@ def _scores(x, x0, x_row, first, rows, transposed, width, zeros, strip):
         end = first + min(i + TILE, rows)
         for s in range(0, end, wide):
             tile(
-                min(PANEL, (end - s + lane - 1) // lane), 0, x, x0 + i * x_row, x_row, 1, rows - i,
+                padded(min(end - s, wide), lane), x, x0 + i * x_row, x_row, 1, rows - i,
                 transposed, s * width, wide, width, zeros, 0, 0, strip, i * columns + s, columns,
             )  # fmt: skip
 
@@ -121,14 +116,14 @@ def _forward_worker(
     d = q.shape[1]
     width = d // heads
     lane = lanes(q)
-    columns, longest = padded(width, lane), padded(_longest(offsets), PANEL * lane)
+    longest = padded(_longest(offsets), PANEL * lane)
+    stride = longest + lane  # no power of 2, for which the rows would meet in the same cache lines
     kt = np.empty(longest * width, q.dtype)
-    values = np.zeros((longest, columns), q.dtype)
-    strip = np.empty((STRIP, longest), q.dtype)
+    strip = np.empty((STRIP, stride), q.dtype)
     mask = np.empty(longest, q.dtype)
     sums = np.empty(STRIP, q.dtype)
-    result = np.empty((STRIP, columns), q.dtype)
-    zeros = np.zeros(max(columns, PANEL * lane), q.dtype)
+    result = np.empty((STRIP, width), q.dtype)
+    zeros = np.zeros(max(width, PANEL * lane), q.dtype)
     task = next_task(counter)
     while task >= 0:
         b, head = order[task // heads], task % heads
@@ -136,8 +131,6 @@ def _forward_worker(
         # row of q and out that belongs to query 0; with last_only they hold query n - 1, in row b
         q0, start = (b - (n - 1), n - 1) if last_only else (begin, 0)
         _transpose_head(k, begin, n, at, width, kt)
-        for s in range(n):
-            copy_row(v, (begin + s) * d + at, values, s * columns, width)
         for first in range(start, n, STRIP):
             rows = min(STRIP, n - first)
             # score_ts = q_t . k_s / sqrt(width), s <= t
@@ -146,27 +139,46 @@ def _forward_worker(
             for i in range(rows):
                 t = first + i
                 end = padded(min(first + padded(i + 1, TILE), n), lane)
-                part, top = softmax_row(strip, i * longest, t + 1, end, scale)
+                part, top = softmax_row(strip, i * stride, t + 1, end, scale)
                 sums[i] = 1 / part
                 lse[q0 + t, head] = top * scale + np.log(part)
                 if threshold > 0:
                     base = _counter(names[begin + t], names[begin], head, heads)
                     _make_mask(mask[:end], base, threshold, keep_scale, key0, key1)
                     for s in range(0, end, lane):
-                        store(strip, i * longest + s, load(strip, i * longest + s) * load(mask, s))
+                        store(strip, i * stride + s, load(strip, i * stride + s) * load(mask, s))
             # out_t = sum_s p_ts v_s
             for i in range(0, rows, TILE):
                 size = min(TILE, rows - i)
                 multiply(
-                    strip, i * longest, longest, 1, size, values, first + i + size, columns,
-                    zeros, 0, 0, result, i * columns, columns,
+                    strip, i * stride, stride, 1, size, v, begin * d + at, d, first + i + size,
+                    width, zeros, 0, 0, result, i * width, width,
                 )  # fmt: skip
             for i in range(rows):
                 factor = fill(result, sums[i])
-                for j in range(0, columns, lane):
-                    store(result, i * columns + j, load(result, i * columns + j) * factor)
-                copy_row(result, i * columns, out, (q0 + first + i) * d + at, width)
+                for j in range(0, width, lane):
+                    j = min(j, width - lane)
+                    to = (q0 + first + i) * d + at + j
+                    store(out, to, load(result, i * width + j) * factor)
         task = next_task(counter)
+
+
+def _whole_heads(x, heads):
+    """x (T, h d') with columns of zeros added to each head, up to one vector, if it is narrower."""
+    width, lane = x.shape[1] // heads, lane_count(x.dtype)
+    if width >= lane:
+        return x
+    wide = np.zeros((len(x), heads, lane), x.dtype)
+    wide[..., :width] = x.reshape(len(x), heads, width)
+    return wide.reshape(len(x), heads * lane)
+
+
+def _own_columns(x, heads, d):
+    """What `_whole_heads` was made from: x (T, d)."""
+    if x.shape[1] == d:
+        return x
+    wide = x.reshape(len(x), heads, x.shape[1] // heads)
+    return wide[..., : d // heads].reshape(len(x), d)
 
 
 def _common(q, offsets, heads, rate, key):
@@ -179,28 +191,29 @@ def _common(q, offsets, heads, rate, key):
     return order, (heads, scale, *words)
 
 
+def _forward(last_only, q, k, v, offsets, rows, heads, rate, key):
+    order, constants = _common(q, offsets, heads, rate, key)
+    d = q.shape[1]
+    q, k, v = (_whole_heads(x, heads) for x in (q, k, v))
+    out = np.empty_like(q)
+    lse = np.empty((len(q), heads), q.dtype)
+    tasks = len(order) * heads
+    run(_forward_worker, tasks, order, last_only, q, k, v, offsets, rows, *constants, out, lse)
+    return _own_columns(out, heads, d), lse
+
+
 def attention_forward(q, k, v, offsets, rows, heads, rate, key):
     """out_t = sum over s <= t of p_ts v_s with p_t = softmax_s(q_t . k_s / sqrt(d / h)), per head.
 
     q, k, v (T, d), offsets (B+1) int64 -> out (T, d), lse (T, h), the log-sum-exp of the scores.
     `rate` > 0 drops weights as the module says; `rows` (T) uint32 names the rows.
     """
-    out = np.empty_like(q)
-    lse = np.empty((len(q), heads), q.dtype)
-    order, constants = _common(q, offsets, heads, rate, key)
-    tasks = len(order) * heads
-    run(_forward_worker, tasks, order, False, q, k, v, offsets, rows, *constants, out, lse)
-    return out, lse
+    return _forward(False, q, k, v, offsets, rows, heads, rate, key)
 
 
 def last_attention_forward(q, k, v, offsets, heads):
     """`attention_forward` for the last query of each sequence: q (B, d), k, v (T, d) -> (B, d)."""
-    out = np.empty_like(q)
-    lse = np.empty((len(q), heads), q.dtype)
-    order, constants = _common(q, offsets, heads, 0.0, Key(0, 0))
-    tasks, rows = len(order) * heads, np.empty(0, np.uint32)
-    run(_forward_worker, tasks, order, True, q, k, v, offsets, rows, *constants, out, lse)
-    return out
+    return _forward(True, q, k, v, offsets, np.empty(0, np.uint32), heads, 0.0, Key(0, 0))[0]
 
 
 # --- backward --------------------------------------------------------------------------------
@@ -226,6 +239,18 @@ def _weights_and_slopes(strip, slopes, mask, i, count, end, scale, lse, along):
 
 
 @kernel
+def _dot(x, y, i, width):
+    """x . y of the `width` numbers from flat position i on."""
+    zero = fill(x, 0.0)
+    sums = zero
+    for j in range(0, width, lanes(x)):
+        start = min(j, width - lanes(x))  # the last vector ends with the row: a part has been added
+        product = load(x, i + start) * load(y, i + start)
+        sums = sums + where_before(start, j, zero, product)
+    return total(sums)
+
+
+@kernel
 def _backward_worker(
     counter, order, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale,
     key0, key1, dq, dk, dv,
@@ -233,83 +258,68 @@ def _backward_worker(
     d = q.shape[1]
     width = d // heads
     lane = lanes(q)
-    columns, longest = padded(width, lane), padded(_longest(offsets), PANEL * lane)
+    longest = padded(_longest(offsets), PANEL * lane)
+    stride = longest + lane
     kt, vt = np.empty(longest * width, q.dtype), np.empty(longest * width, q.dtype)
-    keys = np.zeros((longest, columns), q.dtype)
-    queries = np.zeros((STRIP, columns), q.dtype)
-    douts = np.zeros((STRIP, columns), q.dtype)
-    outs = np.zeros((1, columns), q.dtype)
-    dkeys, dvalues = np.empty((longest, columns), q.dtype), np.empty((longest, columns), q.dtype)
-    strip, slopes = np.empty((STRIP, longest), q.dtype), np.empty((STRIP, longest), q.dtype)
+    strip, slopes = np.empty((STRIP, stride), q.dtype), np.empty((STRIP, stride), q.dtype)
     mask = np.ones(longest, q.dtype)
-    result = np.empty((STRIP, columns), q.dtype)
-    zeros = np.zeros(max(columns, PANEL * lane), q.dtype)
+    zeros = np.zeros(max(width, PANEL * lane), q.dtype)
     task = next_task(counter)
     while task >= 0:
         b, head = order[task // heads], task % heads
         begin, n, at = offsets[b], offsets[b + 1] - offsets[b], head * width
+        head0 = begin * d + at  # position of the head's first row
         _transpose_head(k, begin, n, at, width, kt)
         _transpose_head(v, begin, n, at, width, vt)
-        for s in range(n):
-            copy_row(k, (begin + s) * d + at, keys, s * columns, width)
-        dkeys[:n] = 0
-        dvalues[:n] = 0
+        dk[begin : begin + n, at : at + width] = 0
+        dv[begin : begin + n, at : at + width] = 0
         for first in range(0, n, STRIP):
             rows = min(STRIP, n - first)
-            for i in range(rows):
-                copy_row(q, (begin + first + i) * d + at, queries, i * columns, width)
-                copy_row(dout, (begin + first + i) * d + at, douts, i * columns, width)
+            strip0 = head0 + first * d
             # score_ts = q_t . k_s    out_t = sum_s w_ts v_s, so dw_ts = dout_t . v_s
-            _scores(queries, 0, columns, first, rows, kt, width, zeros, strip)
-            _scores(douts, 0, columns, first, rows, vt, width, zeros, slopes)
+            _scores(q, strip0, d, first, rows, kt, width, zeros, strip)
+            _scores(dout, strip0, d, first, rows, vt, width, zeros, slopes)
             for i in range(rows):
                 t = begin + first + i
                 end = padded(min(first + padded(i + 1, TILE), n), lane)
                 if threshold > 0:
                     base = _counter(names[t], names[begin], head, heads)
                     _make_mask(mask[:end], base, threshold, keep_scale, key0, key1)
-                copy_row(out, t * d + at, outs, 0, width)
-                along = fill(outs, 0.0)
-                for j in range(0, columns, lane):
-                    along = fma(load(outs, j), load(douts, i * columns + j), along)
                 _weights_and_slopes(
-                    strip, slopes, mask, i * longest, first + i + 1, end, scale, lse[t, head],
-                    total(along),
+                    strip, slopes, mask, i * stride, first + i + 1, end, scale, lse[t, head],
+                    _dot(out, dout, t * d + at, width),
                 )  # fmt: skip
             # score_ts = q_t . k_s           dq_t = sum_s dscore_ts k_s
             for i in range(0, rows, TILE):
                 size = min(TILE, rows - i)
                 multiply(
-                    slopes, i * longest, longest, 1, size, keys, first + i + size, columns,
-                    zeros, 0, 0, result, i * columns, columns,
+                    slopes, i * stride, stride, 1, size, k, head0, d, first + i + size, width,
+                    zeros, 0, 0, dq, strip0 + i * d, d,
                 )  # fmt: skip
-            for i in range(rows):
-                copy_row(result, i * columns, dq, (begin + first + i) * d + at, width)
             # dv_s += sum_t w_ts dout_t,  dk_s += sum_t dscore_ts q_t, over the strip's t >= s
             for s in range(0, first + rows, TILE):
                 size = min(TILE, first + rows - s)
                 skip = max(0, s - first)  # a tile of keys and a tile of queries start together
-                here, there = skip * longest + s, s * columns
+                here, there, row = skip * stride + s, head0 + s * d, strip0 + skip * d
                 multiply(
-                    strip, here, 1, longest, size, douts[skip:], rows - skip, columns,
-                    dvalues, there, columns, dvalues, there, columns,
+                    strip, here, 1, stride, size, dout, row, d, rows - skip, width,
+                    dv, there, d, dv, there, d,
                 )  # fmt: skip
                 multiply(
-                    slopes, here, 1, longest, size, queries[skip:], rows - skip, columns,
-                    dkeys, there, columns, dkeys, there, columns,
+                    slopes, here, 1, stride, size, q, row, d, rows - skip, width,
+                    dk, there, d, dk, there, d,
                 )  # fmt: skip
-        for s in range(n):
-            copy_row(dkeys, s * columns, dk, (begin + s) * d + at, width)
-            copy_row(dvalues, s * columns, dv, (begin + s) * d + at, width)
         task = next_task(counter)
 
 
 def attention_backward(dout, q, k, v, out, lse, offsets, rows, heads, rate, key):
     """Gradients of `attention_forward`, from its results `out` and `lse`: dq, dk, dv (T, d)."""
-    dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     order, constants = _common(q, offsets, heads, rate, key)
+    d = q.shape[1]
+    dout, q, k, v, out = (_whole_heads(x, heads) for x in (dout, q, k, v, out))
+    gradients = np.empty_like(q), np.empty_like(q), np.empty_like(q)
     run(
         _backward_worker, len(order) * heads, order, dout, q, k, v, out, lse, offsets, rows,
-        *constants, dq, dk, dv,
+        *constants, *gradients,
     )  # fmt: skip
-    return dq, dk, dv
+    return tuple(_own_columns(x, heads, d) for x in gradients)

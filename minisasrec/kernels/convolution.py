@@ -35,7 +35,9 @@ def _horizontal_block(task, x, filters, b, size, y):
     columns = filters.shape[1]
     result = np.empty((p, columns), x.dtype)
     for s in range(task * ROWS, min((task + 1) * ROWS, B)):
-        multiply(x, s * L * d, d, 1, p, filters, size, columns, b, 0, 0, result, 0, columns)
+        multiply(
+            x, s * L * d, d, 1, p, filters, 0, columns, size, columns, b, 0, 0, result, 0, columns
+        )
         for i in range(p):
             for f in range(k):
                 y[s, i, f] = result[i, f]

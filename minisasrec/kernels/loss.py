@@ -163,7 +163,9 @@ def _softmax_forward_worker(
                 losses[first + i] = lse[first + i] - wanted
             share[i] = 1 / part
         # loss = lse - r_target        dh = sum_j p_j N_j - N_target
-        multiply(scores, 0, columns, 1, rows, items, V, width, zeros, 0, 0, mean, 0, width)
+        multiply(
+            scores, 0, columns, 1, rows, items, 0, width, V, width, zeros, 0, 0, mean, 0, width
+        )
         for i in range(rows):
             target = targets[first + i]
             if target >= 0:
@@ -213,8 +215,8 @@ def _softmax_backward_worker(counter, h, packed, targets, lse, factor, columns, 
                 if first <= target < first + size:
                     scores.reshape(-1)[i * wide + target - first] -= factor
             multiply(
-                scores, 0, 1, wide, size, h[t : t + rows], rows, width, total, 0, width, total, 0,
-                width,
+                scores, 0, 1, wide, size, h, t * width, width, rows, width, total, 0, width, total,
+                0, width,
             )  # fmt: skip
         for i in range(size):
             for j in range(d):

@@ -57,14 +57,35 @@ def padded(columns, dtype):
 
 
 @kernel
-def multiply(a, a0, a_row, a_col, rows, b, depth, columns, init, i0, i_row, c, c0, c_row):
-    """C = init + A B for any number of rows; B has padded rows: (depth, columns), whole vectors."""
+def count_panels(columns, lane):
+    """Panels, up to PANEL vectors wide, of so many columns."""
+    return (columns + PANEL * lane - 1) // (PANEL * lane)
+
+
+@kernel
+def panel_start(p, columns, lane):
+    """Where panel p of so many columns begins: p times PANEL vectors from the left.
+
+    If less than a vector is left for the last panel, it takes one from the panel before.
+    """
+    column = p * PANEL * lane
+    if column < columns < column + lane:
+        column -= lane
+    return min(column, columns)
+
+
+@kernel
+def multiply(
+    a, a0, a_row, a_col, rows, b, b0, b_row, depth, columns, init, i0, i_row, c, c0, c_row
+):  # fmt: skip
+    """C = init + A B for any number of rows and a vector of columns or more."""
     lane = lanes(c)
-    for j in range(0, columns, PANEL * lane):
-        vectors = min(PANEL, (columns - j) // lane)
+    for p in range(count_panels(columns, lane)):
+        j = panel_start(p, columns, lane)
+        width = panel_start(p + 1, columns, lane) - j
         for i in range(0, rows, TILE):
             tile(
-                vectors, 0, a, a0 + i * a_row, a_row, a_col, rows - i, b, j, columns, depth,
+                width, a, a0 + i * a_row, a_row, a_col, rows - i, b, b0 + j, b_row, depth,
                 init, i0 + i * i_row + j, i_row, c, c0 + i * c_row + j, c_row,
             )  # fmt: skip
 
@@ -73,52 +94,48 @@ def multiply(a, a0, a_row, a_col, rows, b, depth, columns, init, i0, i_row, c, c
 
 
 @kernel
-def pack(b, g, transposed, columns, first, end, packed):
-    """Matrix g of b (G, K, N), or b (G, N, K) if transposed, into panels of K x `PANEL` vectors.
+def pack(b, g, transposed, columns, p, packed):
+    """Panel p of matrix g of b (G, K, N), or b (G, N, K) if transposed: (K, its width) numbers.
 
-    Packs the panels that begin at columns first..end of `columns`, which is N or more and at least
-    a vector; the columns that b does not have are 0.
+    It goes to packed[g], after the panels before it. `columns` is N or more and at least a vector;
+    the columns that b does not have are 0.
     """
     lane = lanes(b)
     depth, given = (b.shape[2], b.shape[1]) if transposed else (b.shape[1], b.shape[2])
-    size = packed.shape[1]
-    flat = packed.reshape(-1)
-    for column in range(first, end, lane):
-        panel = column // (PANEL * lane) * PANEL * lane
-        width = min(PANEL * lane, (columns - panel + lane - 1) // lane * lane)
-        start = min(column, columns - lane)
-        at = g * size + panel * depth + column - panel
-        if given < columns or depth < lane:
-            for k in range(depth):
-                for j in range(lane):
-                    if start + j >= given:
-                        flat[at + k * width + j] = 0
-                    else:
-                        flat[at + k * width + j] = (
-                            b[g, start + j, k] if transposed else b[g, k, start + j]
-                        )
-        elif transposed:
-            row = (g * given + start) * depth
+    start = panel_start(p, columns, lane)
+    width = panel_start(p + 1, columns, lane) - start
+    at = g * packed.shape[1] + start * depth
+    if given < columns or depth < lane:
+        out = packed[g, start * depth : (start + width) * depth].reshape((depth, width))
+        for k in range(depth):
+            for j in range(width):
+                if start + j >= given:
+                    out[k, j] = 0
+                else:
+                    out[k, j] = b[g, start + j, k] if transposed else b[g, k, start + j]
+    elif transposed:
+        for j in range(0, width, lane):
+            j = min(j, width - lane)
+            row = (g * given + start + j) * depth
             for k in range(0, depth, lane):
                 k = min(k, depth - lane)
-                transpose(b, row + k, depth, lane, packed, at + k * width, width)
-        else:
-            for k in range(depth):
-                store(packed, at + k * width, load(b, (g * depth + k) * given + start))
+                transpose(b, row + k, depth, lane, packed, at + k * width + j, width)
+    else:
+        for k in range(depth):
+            copy_row(b, (g * depth + k) * given + start, packed, at + k * width, width)
 
 
 @kernel
 def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0):
     """C (rows, columns) = init (columns) + A B, with B packed from position p0 on."""
     lane = lanes(c)
-    for j in range(0, columns, PANEL * lane):
-        vectors = min(PANEL, (columns - j + lane - 1) // lane)
-        width = vectors * lane
-        shift = max(0, j + width - columns)
+    for p in range(count_panels(columns, lane)):
+        j = panel_start(p, columns, lane)
+        width = panel_start(p + 1, columns, lane) - j
         for i in range(0, rows, TILE):
             tile(
-                vectors, shift, a, a0 + i * a_row, a_row, 1, rows - i, packed, p0 + j * depth,
-                width, depth, init, j, 0, c, c0 + i * columns + j, columns,
+                width, a, a0 + i * a_row, a_row, 1, rows - i, packed, p0 + j * depth, width, depth,
+                init, j, 0, c, c0 + i * columns + j, columns,
             )  # fmt: skip
 
 
@@ -127,21 +144,18 @@ def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0)
 
 @kernel
 def _pack_worker(counter, b, transposed, columns, per_task, packed):
-    wide = PANEL * lanes(b)
-    panels = (columns + wide - 1) // wide
+    panels = count_panels(columns, lanes(b))
     task = next_task(counter)
     while task >= 0:
         for panel in range(task * per_task, min((task + 1) * per_task, len(b) * panels)):
-            first = panel % panels * wide
-            end = min(first + wide, columns)
-            pack(b, panel // panels, transposed, columns, first, end, packed)
+            pack(b, panel // panels, transposed, columns, panel % panels, packed)
         task = next_task(counter)
 
 
 def pack_all(b, transposed, columns):
-    """All of b (G, K, N), or (G, N, K) if transposed, in panels: (G, K * padded columns)."""
+    """All of b (G, K, N), or (G, N, K) if transposed, in panels: (G, K * columns)."""
     G, depth = len(b), b.shape[2] if transposed else b.shape[1]
-    packed = np.empty((G, depth * padded(columns, b.dtype)), b.dtype)
+    packed = np.empty((G, depth * columns), b.dtype)
     wide = PANEL * lane_count(b.dtype)
     per_task = ceil_div(NUMBERS, max(1, depth * wide))
     tasks = ceil_div(G * ceil_div(columns, wide), per_task)
@@ -209,126 +223,121 @@ def _chunk_rows(rows):
     return max(CHUNK, ceil_div(ceil_div(rows, CHUNKS), STEP) * STEP)
 
 
+def _widened(x, columns):
+    """x with columns of zeros added up to so many."""
+    wide = np.zeros((*x.shape[:-1], columns), x.dtype)
+    wide[..., : x.shape[-1]] = x
+    return wide
+
+
 @kernel
 def _multiply_tn_worker(counter, a, b, chunk, partial):
-    """partial (G, C, M, padded N): the product over each chunk of rows."""
+    """partial (G, C, M, N): the product over each chunk of rows."""
     G, K, M = a.shape
     N = b.shape[2]
-    chunks, columns = partial.shape[1], partial.shape[3]
+    chunks = partial.shape[1]
     blocks = (M + ROWS - 1) // ROWS
-    piece = np.zeros((STEP, columns), b.dtype)  # rows of b, padded to whole vectors
-    zeros = np.zeros(columns, b.dtype)
     task = next_task(counter)
     while task >= 0:
         g, c, m = task // (chunks * blocks), task // blocks % chunks, task % blocks * ROWS
-        c0 = ((g * chunks + c) * M + m) * columns
+        c0 = ((g * chunks + c) * M + m) * N
+        partial[g, c, m : m + ROWS] = 0
         for row in range(c * chunk, min((c + 1) * chunk, K), STEP):
             rows = min(STEP, K - row)
-            for i in range(rows):
-                copy_row(b, (g * K + row + i) * N, piece, i * columns, N)
-            _add_tn(a, (g * K + row) * M + m, M, min(ROWS, M - m), piece, rows, columns,
-                    row == c * chunk, zeros, partial, c0)  # fmt: skip
+            _add_tn(
+                a, (g * K + row) * M + m, M, min(ROWS, M - m), b, (g * K + row) * N, rows, N,
+                partial, c0,
+            )  # fmt: skip
         task = next_task(counter)
 
 
 @kernel
-def _add_tn(a, a0, a_row, size, piece, rows, columns, first, zeros, partial, c0):
-    """partial (size, columns) = A^T piece for the first rows of a chunk, += for later ones."""
-    init, i0, i_row = (zeros, 0, 0) if first else (partial.reshape(-1), c0, columns)
-    multiply(a, a0, 1, a_row, size, piece, rows, columns, init, i0, i_row, partial, c0, columns)
+def _add_tn(a, a0, a_row, size, b, b0, rows, columns, c, c0):
+    """C (size, columns) += A^T B."""
+    multiply(a, a0, 1, a_row, size, b, b0, columns, rows, columns, c, c0, columns, c, c0, columns)
 
 
 @kernel
 def _sum_worker(counter, partial, per_task, out):
-    G, chunks, R, columns = partial.shape
-    sums = np.empty(columns, out.dtype)
+    chunks, size = partial.shape[1:]
+    blocks = (size + per_task - 1) // per_task
     task = next_task(counter)
     while task >= 0:
-        for row in range(task * per_task, min((task + 1) * per_task, G * R)):
-            g, r = row // R, row % R
-            for j in range(0, columns, lanes(out)):
-                vector = load(partial, (g * chunks * R + r) * columns + j)
-                for c in range(1, chunks):
-                    vector = vector + load(partial, ((g * chunks + c) * R + r) * columns + j)
-                store(sums, j, vector)
-            copy_row(sums, 0, out, row * out.shape[2], out.shape[2])
+        g, first = task // blocks, task % blocks * per_task
+        end = min(first + per_task, size)
+        sums = out[g, first:end]
+        sums[:] = partial[g, 0, first:end]
+        for c in range(1, chunks):
+            part = partial[g, c, first:end]
+            for j in range(len(sums)):
+                sums[j] += part[j]
         task = next_task(counter)
 
 
-def _sum(partial, out):
-    """out (G, R, N) = sum over c, in order, of partial (G, C, R, padded N)."""
-    G, chunks, R, columns = partial.shape
-    per_task = ceil_div(NUMBERS, max(1, chunks * columns))
-    run(_sum_worker, ceil_div(G * R, per_task), partial, per_task, out)
+def _sum(partial):
+    """The sum over c, in order, of partial (G, C, R, N): (G, R, N)."""
+    G, chunks, R, N = partial.shape
+    out = np.empty((G, R, N), partial.dtype)
+    per_task = ceil_div(NUMBERS, chunks)
+    tasks = G * ceil_div(R * N, per_task)
+    run(_sum_worker, tasks, partial.reshape(G, chunks, -1), per_task, out.reshape(G, -1))
+    return out
 
 
 def matmul_tn(a, b):
     """C = A^T B: a (K, M), b (K, N) -> (M, N), summed over K; or batched, (G, K, M), (G, K, N)."""
-    batched = a.ndim == 3
-    if not batched:
-        a, b = a[None], b[None]
+    N, lane = b.shape[-1], lane_count(b.dtype)
+    if N < lane:
+        return np.ascontiguousarray(matmul_tn(a, _widened(b, lane))[..., :N])
+    if a.ndim == 2:
+        return matmul_tn(a[None], b[None])[0]
     G, K, M = a.shape
-    N = b.shape[2]
     if K == 0:
-        out = np.zeros((G, M, N), a.dtype)
-    else:
-        chunk = _chunk_rows(K)
-        chunks = ceil_div(K, chunk)
-        partial = np.empty((G, chunks, M, padded(N, a.dtype)), a.dtype)
-        out = np.empty((G, M, N), a.dtype)
-        run(_multiply_tn_worker, G * chunks * ceil_div(M, ROWS), a, b, chunk, partial)
-        _sum(partial, out)
-    return out if batched else out[0]
+        return np.zeros((G, M, N), a.dtype)
+    chunk = _chunk_rows(K)
+    chunks = ceil_div(K, chunk)
+    partial = np.empty((G, chunks, M, N), a.dtype)
+    run(_multiply_tn_worker, G * chunks * ceil_div(M, ROWS), a, b, chunk, partial)
+    return _sum(partial)
 
 
 # --- the backward pass of the linear layer ----------------------------------------------------
 
 
 @kernel
-def _copy_positive(source, i, y, target, j, count):
-    """Like `copy_row`, with 0 where y, at the positions of `source`, is not above 0."""
-    lane = lanes(source)
-    if count < lane:
-        source, y, target = source.reshape(-1), y.reshape(-1), target.reshape(-1)
-        for c in range(count):
-            target[j + c] = source[i + c] if y[i + c] > 0 else 0
-    else:
-        zero = fill(source, 0.0)
-        for c in range(0, count - lane, lane):
-            store(target, j + c, where_above(load(y, i + c), zero, load(source, i + c), zero))
-        i, j = i + count - lane, j + count - lane
-        store(target, j, where_above(load(y, i), zero, load(source, i), zero))
-
-
-@kernel
 def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, partial):
-    """dx itself, and per chunk of rows a partial (1, C, k + 1, padded m) of dW, last row db."""
+    """dx itself, and per chunk of rows a partial (1, C, k + 1, m) of dW, last row db."""
     T, k = x.shape
-    m = dy.shape[1]
-    columns, width = partial.shape[3], dx.shape[1]  # width: k, or a whole vector if k is narrower
-    piece = np.zeros((STEP, columns), dy.dtype)
-    zeros = np.zeros(max(columns, width), dy.dtype)
+    m, width = dy.shape[1], dx.shape[1]  # width: k, or a vector if k is narrower
+    lane = lanes(dy)
+    dz, zero = dy.reshape(-1), fill(dy, 0.0)
+    piece, db = np.empty(STEP * m if relu else 0, dy.dtype), np.empty(m + lane, dy.dtype)
+    zeros = np.zeros(width, dy.dtype)
     task = next_task(counter)
     while task >= 0:
-        c0 = task * (k + 1) * columns
-        db = c0 + k * columns
-        partial[0, task, k] = 0
+        c0 = task * (k + 1) * m
+        partial[0, task] = 0
+        db[:] = 0
         for row in range(task * chunk, min((task + 1) * chunk, T), STEP):
             rows = min(STEP, T - row)
-            for i in range(rows):
+            at = row * m
+            if relu:
                 # y = max(z, 0)       dz = dy where y > 0, else 0
-                if relu:
-                    _copy_positive(dy, (row + i) * m, y, piece, i * columns, m)
-                else:
-                    copy_row(dy, (row + i) * m, piece, i * columns, m)
+                dz, at = piece, 0
+                for i in range(0, rows * m, lane):
+                    i = min(i, rows * m - lane)
+                    slopes, above = load(dy, row * m + i), load(y, row * m + i)
+                    store(piece, i, where_above(above, zero, slopes, zero))
             # z = x W + b             db = sum over rows of dz,  dx = dz W^T,  dW = x^T dz
-            for j in range(0, columns, lanes(dx)):
-                vector = load(partial, db + j)
+            for j in range(0, m, lane):  # the last vector ends with the columns, but not in `db`
+                vector, start = load(db, j), at + min(j, m - lane)
                 for i in range(rows):
-                    vector = vector + load(piece, i * columns + j)
-                store(partial, db + j, vector)
-            multiply_packed(piece, 0, columns, rows, packed, 0, m, width, zeros, dx, row * width)
-            _add_tn(x, row * k, k, k, piece, rows, columns, row == task * chunk, zeros, partial, c0)
+                    vector = vector + load(dz, start + i * m)
+                store(db, j, vector)
+            multiply_packed(dz, at, m, rows, packed, 0, m, width, zeros, dx, row * width)
+            _add_tn(x, row * k, k, k, dz, at, rows, m, partial, c0)
+        for j in range(0, m, lane):
+            store(partial, c0 + k * m + min(j, m - lane), load(db, j))
         task = next_task(counter)
 
 
@@ -338,18 +347,17 @@ def linear_backward(x, W, dy, y=None):
     x (T, k), W (k, m), dy (T, m), y (T, m) or None -> dx (T, k), dW (k, m), db (m).
     """
     T, k = x.shape
-    m = W.shape[1]
+    m, lane = W.shape[1], lane_count(x.dtype)
+    relu = y is not None
+    y = y if relu else dy
     if T == 0:
         return np.zeros_like(x), np.zeros_like(W), np.zeros(m, x.dtype)
-    chunk, width = _chunk_rows(T), max(k, lane_count(x.dtype))
-    chunks = ceil_div(T, chunk)
+    if m < lane:
+        W, dy, y = (_widened(each, lane) for each in (W, dy, y))
+    chunk, width = _chunk_rows(T), max(k, lane)
     packed = pack_all(W[None], True, width)
     dx = np.empty((T, width), x.dtype)
-    partial = np.empty((1, chunks, k + 1, padded(m, x.dtype)), x.dtype)
-    sums = np.empty((1, k + 1, m), x.dtype)
-    relu = y is not None
-    run(_linear_backward_worker, chunks, x, packed, dy, y if relu else dy, relu, chunk, dx, partial)
-    _sum(partial, sums)
-    if width > k:
-        dx = np.ascontiguousarray(dx[:, :k])
-    return dx, sums[0, :k], sums[0, k]
+    partial = np.empty((1, ceil_div(T, chunk), k + 1, W.shape[1]), x.dtype)
+    run(_linear_backward_worker, partial.shape[1], x, packed, dy, y, relu, chunk, dx, partial)
+    sums = _sum(partial)[0, :, :m]
+    return np.ascontiguousarray(dx[:, :k]), np.ascontiguousarray(sums[:k]), sums[k].copy()

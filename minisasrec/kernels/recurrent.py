@@ -62,7 +62,7 @@ def _forward_block(first, x, U, b, starts, lengths, h, gates):
     past = np.empty((BLOCK, columns), x.dtype)
     for t in range(lengths[first]):
         count = _running(lengths, first, t)
-        multiply(state, 0, d, 1, count, U, d, columns, b, 0, 0, past, 0, columns)
+        multiply(state, 0, d, 1, count, U, 0, columns, d, columns, b, 0, 0, past, 0, columns)
         for i in range(count):
             row = starts[first + i] + t
             inputs, product, before = x[row], past[i], state[i]
@@ -128,8 +128,9 @@ def _backward_block(first, dy, Ut, h, gates, starts, lengths, dx, dpast, before)
             for j in range(3 * d):
                 dpast[row, j] = dgates[j]
         multiply(
-            back, 0, 3 * d, 1, count, Ut, 3 * d, columns, dstate, 0, columns, dstate, 0, columns
-        )
+            back, 0, 3 * d, 1, count, Ut, 0, columns, 3 * d, columns, dstate, 0, columns, dstate, 0,
+            columns,
+        )  # fmt: skip
 
 
 @kernel

@@ -465,34 +465,30 @@ def transpose(typingctx, source, i, row, count, target, j, target_row):
 
 
 def _tile_python(
-    vectors, shift, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
+    columns, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
 ):  # fmt: skip
-    lane = lane_count(a.dtype)
     a, b, init, c = a.reshape(-1), b.reshape(-1), init.reshape(-1), c.reshape(-1)
     for i in range(min(rows, TILE)):
-        for v in range(vectors):
-            j = v * lane - (shift if v == vectors - 1 else 0)
-            sums = init[i0 + i * i_row + j :][:lane].copy()
-            for k in range(depth):
-                sums += a[a0 + i * a_row + k * a_col] * b[b0 + k * b_row + v * lane :][:lane]
-            c[c0 + i * c_row + j :][:lane] = sums
+        sums = init[i0 + i * i_row :][:columns].copy()
+        for k in range(depth):
+            sums += a[a0 + i * a_row + k * a_col] * b[b0 + k * b_row :][:columns]
+        c[c0 + i * c_row :][:columns] = sums
 
 
 @compiled_from(_tile_python)
 def tile(
-    typingctx, vectors, shift, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c,
-    c0, c_row,
+    typingctx, columns, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0,
+    c_row,
 ):  # fmt: skip
-    """A block of TILE rows x `vectors` (1 to PANEL) vectors of a matrix product C = init + A B.
+    """A block of TILE rows x 1 to PANEL vectors of a matrix product C = init + A B.
 
-    With every array seen flat, for i < rows (at most TILE count) and j < vectors * lanes:
+    With every array seen flat, for i < rows (at most TILE count) and j < columns:
 
         c[c0 + i*c_row + j] = init[i0 + i*i_row + j]
                               + sum_k a[a0 + i*a_row + k*a_col] * b[b0 + k*b_row + j]
 
-    but in `init` and `c`, the last vector begins `shift` numbers further left: so C may end before
-    a whole vector does. What that vector shares with the one before is the same, to the bit, if
-    the columns of B are.
+    `columns` is at least the numbers of one vector and at most those of PANEL. The last vector ends
+    with the columns; what it shares with the one before is computed twice, to the same bits.
 
     The strides of `a` make A and A^T the same; `init` is the bias (i_row 0), zeros (i_row 0) or c
     itself (to add to it). The sum runs over k in order, so its bits depend on nothing else.
@@ -502,17 +498,21 @@ def tile(
     """
 
     def codegen(context, builder, signature, args):
-        for count in range(1, PANEL + 1):
-            with builder.if_then(builder.icmp_signed("==", args[0], args[0].type(count))):
-                _tile(context, builder, signature.args[2:], count, *args[1:])
+        lane = Vector(a.dtype).lanes
+        for vectors in range(1, PANEL + 1):
+            after = args[0].type((vectors - 1) * lane)  # columns before the last vector, at least
+            more = builder.icmp_signed(">", args[0], after)
+            enough = builder.icmp_signed("<=", args[0], args[0].type(vectors * lane))
+            with builder.if_then(builder.and_(more, enough)):
+                _tile(context, builder, signature.args[1:], vectors, *args)
         return context.get_dummy_value()
 
     n = INDEX
-    return types.void(n, n, a, n, n, n, n, b, n, n, n, init, n, n, c, n, n), codegen
+    return types.void(n, a, n, n, n, n, b, n, n, n, init, n, n, c, n, n), codegen
 
 
 def _tile(
-    context, builder, types, vectors, shift, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init,
+    context, builder, types, vectors, columns, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init,
     i0, i_row, c, c0, c_row,
 ):  # fmt: skip
     vector = context.get_value_type(Vector(types[0].dtype))
@@ -522,22 +522,22 @@ def _tile(
     c_start = _pointer(context, builder, types[12], c, c0)
     # Rows past the last repeat it: the same numbers are then stored to the same place.
     row = [_clamped(builder, i, rows) for i in range(TILE)]
+    column = [columns.type(j * vector.count) for j in range(vectors - 1)]
+    column.append(builder.sub(columns, columns.type(vector.count)))
     block = [(i, j) for i in range(TILE) for j in range(vectors)]
 
-    def column(offset, j):
-        return builder.add(offset, offset.type(j * vector.count))
-
-    def shifted(offset, j):
-        return builder.sub(column(offset, j), shift) if j == vectors - 1 else column(offset, j)
+    def at(i, row_length, j):
+        return builder.add(builder.mul(row[i], row_length), column[j])
 
     sums = {}
     for i, j in block:
-        first = _load(builder, vector, init_start, shifted(builder.mul(row[i], i_row), j))
+        first = _load(builder, vector, init_start, at(i, i_row, j))
         sums[i, j] = cgutils.alloca_once_value(builder, first)  # becomes a register
     line = [builder.gep(a_start, [builder.mul(row[i], a_row)]) for i in range(TILE)]
     with cgutils.for_range(builder, depth) as loop:
-        b_row_at, a_col_at = builder.mul(loop.index, b_row), builder.mul(loop.index, a_col)
-        b_k = [_load(builder, vector, b_start, column(b_row_at, j)) for j in range(vectors)]
+        b_k = builder.gep(b_start, [builder.mul(loop.index, b_row)])
+        b_k = [_load(builder, vector, b_k, column[j]) for j in range(vectors)]
+        a_col_at = builder.mul(loop.index, a_col)
         for i in range(TILE):
             number = builder.load(builder.gep(line[i], [a_col_at]))
             a_ik = _spread(builder, vector, number)
@@ -545,5 +545,4 @@ def _tile(
                 new = _fma(builder, a_ik, b_k[j], builder.load(sums[i, j]))
                 builder.store(new, sums[i, j])
     for i, j in block:
-        at = shifted(builder.mul(row[i], c_row), j)
-        _store(builder, builder.load(sums[i, j]), c_start, at)
+        _store(builder, builder.load(sums[i, j]), c_start, at(i, c_row, j))
