@@ -328,8 +328,8 @@ def test_sampled_bce(dtype, T, d, k, spread):
 
     def both():
         value, count, ids, slopes = lo.sampled_bce_forward(h, items, targets, negatives, 0.7)
-        dh, ditems = lo.sampled_bce_backward(h, items, ids, slopes, 1 / count)
-        return np.asarray(value, dtype), dh, ditems
+        dh, weights = lo.sampled_bce_backward(h, items, ids, slopes, 1 / count)
+        return np.asarray(value, dtype), dh, em.scatter_add(h, ids, 30, weights=weights)
 
     expected = bce_by_the_book(h, items, targets, negatives, 0.7)
     for actual, wanted in zip(both_thread_counts(both), expected, strict=True):
@@ -383,6 +383,8 @@ def test_embedding(dtype, T, d):
     expected = np.zeros(table.shape)
     np.add.at(expected, ids, np.where(padding, 0, dy))
     close(both_thread_counts(lambda: em.scatter_add(dy, ids, 700, 340)), expected, T)
+    twice = both_thread_counts(lambda: em.scatter_add(dy, ids, 700, 340, dtable=2 * table))
+    close(twice, expected + 2 * table, T)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

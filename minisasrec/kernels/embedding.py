@@ -31,11 +31,11 @@ def _gather_worker(counter, table, ids, padding_id, y):
         task = next_task(counter)
 
 
-def scatter_add(rows, ids, size, padding_id=-1, weights=None):
+def scatter_add(rows, ids, size, padding_id=-1, weights=None, dtable=None):
     """dtable[i] = sum of weights[t, c] rows[t] over the places with ids[t, c] = i.
 
     rows (T, d), ids (T) or (T, c), weights of the same shape (1 by default) -> dtable (size, d),
-    0 in the row of `padding_id`.
+    0 in the row of `padding_id`. With `dtable` given, the sums are added to it in place.
 
     Two threads must not add into one row at a time. Instead of locks, places are first grouped by
     id; then every row of the table has one owner, which adds in rising order of place.
@@ -44,13 +44,15 @@ def scatter_add(rows, ids, size, padding_id=-1, weights=None):
         ids = ids[:, None]
     if weights is None:
         weights = np.ones(ids.shape, rows.dtype)
-    dtable = np.empty((size, rows.shape[1]), rows.dtype)
+    add = dtable is not None
+    if not add:
+        dtable = np.empty((size, rows.shape[1]), rows.dtype)
     starts, source = np.zeros(size + 1, np.int64), np.empty(ids.size, np.int64)
     factors = np.empty(ids.size, rows.dtype)
     _group(ids, weights, starts, source, factors)
     run(
         _scatter_add_worker, -(-size // ROWS), np.ascontiguousarray(rows), starts, source, factors,
-        padding_id, dtable,
+        padding_id, add, dtable,
     )  # fmt: skip
     return dtable
 
@@ -74,17 +76,18 @@ def _group(ids, weights, starts, source, factors):
 
 
 @kernel
-def _scatter_add_worker(counter, rows, starts, source, factors, padding_id, dtable):
+def _scatter_add_worker(counter, rows, starts, source, factors, padding_id, add, dtable):
     size, d = dtable.shape
     task = next_task(counter)
     while task >= 0:
         for i in range(task * ROWS, min((task + 1) * ROWS, size)):
             first, end = starts[i], starts[i + 1] if i != padding_id else starts[i]
             if first == end:  # most rows of a large table
-                dtable[i] = 0
+                if not add:
+                    dtable[i] = 0
                 continue
             for j in range(0, d, lanes(rows)):
-                sums = fill(rows, 0.0)  # they stay in a register
+                sums = load_part(dtable, i * d + j, d - j if add else 0)  # they stay in a register
                 for at in range(first, end):
                     part = load_part(rows, source[at] * d + j, d - j)
                     sums = fma(part, fill(rows, factors[at]), sums)

@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec.kernels._jit import kernel
 from minisasrec.kernels._threads import next_task, run
-from minisasrec.kernels.embedding import dot, scatter_add
+from minisasrec.kernels.embedding import dot
 from minisasrec.kernels.matmul import multiply, multiply_packed, pack_all, padded
 from minisasrec.kernels.softmax import softmax_row
 from minisasrec.kernels.vector import (
@@ -88,11 +88,11 @@ def _forward_worker(counter, h, items, ids, beta, slopes, partial):
 
 
 def sampled_bce_backward(h, items, ids, slopes, factor):
-    """dh (T, d) and ditems (V, d): factor * slopes times the other side of each dot product."""
+    """dh (T, d), factor * slopes times the items; and those slopes, by which ditems adds up h."""
     h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
     dh, slopes = np.empty_like(h), slopes * h.dtype.type(factor)
     run(_backward_h_worker, -(-len(h) // ROWS), items, ids, slopes, dh)
-    return dh, scatter_add(h, ids, len(items), weights=slopes)
+    return dh, slopes
 
 
 @kernel

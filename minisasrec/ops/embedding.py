@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.errors import ShapeError
-from minisasrec.op import Array, Backward, check_ids, op
+from minisasrec.op import Array, Backward, RowGradient, check_ids, op
 from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
@@ -54,9 +54,9 @@ def _(table: Array, *, ids: Array, padding_id: int | None = None) -> Result:
     pad = -1 if padding_id is None else padding_id
     y = kernels.embedding.gather(table, flat, pad)
 
-    def backward(dy: Array) -> tuple[Array, ...]:
+    def backward(dy: Array) -> tuple[Any, ...]:
         rows = dy.reshape(-1, table.shape[1])
-        return (kernels.embedding.scatter_add(rows, flat, len(table), pad),)
+        return (RowGradient(table, rows, flat, pad),)
 
     return y.reshape(*ids.shape, table.shape[1]), backward
 
@@ -90,9 +90,11 @@ def _(h: Array, table: Array, *, ids: Array) -> Result:
     h, table = np.ascontiguousarray(h), np.ascontiguousarray(table)
     y = kernels.embedding.gather_dot(h, table, ids)
 
-    def backward(dy: Array) -> tuple[Array, ...]:
+    def backward(dy: Array) -> tuple[Any, ...]:
         # the loss kernel's way back is that of any scores, with dy as their slopes
-        return kernels.loss.sampled_bce_backward(h, table, ids, np.ascontiguousarray(dy), 1.0)
+        slopes = np.ascontiguousarray(dy)
+        dh, weights = kernels.loss.sampled_bce_backward(h, table, ids, slopes, 1.0)
+        return dh, RowGradient(table, h, ids, weights=weights)
 
     return y, backward
 

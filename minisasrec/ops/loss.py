@@ -13,7 +13,7 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.errors import ShapeError
-from minisasrec.op import Array, Backward, check_ids, op
+from minisasrec.op import Array, Backward, RowGradient, check_ids, op
 from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
 from minisasrec.signature import Draw
 
@@ -103,8 +103,9 @@ def _(h: Array, items: Array, *, targets: Array, negatives: Array, beta: float =
     k = kernels.loss
     loss, count, ids, slopes = k.sampled_bce_forward(h, items, targets, negatives, beta)
 
-    def backward(dloss: Array) -> tuple[Array, ...]:
-        return k.sampled_bce_backward(h, items, ids, slopes, float(dloss) / count)
+    def backward(dloss: Array) -> tuple[Any, ...]:
+        dh, weights = k.sampled_bce_backward(h, items, ids, slopes, float(dloss) / count)
+        return dh, RowGradient(items, h, ids, weights=weights)
 
     return h.dtype.type(loss), backward
 

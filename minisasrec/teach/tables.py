@@ -64,7 +64,7 @@ def steps_table(
     for number, step in enumerate(backward_steps(loss, dloss, retain_graph=retain_graph), start=1):
         node = step.node
         sent = [
-            f"{size_text(dx)} to {name[parent]}"
+            f"{size_text(np.asarray(dx))} to {name[parent]}"
             for parent, dx in zip(node.parents, step.contributions, strict=False)
             if parent.requires_grad
         ]
