@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -168,20 +169,23 @@ def _writing(path: Path) -> Iterator[None]:
 
 def new_folder(dataset: str, model: str, base: Path = Path("runs")) -> Path:
     """runs/DATASET-MODEL, or with -2, -3, ... if that is taken."""
-    name = f"{Path(dataset).stem or 'data'}-{model}"
-    folder, i = base / name, 1
+    folder, i = base / _name(dataset, model), 1
     while folder.exists():
         i += 1
-        folder = base / f"{name}-{i}"
+        folder = base / f"{_name(dataset, model)}-{i}"
     return folder
 
 
 def newest_folder(dataset: str, model: str, base: Path = Path("runs")) -> Path:
     """The run of this data set and model in `base` that was written last."""
-    name = f"{Path(dataset).stem or 'data'}-{model}"
-    folders = [f.parent for f in base.glob(f"{name}*/config.json")]
+    wanted = re.compile(re.escape(_name(dataset, model)) + r"(-\d+)?")  # not gru4rec+ for gru4rec
+    folders = [f.parent for f in base.glob("*/config.json") if wanted.fullmatch(f.parent.name)]
     if not folders:
         raise CheckpointError(
             f"no run of {model} on {dataset} in {base}/ to resume; name one by --out"
         )
     return max(folders, key=lambda folder: folder.stat().st_mtime)
+
+
+def _name(dataset: str, model: str) -> str:
+    return f"{Path(dataset).stem or 'data'}-{model}"

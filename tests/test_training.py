@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from minisasrec.errors import CheckpointError, TrainingError
 from minisasrec.evaluation import evaluate
 from minisasrec.models import SASRec, SASRecConfig, make_model
 from minisasrec.report import final_rows
-from minisasrec.runs import Run
+from minisasrec.runs import Run, new_folder, newest_folder
 from minisasrec.training import History, fit
 
 SMALL = TrainConfig(
@@ -169,6 +170,19 @@ def test_a_run_that_cannot_be_created_leaves_no_folder(
     with pytest.raises(TrainingError):
         Run.create(tmp_path / "run", SMALL, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_runs(tmp_path: Path) -> None:
+    def start(dataset: str, model: str) -> str:
+        return Run.create(new_folder(dataset, model, tmp_path), SMALL, {}).folder.name
+
+    names = [start("logs/clicks[1].csv", "gru4rec") for _ in range(2)]
+    assert names == ["clicks[1]-gru4rec", "clicks[1]-gru4rec-2"]
+    for i, name in enumerate([*names, start("clicks[1].csv", "gru4rec+")]):  # written in this order
+        os.utime(tmp_path / name, (i, i))
+    assert newest_folder("clicks[1].csv", "gru4rec", tmp_path).name == names[1]
+    with pytest.raises(CheckpointError, match="no run of sasrec on clicks.csv"):
+        newest_folder("clicks.csv", "sasrec", tmp_path)
 
 
 def test_a_catalogue_too_small_to_sample_from_is_ranked_whole() -> None:
