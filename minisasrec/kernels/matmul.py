@@ -155,8 +155,10 @@ def _pack_worker(counter, b, transposed, columns, per_task, packed):
 def pack_all(b, transposed, columns):
     """All of b (G, K, N), or (G, N, K) if transposed, in panels: (G, K * columns)."""
     G, depth = len(b), b.shape[2] if transposed else b.shape[1]
-    packed = np.empty((G, depth * columns), b.dtype)
     wide = PANEL * lane_count(b.dtype)
+    if not transposed and b.shape[2] == columns <= wide:
+        return b.reshape(G, depth * columns)  # its only panel
+    packed = np.empty((G, depth * columns), b.dtype)
     per_task = ceil_div(NUMBERS, max(1, depth * wide))
     tasks = ceil_div(G * ceil_div(columns, wide), per_task)
     run(_pack_worker, tasks, b, transposed, columns, per_task, packed)
