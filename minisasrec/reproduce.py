@@ -404,7 +404,10 @@ def report_grid(options: ReproduceConfig) -> Report | None:
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")
     if missing:
-        names = ", ".join(f"{cell.name} (seed {cell.config.seed})" for cell in missing)
+        seeds: dict[str, list[str]] = {}
+        for cell in missing:
+            seeds.setdefault(cell.name, []).append(str(cell.config.seed))
+        names = ", ".join(f"{name} (seed {', '.join(of_row)})" for name, of_row in seeds.items())
         report.notes.append(f"not computed yet: {names}")
     report.failed = [f"{f.name}: {r['error']}" for f, r in done.items() if "error" in r]
     if found:
