@@ -120,10 +120,10 @@ def work(name: str, args: Sequence[Any], constants: dict[str, Any]) -> list[tupl
         return [(8 * N, 2 * N), (13 * N, 3 * N)]
     if name == "embedding":
         read = constants["ids"].size * x.shape[1]
-        return [(0, 2 * read), (read, read + N)]
+        return [(0, 2 * read), (0, 0)]  # rows go back as they came: the engine makes the table
     if name == "sampled_bce":
         c = 1 + constants["negatives"].shape[1]
-        return [(2 * c * N, (1 + c) * N), (4 * c * N, (2 + 2 * c) * N + args[1].size)]
+        return [(2 * c * N, (1 + c) * N), (2 * c * N, (1 + c) * N)]  # backward: dh; as above
     if name in ("dropout", "scale"):
         return [(N, 2 * N), (N, 2 * N)]
     if name == "add_dropout":

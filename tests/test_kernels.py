@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -612,6 +613,23 @@ kernels.layer_norm.layer_norm_backward(x, x, x[:, 0], x[:, 0], x[0])
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that gives memory back")
+def test_arrays_of_a_later_step_come_from_memory_that_is_there():
+    program = """
+import resource
+import numpy as np
+import minisasrec.kernels.embedding
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    [np.ones(2**18, np.float32) for _ in range(40)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert int(done.stdout) < 100, done.stderr  # 40 MiB are 10,240 pages of 4 KiB
 
 
 @pytest.mark.skipif(vector.VECTOR_BYTES == 32, reason="this processor has no wider vectors")

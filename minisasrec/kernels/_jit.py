@@ -29,9 +29,13 @@ import numpy as np
 from numba.core import config, event
 from numba.extending import intrinsic
 
+from minisasrec.kernels._memory import keep_freed_memory
+
 SAFE_FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 UNUSED = 30 * 24 * 3600  # seconds after which the cache folder of another version is removed
 COMPILE_SECONDS = 30  # what a first run takes on a small machine, for the message
+
+keep_freed_memory()  # all kernels come by here
 
 
 # --- the cache folder ------------------------------------------------------------------------
