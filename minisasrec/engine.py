@@ -19,6 +19,8 @@ from minisasrec.op import add_up
 if TYPE_CHECKING:
     from minisasrec.tensor import Tensor
 
+AT_ONCE = 4  # gradients of a tensor that wait at most: each holds memory
+
 _recording = True
 
 
@@ -44,7 +46,7 @@ class Step:
 
     node: Tensor
     dy: np.ndarray
-    contributions: tuple[np.ndarray, ...]  # one per parent; empty at a leaf
+    contributions: tuple[Any, ...]  # one per parent, some as `RowGradient`; empty at a leaf
 
 
 def topological_order(root: Tensor) -> list[Tensor]:
@@ -78,8 +80,9 @@ def backward_steps(
 
     `dloss` is the gradient to start with: 1 for a scalar, required for anything else. What its
     children send to a tensor waits in a dict that belongs to this walk, so a second walk is not
-    mixed up with the first; it is added up when the walk arrives there. What a tensor saved for
-    its backward is dropped once used (memory), unless `retain_graph` is set.
+    mixed up with the first; a few at a time are added up, the last when the walk arrives there.
+    What a tensor saved for its backward is dropped once used (memory), unless `retain_graph` is
+    set.
 
     Raises `GradientError` if `loss` does not depend on a parameter, is no scalar and `dloss` is
     missing, if the graph was already used, or if an op returns a gradient of the wrong shape or
@@ -126,5 +129,8 @@ def backward_steps(
                     f"argument {parent.shape}; if it was broadcast, did backward forget "
                     "sum_to_shape?"
                 )
-            arrived.setdefault(parent, []).append(dx)
+            waiting = arrived.setdefault(parent, [])
+            waiting.append(dx)
+            if len(waiting) == AT_ONCE:
+                waiting[:] = [add_up(waiting)]
         yield Step(node, dy, contributions)

@@ -93,7 +93,7 @@ class Tensor:
         for _ in backward_steps(self, dloss, retain_graph=retain_graph):
             pass
 
-    def send_back(self, dy: np.ndarray, retain_graph: bool) -> tuple[np.ndarray, ...]:
+    def send_back(self, dy: np.ndarray, retain_graph: bool) -> tuple[Any, ...]:
         """One gradient per parent; then forget what was saved, unless `retain_graph`."""
         if self._backward is None:
             raise GradientError(

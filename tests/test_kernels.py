@@ -646,4 +646,4 @@ pytest.main(["-qk", {ON_EVERY_WIDTH!r}, {__file__!r}])
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
-    assert re.search(r"\n\d\d passed", done.stdout), done.stdout + done.stderr
+    assert re.search(r"\n\d+ passed", done.stdout), done.stdout + done.stderr

@@ -502,6 +502,6 @@ def _parsed_times(column: Any) -> NDArray[Any]:
             with suppress(ValueError, TypeError, OverflowError):
                 return np.asarray(column, dtype=dtype)
     raise DataError(
-        f"timestamps must be numbers or dates such as 2024-05-31 12:00:00, got {column[0]!r}: "
-        "convert them, for example with pandas.to_datetime"
+        "timestamps must be numbers or dates such as 2024-05-31 12:00:00, got "
+        f"{next(iter(column))!r}: convert them, for example with pandas.to_datetime"
     )

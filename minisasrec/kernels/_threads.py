@@ -45,7 +45,7 @@ WATCH = 300_000  # looks at the counter before a helper goes to sleep: about hal
 
 # Places in the counter array. The caller sees the first SHARED of them, helper i sees i + 1 more:
 # by the length of its array, `next_task` knows whose it is.
-NEXT, END, SHARED, BUSY = 0, 1, 8, 64  # helper i is busy while [BUSY + 8 i] is not 0
+NEXT, END, FRONT, BACK, SHARED, BUSY = 0, 1, 2, 3, 8, 64  # helper i is busy: [BUSY + 8 i] is not 0
 
 
 # --- what compiled code does with the counter ---------------------------------------------------
@@ -56,23 +56,20 @@ def _place(context, builder, array_type, array, index):
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
-def _take_python(counter: np.ndarray) -> int:
-    counter[NEXT] += 1
-    return counter[NEXT] - 1 if counter[NEXT] <= counter[END] else -1
+def _count_python(counter: np.ndarray, index: int) -> int:
+    counter[index] += 1
+    return counter[index] - 1
 
 
-@compiled_from(_take_python)
-def _take(typingctx, counter):
-    """The next task number, or -1 if none is left."""
+@compiled_from(_count_python)
+def _count(typingctx, counter, index):
+    """counter[index] before 1 is added to it, in one step that no other thread comes between."""
 
     def codegen(context, builder, signature, args):
-        first, one, none = (context.get_constant(types.int64, i) for i in (NEXT, END, -1))
-        at = _place(context, builder, signature.args[0], args[0], first)
-        task = builder.atomic_rmw("add", at, one, "seq_cst")
-        end = builder.load(_place(context, builder, signature.args[0], args[0], one))
-        return builder.select(builder.icmp_signed("<", task, end), task, none)
+        at = _place(context, builder, signature.args[0], *args)
+        return builder.atomic_rmw("add", at, context.get_constant(types.int64, 1), "seq_cst")
 
-    return types.int64(counter), codegen
+    return types.int64(counter, types.int64), codegen
 
 
 @compiled_from(lambda array, index: array[index])
@@ -114,14 +111,20 @@ def _watch_for_work(counter, helper, looks):
 
 @kernel
 def next_task(counter):
-    """Take the next task number from `counter`, or -1 if none is left.
+    """Take a task number from `counter`, or -1 if none is left.
+
+    The caller takes tasks from the front and the helpers take them from the back, so that from one
+    kernel to the next most rows of an array stay in the cache of the same core.
 
     At -1 the results must be written: the caller may go on to use them before a helper returns.
     """
-    task = _take(counter)
-    if task < 0 and len(counter) > SHARED:
+    if _count(counter, NEXT) < _look(counter, END):
+        if len(counter) == SHARED:
+            return _count(counter, FRONT)
+        return _look(counter, END) - 1 - _count(counter, BACK)
+    if len(counter) > SHARED:
         _watch_for_work(counter, len(counter) - SHARED - 1, WATCH)
-    return task
+    return -1
 
 
 @kernel
@@ -198,7 +201,8 @@ class _Team:
         self.settled, self.error = False, None  # an earlier job's error has been raised by then
         try:
             self.job = worker, arguments
-            self.counter[NEXT] = 0  # before END, or work would seem to have begun
+            # before END, or work would seem to have begun
+            self.counter[NEXT] = self.counter[FRONT] = self.counter[BACK] = 0
             self.counter[END] = tasks
             self.wake(min(_threads, tasks) - 1)
             worker(self.counter, *arguments)

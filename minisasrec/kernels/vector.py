@@ -17,11 +17,11 @@ from __future__ import annotations
 import operator
 from decimal import Decimal
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
@@ -34,7 +34,7 @@ def _vector_bytes():
     """64 where the processor that Numba compiles for has registers as wide as that, else 32."""
     features = config.CPU_FEATURES  # NUMBA_CPU_FEATURES
     if features is None:
-        features = llvm.get_host_cpu_features().flatten()
+        features = get_host_cpu_features()  # without AVX where NUMBA_ENABLE_AVX is 0
     return 64 if "+avx512f" in features.split(",") else 32
 
 
