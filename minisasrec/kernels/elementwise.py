@@ -30,7 +30,9 @@ def _add_up_worker(counter, arrays, y):
 def add_up(arrays):
     """The sum of two arrays or more of one shape and type, from left to right."""
     y = np.empty(arrays[0].shape, arrays[0].dtype)
-    flat = tuple(np.require(each, requirements="CAW").reshape(-1) for each in arrays)  # of one type
+    flat = tuple(
+        np.require(each, requirements=["C", "A", "W"]).reshape(-1) for each in arrays
+    )  # of one type
     run(_add_up_worker, -(-y.size // NUMBERS), flat, y.reshape(-1))
     return y
 
