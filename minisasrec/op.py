@@ -202,7 +202,7 @@ def add_up(gradients: Sequence[Any]) -> Array:
     """The sum of gradients of one shape, from left to right; a single one is handed on as it is.
 
     None of them is changed: an op may hand the same array to two parents (`add` does). Only the
-    table of `RowGradient`s, which come first, is this function's own.
+    table of each `RowGradient`, which come first, is this function's own.
     """
     table = None
     for each in gradients:
