@@ -320,7 +320,9 @@ def test_options_reach_their_section() -> None:
 
 def test_the_chosen_settings_are_the_defaults_of_model_and_data_set() -> None:
     files = [file for model in NAMES for file in CONFIGS.glob(f"*/{model}.json")]
-    assert {"bookshop", "ml-1m", "amazon-games"} == {file.parent.name for file in files}
+    assert {"bookshop", "ml-1m", "amazon-games", "online-retail"} == {
+        file.parent.name for file in files
+    }
     for file in files:
         config = from_json(read_json(file))
         assert (config.dataset, config.model) == (file.parent.name, file.stem)
