@@ -200,10 +200,11 @@ class _Team:
             self.settle()
         self.settled, self.error = False, None  # an earlier job's error has been raised by then
         try:
-            self.job = worker, arguments
-            # before END, or work would seem to have begun
+            # NEXT before END, or work would seem to have begun; and the job last, for a helper that
+            # comes late and finds it counts tasks at once
             self.counter[NEXT] = self.counter[FRONT] = self.counter[BACK] = 0
             self.counter[END] = tasks
+            self.job = worker, arguments
             self.wake(min(_threads, tasks) - 1)
             worker(self.counter, *arguments)
         finally:
