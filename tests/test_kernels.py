@@ -487,6 +487,21 @@ def test_kernels_called_from_two_threads_at_once():
             np.testing.assert_array_equal(y, expected)
 
 
+def test_a_task_that_a_helper_has_counted_is_not_lost(monkeypatch):
+    """The caller, with no task left to take, sets END to 0 while the helper is on its way."""
+
+    def count_while_the_caller_ends(counter, index):
+        counter[index] += 1
+        counter[_threads.END] = 0
+        return counter[index] - 1
+
+    monkeypatch.setattr(_threads, "_count", count_while_the_caller_ends)
+    monkeypatch.setattr(_threads, "_look", lambda counter, index: counter[index])
+    counter = np.zeros(_threads.SHARED + 1, np.int64)  # as the first helper sees it
+    counter[_threads.NEXT], counter[_threads.FRONT], counter[_threads.END] = 4, 4, 5
+    assert _threads.next_task.py_func(counter) == 4
+
+
 def test_an_error_in_a_worker_is_raised():
     def worker(counter, threads):
         threads.add(threading.get_ident())

@@ -118,10 +118,13 @@ def next_task(counter):
 
     At -1 the results must be written: the caller may go on to use them before a helper returns.
     """
-    if _count(counter, NEXT) < _look(counter, END):
+    # END before the count, and once: a caller that has nothing left to take sets it to 0 while
+    # a helper may stand between its count and its task, which would then be nobody's
+    end = _look(counter, END)
+    if _count(counter, NEXT) < end:
         if len(counter) == SHARED:
             return _count(counter, FRONT)
-        return _look(counter, END) - 1 - _count(counter, BACK)
+        return end - 1 - _count(counter, BACK)
     if len(counter) > SHARED:
         _watch_for_work(counter, len(counter) - SHARED - 1, WATCH)
     return -1

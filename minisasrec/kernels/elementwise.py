@@ -30,9 +30,8 @@ def _add_up_worker(counter, arrays, y):
 def add_up(arrays):
     """The sum of two arrays or more of one shape and type, from left to right."""
     y = np.empty(arrays[0].shape, arrays[0].dtype)
-    flat = tuple(
-        np.require(each, requirements=["C", "A", "W"]).reshape(-1) for each in arrays
-    )  # of one type
+    # read-only or not aligned, an array would be of another Numba type than the rest
+    flat = tuple(np.require(each, None, ["C", "A", "W"]).reshape(-1) for each in arrays)
     run(_add_up_worker, -(-y.size // NUMBERS), flat, y.reshape(-1))
     return y
 
