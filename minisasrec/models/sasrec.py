@@ -102,6 +102,9 @@ class SelfAttention(Module):
 
     def forward(self, q_in: Tensor, kv_in: Tensor, inputs: Sequences, keys: Keys | None) -> Tensor:
         """Attention(q_in W_Q, kv_in W_K, kv_in W_V), or of the last queries if q_in has no more."""
+        if isinstance(inputs, Packed) and q_in.shape != kv_in.shape and self.heads == 1:
+            s = self._of_one_query(self.query(q_in), kv_in, inputs)
+            return self.output(s) if self.output else s
         q, k, v = self.query(q_in), self.key(kv_in), self.value(kv_in)
         drop = {"rate": self.rate, "key": keys.next()} if keys and self.rate else {}
         if isinstance(inputs, Padded):
@@ -113,6 +116,15 @@ class SelfAttention(Module):
                 q, k, v, offsets=inputs.offsets, rows=inputs.rows, heads=self.heads, **drop
             )
         return self.output(s) if self.output else s
+
+    def _of_one_query(self, q: Tensor, x: Tensor, inputs: Packed) -> Tensor:
+        """The same with one query a sequence, and neither keys nor values of the T rows of x.
+
+        q . (x_s W_K + b_K) = (q W_K^T) . x_s + a term that is the same for every s, which softmax
+        does not see; and sum_s p_s (x_s W_V + b_V) = (sum_s p_s x_s) W_V + b_V.
+        """
+        s = ops.packed_last_attention(q @ self.key.W.T, x, x, offsets=inputs.offsets)
+        return self.value(s)
 
 
 class FeedForward(Module):
