@@ -48,10 +48,16 @@ class Cell:
     config: TrainConfig
     folder: Path
     name: str  # of the row that it was made for
+    test: bool = True  # False: its test part is not read, for settings that are yet to be chosen
+
+    def file(self) -> Path:
+        """What is found of it: result.json, or for want of it and a `test`, validation.json."""
+        result = self.folder / "result.json"
+        return result if self.test or result.is_file() else self.folder / "validation.json"
 
     def state(self) -> str:
         """done, resumable or to do."""
-        if (self.folder / "result.json").is_file():
+        if self.file().is_file():
             return "done"
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
@@ -60,7 +66,9 @@ MACHINE = {"dataset", "data_dir", "columns", "threads", "backend", "out", "resum
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
-def make_cell(config: TrainConfig, fingerprint: str, base: Path, name: str = "") -> Cell:
+def make_cell(
+    config: TrainConfig, fingerprint: str, base: Path, name: str = "", test: bool = True
+) -> Cell:
     """The cell of a configuration; its folder's name has a hash of all that its result depends on.
 
     That is the data's fingerprint and the settings, without those of the machine (`MACHINE`) and
@@ -72,18 +80,19 @@ def make_cell(config: TrainConfig, fingerprint: str, base: Path, name: str = "")
     text = json.dumps([fingerprint, settings], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = base.resolve() / f"{Path(config.dataset).stem}-{config.model}-{digest}"
-    return Cell(config, folder, name or config.model)
+    return Cell(config, folder, name or config.model, test)
 
 
 def run_cell(cell: Cell, progress: bool = False) -> Record:
     """Train, select on validation, measure the test part once; or read what was found before.
 
     Writes the files of a run, the ranks of the test part (ranks.safetensors) and, last,
-    result.json.
+    result.json. Of a cell without `test`, validation.json is all that there is beside the run; the
+    same cell with `test` goes on from its weights.
     """
     with _one_at_a_time, _alone(cell.folder):
         if cell.state() == "done":
-            return read_json(cell.folder / "result.json")
+            return read_json(cell.file())
         start = time.perf_counter()
         config = cell.config
         split, _ = load(config.dataset, config.data_dir)
@@ -91,11 +100,22 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
         if (cell.folder / "config.json").is_file():
             run = Run.open(cell.folder)
         else:
-            facts = {"data": split.dataset.fingerprint(), "version": __version__}
-            run = Run.create(cell.folder, config, facts)
+            origin = {"data": split.dataset.fingerprint(), "version": __version__}
+            run = Run.create(cell.folder, config, origin)
         history = History()
         if isinstance(model, SequenceModel):
             history = fit(model, split, config, run, progress=progress)
+        facts = {
+            "dataset": split.dataset.name,
+            "model": config.model,
+            "seed": config.seed,
+            **history.summary(),
+            "threads": _threads(),
+        }
+        if not cell.test:
+            result = to_plain({**facts, "total_seconds": time.perf_counter() - start})
+            run.write_json(cell.file().name, result)
+            return result
         test: list[Record] = []
         ranks: dict[str, np.ndarray] = {}
         for protocol in get_args(Protocol):
@@ -107,18 +127,9 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
             test.append({"protocol": protocol, "model": config.model, **found.metrics()})
             ranks |= {protocol: found.ranks, "users": found.users}
         run.save_arrays("ranks.safetensors", ranks, {})
-        result = to_plain(
-            {
-                "dataset": split.dataset.name,
-                "model": config.model,
-                "seed": config.seed,
-                **history.summary(),
-                "total_seconds": time.perf_counter() - start,
-                "threads": _threads(),
-                "test": test,
-            }
-        )
-        run.write_json("result.json", result)
+        seconds = time.perf_counter() - start
+        result = to_plain({**facts, "total_seconds": seconds, "test": test})
+        run.write_json(cell.file().name, result)
         return result
 
 

@@ -30,6 +30,7 @@ from minisasrec.models import MODELS, SASRec, make_model
 from minisasrec.runs import Run
 from minisasrec.significance import paired_bootstrap, paired_differences
 from minisasrec.tables import Record, Report, record, values_of, write
+from minisasrec.training import SELECT
 
 Array = np.ndarray
 
@@ -40,11 +41,12 @@ class ReproduceConfig:
 
     table2: statistics of the data. table3: all methods. table4: SASRec with one thing changed.
     table5: sequence length n. figure2: latent dimension d. figure3: convergence against time.
-    figure4: attention maps. What is computed once is kept: after Ctrl-C, give the command again.
+    figure4: attention maps. tuning: the comparison methods with other settings, by validation
+    alone. What is computed once is kept: after Ctrl-C, give the command again.
     """
 
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")] = ""
-    """table2, table3, table4, table5, figure2, figure3 or figure4."""
+    """table2, table3, table4, table5, figure2, figure3, figure4 or tuning."""
     dataset: str | None = None
     """A name or file as for train; by default bookshop, and for table2 all that are at hand."""
     data_dir: Path | None = None
@@ -94,6 +96,33 @@ ABLATION: dict[str, dict[str, Any]] = {  # the rows of Table IV as settings of S
     "3-blocks": {"blocks": 3},
     "2-heads": {"heads": 2},
 }
+
+
+FACTORS: dict[str, tuple[float, ...]] = {
+    "d": (10, 20, 30, 40, 50),
+    "row_l2": (0.0001, 0.001, 0.01, 0.1, 1.0),
+}  # Sec. IV-C
+DROPOUT: dict[str, tuple[float, ...]] = {"dropout": (0.0, 0.2, 0.5)}
+GRIDS: dict[str, dict[str, tuple[float, ...]]] = {  # what is tried of each method
+    **dict.fromkeys(("bpr", "fmc", "fpmc", "transrec"), FACTORS),
+    **dict.fromkeys(("gru4rec", "gru4rec+", "caser"), DROPOUT),
+}
+
+
+def tuning(dataset: str) -> list[Row]:
+    """The comparison methods as configured, and with one setting changed."""
+    rows = []
+    for method, grid in GRIDS.items():
+        config = preset(dataset, method)
+        chosen = getattr(config, MODELS[method][1] or "")
+        rows.append(Row(method, config))
+        rows += [
+            Row(f"{method} {name}={value:g}", _changed(config, {name: value}))
+            for name, values in grid.items()
+            for value in values
+            if value != getattr(chosen, name)
+        ]
+    return rows
 
 
 def table3(dataset: str) -> list[Row]:
@@ -181,6 +210,22 @@ def records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Re
     return found
 
 
+def validation_records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Record]:
+    """The same of cells whose test part is not read: the best validation and its epoch."""
+    metrics = {
+        "NDCG@10": f"best_validation_{SELECT}",
+        "best epoch": "best_epoch",
+        "epochs": "epochs",
+        "training s": "training_seconds",
+    }
+    return [
+        record(row.name, "valid", metric, [r[key] for r in of_row], None)
+        for row, of_row in zip(rows, results, strict=True)
+        if of_row
+        for metric, key in metrics.items()
+    ]
+
+
 # --- what is drawn, and what a target has to say beside its table ---------------------------------
 
 
@@ -221,6 +266,22 @@ def draw_table3(report: Report, split: Split, rows: list[Row], cells: list[list[
             report.notes.append(
                 f"sasrec minus {best}, the best other: {metric}, {protocol}: {said}"
             )
+
+
+def draw_tuning(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
+    """Bars, and which setting of each method validated best."""
+    _bars(report)
+    ndcg = values_of(report.records, "NDCG@10", "ours")
+    for method in dict.fromkeys(row.config.model for row in rows):
+        tried = [row for row in rows if row.config.model == method and row.name in ndcg]
+        if method not in ndcg:
+            continue
+        best = max(tried, key=lambda row: ndcg[row.name])
+        section = getattr(best.config, MODELS[method][1] or "")
+        has = ", ".join(f"{name} {getattr(section, name):g}" for name in GRIDS[method])
+        said = "as configured" if best.name == method else f"{method} as configured"
+        said += f" {ndcg[method]:.4f}" if best.name != method else ""
+        report.notes.append(f"{method}: {has} validates best, {ndcg[best.name]:.4f}; {said}")
 
 
 def draw_table5(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
@@ -322,9 +383,11 @@ class Target:
     rows: Callable[[str], list[Row]]
     metrics: tuple[str, ...]
     draw: Callable[[Report, Split, list[Row], list[list[Cell]]], None]
+    test: bool = True  # False: nothing but the validation part is read
 
 
 SPEED = ("epochs", "threads")
+TRIED = ("NDCG@10", "best epoch", "epochs", "training s")
 TARGETS = {
     "table3": Target("Table III: all methods", table3, ("HR@10", "NDCG@10"), draw_table3),
     "table4": Target("Table IV: ablation", table4, ("NDCG@10",), draw_bars),
@@ -332,6 +395,7 @@ TARGETS = {
     "figure2": Target("Figure 2: latent dimension d", figure2, ("NDCG@10",), draw_figure2),
     "figure3": Target("Figure 3: speed", figure3, ("NDCG@10", "s/epoch", *SPEED), draw_figure3),
     "figure4": Target("Figure 4: attention maps", figure4, ("NDCG@10",), draw_figure4),
+    "tuning": Target("Settings, on validation", tuning, TRIED, draw_tuning, test=False),
 }
 
 
@@ -379,8 +443,8 @@ def report_grid(options: ReproduceConfig) -> Report | None:
             f"--methods: {options.target} has no row {unknown[0]!r}; it has {rows_text}"
         )
     fingerprint = split.dataset.fingerprint()
-    grid = [[make_cell(_settled(row.config, seed, options), fingerprint, options.cells, row.name)
-             for seed in options.seeds] for row in rows]  # fmt: skip
+    grid = [[make_cell(_settled(row.config, seed, options), fingerprint, options.cells, row.name,
+                       target.test) for seed in options.seeds] for row in rows]  # fmt: skip
     if options.dry_run:
         for row, of_row in zip(rows, grid, strict=True):
             for cell in of_row:
@@ -392,14 +456,15 @@ def report_grid(options: ReproduceConfig) -> Report | None:
         grid = [[c for c in of_row if c.state() == "done"] for of_row in grid]
     done = compute([c for of_row in grid for c in of_row], options.jobs, options.scheduler)
     good = [[c for c in of_row if "error" not in done[c.folder]] for of_row in grid]
-    found = records(rows, [[done[c.folder] for c in of_row] for of_row in good])
+    of_rows = [[done[c.folder] for c in of_row] for of_row in good]
+    found = records(rows, of_rows) if target.test else validation_records(rows, of_rows)
     report = Report(f"{target.title}, on {split.dataset.name}", found, list(notes))
     if options.epochs is not None:
         report.notes.append(f"shortened to {options.epochs} epochs: these are no results to quote")
-    if dataset not in paper.DATASETS:
+    if target.test and dataset not in paper.DATASETS:
         report.notes.append(f"the paper has no figures for {split.dataset.name}")
     oracle: Any = split.dataset.oracle
-    if oracle is not None:
+    if target.test and oracle is not None:
         best = oracle.best_reachable("test", "sampled")
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")

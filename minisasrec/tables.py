@@ -53,6 +53,7 @@ GROUPS = {
     "authors": "Against 100 items as the authors' code draws them",
     "all": "All actions",
     "train": "Train part",
+    "valid": "Validation part, against 100 items that the user never met",
 }
 
 
@@ -83,8 +84,14 @@ def format_records(found: Sequence[Record], metrics: Sequence[str]) -> str:
     return "\n\n".join(blocks)
 
 
-WHOLE = ("users", "items", "epochs", "threads")  # numbers without digits after the point
-ROUGH = ("actions/user", "actions/item", "million actions", "training s", "s/epoch")  # with one
+WHOLE = (
+    "users",
+    "items",
+    "best epoch",
+    "epochs",
+    "threads",
+)  # numbers without digits after the point
+ROUGH = ("actions/user", "actions/item", "million actions", "training s", "s/epoch")
 
 
 def _number(value: float | None, metric: str, sign: str) -> str:

@@ -320,7 +320,7 @@ def test_options_reach_their_section() -> None:
 
 def test_the_chosen_settings_are_the_defaults_of_model_and_data_set() -> None:
     files = [file for model in NAMES for file in CONFIGS.glob(f"*/{model}.json")]
-    assert {"bookshop", "ml-1m", "amazon-games", "online-retail"} == {
+    assert {"bookshop", "ml-1m", "amazon-games", "amazon-beauty", "online-retail"} == {
         file.parent.name for file in files
     }
     for file in files:

@@ -107,6 +107,32 @@ def test_what_is_finished_is_shown_without_computing(call, capsys) -> None:
     assert states(call, capsys, *rows) == ["done", "to do"]
 
 
+def test_tuning_reads_no_test_part_and_a_table_goes_on_from_its_weights(
+    call, folder, capsys, monkeypatch
+) -> None:
+    rows = ("--methods", "fmc", "--cells", "tuned")
+    evaluate = cells.evaluate
+    monkeypatch.setattr(cells, "evaluate", lambda *_, **__: pytest.fail("read the test part"))
+    assert call("tuning", *rows) == 0
+    said = capsys.readouterr().out
+    assert "fmc row_l2=0.1" in said and "validates best" in said and "as configured" in said
+    tuned = list((folder / "tuned").iterdir())
+    assert len(tuned) == 10 and all((cell / "validation.json").is_file() for cell in tuned)
+    assert states(call, capsys, "tuning", *rows) == ["done"] * 10
+    assert states(call, capsys, "table3", *rows) == ["resumable"]
+
+    monkeypatch.setattr(cells, "evaluate", evaluate)
+    monkeypatch.setattr(training, "train_epoch", lambda *_: pytest.fail("trained it again"))
+    assert call("table3", *rows) == 0
+    (result,) = (folder / "tuned").glob("*/result.json")
+    found = json.loads(result.read_text())
+    validated = json.loads(result.with_name("validation.json").read_text())
+    assert {key: found[key] for key in validated if key != "total_seconds"} == {
+        key: value for key, value in validated.items() if key != "total_seconds"
+    }
+    assert states(call, capsys, "tuning", *rows) == ["done"] * 10
+
+
 def test_a_killed_cell_goes_on_to_the_same_result(call, folder, capsys, monkeypatch) -> None:
     rows = ("table4", "--methods", "no-residual")
     assert call(*rows, "--cells", "whole", epochs=3) == 0
