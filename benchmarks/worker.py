@@ -51,12 +51,14 @@ def _limited(batches: TrainingBatches, epoch: int, steps: int) -> Any:
 
 def _ours(args: Any, split: Any, config: Any, batches: TrainingBatches) -> list[float]:
     """Ours pays for drawing its batches and negatives inside the time."""
+    paced: Any = iter
     if args.contender == "padded-numpy":
         use_backend("numpy")
     else:
         from minisasrec.kernels import _threads
 
         _threads.set_threads(args.threads)
+        paced = _threads.Pace().over  # as `train` does
     model = SASRec(split.dataset.num_items, config, seed=args.seed)
     if args.work == "evaluate":
         evaluator = Evaluator(split, "test", "sampled", max_users=0, seed=args.seed)
@@ -64,7 +66,7 @@ def _ours(args: Any, split: Any, config: Any, batches: TrainingBatches) -> list[
     optimizer = Adam(model.parameters())
 
     def epoch(number: int) -> None:
-        for i, batch in enumerate(_limited(batches, number, args.steps)):
+        for i, batch in enumerate(paced(_limited(batches, number, args.steps))):
             batch = batch.padded() if args.contender == "padded-numpy" else batch
             loss = model.loss(batch, Keys(args.seed, number * len(batches) + i))
             loss.backward()

@@ -6,19 +6,20 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from minisasrec.config import TrainConfig
-from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.batches import Batch, TrainingBatches
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
 from minisasrec.evaluation import Evaluator, unmet_items, usual_protocols
 from minisasrec.models.base import SequenceModel
+from minisasrec.op import backend
 from minisasrec.optim import Adam, warm_up
 from minisasrec.random import Keys
 from minisasrec.runs import Run
@@ -98,6 +99,7 @@ def fit(
     validate = Evaluator(split, "valid", protocol, seed=config.seed, max_users=config.max_users)
     history = History()
     best_weights = _copy(model.state())
+    paced = _paced(config)
     if run is not None:
         if run.path("last.safetensors").exists():
             best_weights = _resume(run, model, optimizer, history)
@@ -107,7 +109,7 @@ def fit(
     with _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar:
         while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
             epoch = len(history.epochs)
-            entry = train_epoch(model, batches, optimizer, config, epoch, bar)
+            entry = train_epoch(model, batches, optimizer, config, epoch, bar, paced)
             if (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs:
                 entry |= validate(model).metrics()
             improved = history.add(entry)
@@ -129,10 +131,11 @@ def train_epoch(
     config: TrainConfig,
     epoch: int,
     bar: _ProgressBar,
+    paced: Callable[[Iterable[Batch]], Iterable[Batch]],
 ) -> dict[str, Any]:
     """One pass over the batches: an entry with mean loss, seconds and targets per second."""
     total, targets, start = 0.0, 0, time.perf_counter()
-    for i, batch in enumerate(batches.epoch(epoch)):
+    for i, batch in enumerate(paced(batches.epoch(epoch))):
         step = epoch * len(batches) + i
         loss = model.loss(batch, Keys(config.seed, step))
         value = loss.item()
@@ -155,6 +158,15 @@ def train_epoch(
         "seconds": round(seconds, 4),
         "targets_per_second": round(targets / seconds),
     }
+
+
+def _paced(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
+    """What the batches of an epoch pass through: the choice between one thread and all of them."""
+    if config.threads is not None or backend() == "numpy":
+        return iter
+    from minisasrec.kernels import _threads
+
+    return _threads.Pace().over
 
 
 def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -662,3 +663,33 @@ pytest.main(["-qk", {ON_EVERY_WIDTH!r}, {__file__!r}])
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
     assert re.search(r"\n\d+ passed", done.stdout), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("alone_is_faster", [False, True])
+def test_steps_go_on_with_the_number_of_threads_that_was_faster(monkeypatch, alone_is_faster):
+    clock = [0.0]
+    monkeypatch.setattr(_threads.time, "perf_counter", lambda: clock[0])
+    pace = _threads.Pace()
+    batch = SimpleNamespace(targets=np.zeros(10))
+    seen = []
+    for _ in pace.over([batch] * (pace.PERIOD + 100)):
+        seen.append(_threads._alone)
+        clock[0] += 1 if _threads._alone == alone_is_faster else 2
+    assert not _threads._alone
+    trial = range(pace.FIRST, pace.FIRST + pace.BLOCK * pace.BLOCKS)
+    both = [False] * pace.BLOCK + [True] * pace.BLOCK
+    for start in (0, pace.PERIOD):  # the second trial begins with what the first one found
+        assert seen[start : start + trial.start] == [alone_is_faster and start > 0] * trial.start
+        assert seen[start + trial.start : start + trial.stop] == both * (pace.BLOCKS // 2)
+    assert set(seen[trial.stop : pace.PERIOD]) == {alone_is_faster}
+
+
+def test_a_step_that_fails_leaves_all_threads_to_the_next_kernel():
+    pace = _threads.Pace()
+    pace.FIRST = 0
+    batches = pace.over([SimpleNamespace(targets=np.zeros(1))] * 100)
+    for _ in range(pace.BLOCK + 1):
+        next(batches)
+    assert _threads._alone
+    batches.close()
+    assert not _threads._alone

@@ -29,10 +29,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import statistics
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import types
@@ -40,6 +41,9 @@ from numba.core import config
 
 from minisasrec.errors import ConfigError
 from minisasrec.kernels._jit import compiled_from, kernel
+
+if TYPE_CHECKING:
+    from minisasrec.data.batches import Batch
 
 WATCH = 300_000  # looks at the counter before a helper goes to sleep: about half a millisecond
 
@@ -232,6 +236,7 @@ class _Team:
 
 
 _threads = config.NUMBA_NUM_THREADS
+_alone = False  # for now, kernels use the calling thread only: see `Pace`
 _team: _Team | None = None
 _team_lock = threading.Lock()
 
@@ -277,7 +282,8 @@ def run(worker: Callable[..., None], tasks: int, *arguments: Any) -> None:
     global _team
     # `next_task` in plain Python, without the compiler, is not safe between threads; and a second
     # thread that runs a kernel at the same time does it alone
-    if tasks > 1 and _threads > 1 and not config.DISABLE_JIT and _team_lock.acquire(blocking=False):
+    many = tasks > 1 and _threads > 1 and not _alone and not config.DISABLE_JIT
+    if many and _team_lock.acquire(blocking=False):
         try:
             if _team is None:
                 _team = _Team(_threads - 1)
@@ -288,3 +294,61 @@ def run(worker: Callable[..., None], tasks: int, *arguments: Any) -> None:
         counter = np.zeros(SHARED, np.int64)
         counter[END] = tasks
         worker(counter, *arguments)
+
+
+# --- one thread or all ----------------------------------------------------------------------------
+
+
+class Pace:
+    """Lets the steps of a training have one thread or all of them, whichever is faster.
+
+    Threads pass rows from cache to cache, and how long that takes depends on which cores the system
+    gives them and on what else runs there. Where a kernel takes a few microseconds, one thread
+    may be the faster. So some steps are tried either way, and again from time to time::
+
+        for batch in pace.over(batches):
+            ...  # forward, backward, update
+
+    Results do not depend on it, as they do not on any number of threads.
+    """
+
+    FIRST, BLOCK, BLOCKS, PERIOD = 16, 4, 8, 1024  # counted in steps, but for the BLOCKS of a trial
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.alone = False
+        self.tried: dict[bool, list[float]] = {False: [], True: []}
+
+    def over(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches; a step begins before its batch is drawn and ends before the next."""
+        global _alone
+        drawn = iter(batches)
+        try:
+            while True:
+                _alone = self.alone = self._next()
+                start = time.perf_counter()
+                batch = next(drawn, None)
+                if batch is None:
+                    return
+                yield batch
+                self._note((time.perf_counter() - start) / batch.targets.size)
+        finally:
+            _alone = False
+
+    def _next(self) -> bool:
+        """Whether the next step has one thread."""
+        place = self.steps % self.PERIOD - self.FIRST
+        if 0 <= place < self.BLOCK * self.BLOCKS:
+            return place // self.BLOCK % 2 == 1
+        if all(self.tried.values()):  # a trial is over
+            one, many = (statistics.median(self.tried[alone]) for alone in (True, False))
+            self.tried = {False: [], True: []}
+            return one < many
+        return self.alone
+
+    def _note(self, seconds_a_row: float) -> None:
+        place = self.steps % self.PERIOD - self.FIRST
+        if 0 <= place < self.BLOCK * self.BLOCKS and place % self.BLOCK:
+            # not the first of a block, which finds its rows in the cache of another core
+            self.tried[self.alone].append(seconds_a_row)
+        self.steps += 1
