@@ -29,9 +29,15 @@ import numpy as np
 
 from minisasrec import __version__
 from minisasrec.cli import to_plain
-from minisasrec.config import TrainConfig, read_json
+from minisasrec.config import DataColumns, TrainConfig, read_json
 from minisasrec.data import DataWarning, Split, leave_one_out, load_dataset
-from minisasrec.errors import ConfigError, MinisasrecError, TrainingError
+from minisasrec.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    MinisasrecError,
+    TrainingError,
+)
 from minisasrec.evaluation import Protocol, evaluate, usual_protocols
 from minisasrec.models import MODELS, SequenceModel, make_model
 from minisasrec.op import backend
@@ -49,6 +55,7 @@ class Cell:
     folder: Path
     name: str  # of the row that it was made for
     test: bool = True  # False: its test part is not read, for settings that are yet to be chosen
+    fingerprint: str = ""  # of the data that it is meant for
 
     def file(self) -> Path:
         """What is found of it: result.json, or for want of it and a `test`, validation.json."""
@@ -80,7 +87,7 @@ def make_cell(
     text = json.dumps([fingerprint, settings], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = base.resolve() / f"{Path(config.dataset).stem}-{config.model}-{digest}"
-    return Cell(config, folder, name or config.model, test)
+    return Cell(config, folder, name or config.model, test, fingerprint)
 
 
 def run_cell(cell: Cell, progress: bool = False) -> Record:
@@ -92,10 +99,10 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
     """
     with _one_at_a_time, _alone(cell.folder):
         if cell.state() == "done":
-            return read_json(cell.file())
+            return _found(cell)
         start = time.perf_counter()
         config = cell.config
-        split, _ = load(config.dataset, config.data_dir)
+        split = _data_of(cell)
         model = make_model(config, split)
         if (cell.folder / "config.json").is_file():
             run = Run.open(cell.folder)
@@ -133,6 +140,31 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
         return result
 
 
+def _found(cell: Cell) -> Record:
+    """What is on disk of a cell that is done."""
+    result = read_json(cell.file())
+    wanted = {"model", "seed", "epochs", "total_seconds", *(["test"] if cell.test else [])}
+    if missing := wanted - result.keys():
+        raise CheckpointError(
+            f"{cell.file()} has no {', '.join(sorted(missing))}; delete {cell.folder} to have it "
+            "computed again"
+        )
+    return result
+
+
+def _data_of(cell: Cell) -> Split:
+    """The cell's data, read again if the file has changed since this process first read it."""
+    for _ in range(2):
+        split, _ = load(cell.config.dataset, cell.config.data_dir, cell.config.columns)
+        if cell.fingerprint in ("", split.dataset.fingerprint()):
+            return split
+        load.cache_clear()
+    raise DataError(
+        f"{cell.config.dataset} is other data here than where the command was given; is it another "
+        "file, or did it change meanwhile?"
+    )
+
+
 def _attempt(cell: Cell, progress: bool = False) -> tuple[Cell, Record]:
     """`run_cell`; one that cannot be computed does not keep the others from being so."""
     try:
@@ -142,11 +174,17 @@ def _attempt(cell: Cell, progress: bool = False) -> tuple[Cell, Record]:
 
 
 @functools.lru_cache(maxsize=1)
-def load(dataset: str, data_dir: Path | None, download: bool = True) -> tuple[Split, list[str]]:
+def load(
+    dataset: str,
+    data_dir: Path | None,
+    columns: DataColumns = DataColumns(),  # noqa: B008 (it cannot be changed)
+    download: bool = True,
+) -> tuple[Split, list[str]]:
     """A data set, split, and what a reader of its results should know."""
+    download = download and data_dir is None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
-        data = load_dataset(dataset, data_dir=data_dir, download=download)
+        data = load_dataset(dataset, data_dir=data_dir, download=download, **columns.given())
     told = (str(w.message).removeprefix(f"{data.name}: ") for w in caught)
     notes = [data.source, *dict.fromkeys([*data.warnings, *told])]
     return leave_one_out(data), [f"{data.name}: {note}" for note in notes if note]
@@ -188,7 +226,7 @@ def compute(
     of processes, `scheduler` the address of a Dask scheduler. Ctrl-C loses no finished epoch.
     """
     missing = {cell.folder: cell for cell in cells if cell.state() != "done"}
-    done = {c.folder: run_cell(c) for c in cells if c.folder not in missing}
+    done = {c.folder: _attempt(c)[1] for c in cells if c.folder not in missing}
     total, start, worked = len({c.folder for c in cells}), time.perf_counter(), 0.0
     say = functools.partial(print, file=sys.stderr, flush=True)
     say(f"{total} cells: {len(done)} done, {len(missing)} to compute")

@@ -109,7 +109,12 @@ def use_machine(config: TrainConfig) -> None:
 def load_split(config: TrainConfig) -> Split:
     """The data set of a configuration, split; its warnings are shown as notes."""
     warnings.simplefilter("always", DataWarning)
-    dataset = load_dataset(config.dataset, data_dir=config.data_dir, **config.columns.given())
+    dataset = load_dataset(
+        config.dataset,
+        data_dir=config.data_dir,
+        download=config.data_dir is None,
+        **config.columns.given(),
+    )
     return leave_one_out(dataset)
 
 

@@ -119,18 +119,24 @@ def lines(panels: Mapping[str, Mapping[str, Line]], x: str, title: str) -> Any:
     return figure
 
 
-def heat_maps(maps: Mapping[str, tuple[np.ndarray, Sequence[str]]], columns: int = 4) -> Any:
-    """Square matrices as heat maps under their titles; those with the same labels share a scale."""
+def heat_maps(
+    maps: Mapping[str, tuple[np.ndarray, Sequence[str]]], columns: int = 4, title: str = ""
+) -> Any:
+    """Square matrices as heat maps under their titles; those with the same labels share a scale.
+
+    A row is an item or position, a column what it looks at.
+    """
     from matplotlib.figure import Figure
 
     rows = -(-len(maps) // columns)
     figure = Figure(figsize=(4.2 * min(columns, len(maps)), 3.8 * rows), layout="constrained")
-    for i, (title, (values, labels)) in enumerate(maps.items()):
+    figure.suptitle(title)
+    for i, (name, (values, labels)) in enumerate(maps.items()):
         axes = figure.add_subplot(rows, min(columns, len(maps)), i + 1)
         alike = [other for other, theirs in maps.values() if list(theirs) == list(labels)]
         vmax = max(np.nanmax(other) for other in alike)
         image = axes.imshow(values, cmap="viridis", vmin=0, vmax=vmax)
-        axes.set(title=title)
+        axes.set(title=name, xlabel="looks at", ylabel="" if labels else "position")
         axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
         axes.set_yticks(range(len(labels)), labels, fontsize=7)
         figure.colorbar(image, shrink=0.7)

@@ -21,9 +21,9 @@ from minisasrec import paper, plots
 from minisasrec.attention_maps import main_categories, mean_attention, membership
 from minisasrec.cells import Cell, compute, load, make_cell
 from minisasrec.cli import read_options, run_command
-from minisasrec.config import TrainConfig, from_json, preset
+from minisasrec.config import DataColumns, TrainConfig, from_json, preset
 from minisasrec.data import DATASETS, Split
-from minisasrec.errors import ConfigError, DataError, TrainingError
+from minisasrec.errors import CheckpointError, ConfigError, DataError, TrainingError
 from minisasrec.evaluation import PROTOCOLS, usual_protocols
 from minisasrec.metrics import ndcg_by_user
 from minisasrec.models import MODELS, SASRec, make_model
@@ -51,6 +51,8 @@ class ReproduceConfig:
     """A name or file as for train; by default bookshop, and for table2 all that are at hand."""
     data_dir: Path | None = None
     """Folder that holds the data sets' files already; nothing is downloaded then."""
+    columns: DataColumns = field(default_factory=DataColumns)
+    """Column names of a table of your own."""
     seeds: tuple[int, ...] = (0,)
     """A run for each; with several, mean and standard deviation are shown."""
     methods: tuple[str, ...] = ()
@@ -250,21 +252,29 @@ def draw_table3(report: Report, split: Split, rows: list[Row], cells: list[list[
     if "sasrec" not in ndcg or not others:
         return
     best = max(others, key=lambda name: ndcg[name])
-    ranks = {
-        (row.name, cell.config.seed): Run(cell.folder).load_arrays("ranks.safetensors")[0]
+    folders = {
+        (row.name, cell.config.seed): cell.folder
         for row, of_row in zip(rows, cells, strict=True)
         for cell in of_row
-        if row.name in ("sasrec", best)
     }
-    seeds = {seed for _, seed in ranks}
-    both = [seed for seed in seeds if {("sasrec", seed), (best, seed)} <= ranks.keys()]
-    pairs = [(ranks["sasrec", seed], ranks[best, seed]) for seed in both]
+    seeds = dict.fromkeys(seed for _, seed in folders)
+    both = [seed for seed in seeds if {("sasrec", seed), (best, seed)} <= folders.keys()]
+
+    def ranks(name: str, seed: int) -> dict[str, Array]:
+        return Run(folders[name, seed]).load_arrays("ranks.safetensors")[0]
+
+    try:
+        pairs = [(ranks("sasrec", seed), ranks(best, seed)) for seed in both]
+    except CheckpointError as error:
+        report.notes.append(f"no test of significance: {error}")
+        return
+    of_seeds = f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}"
     hit: Callable[[Array], Array] = lambda found: found <= 10  # noqa: E731
     for metric, gain in (("HR@10", hit), ("NDCG@10", ndcg_by_user)):
         for protocol in usual_protocols(split) if pairs else ():
             said = paired_bootstrap(paired_differences(pairs, protocol, gain))
             report.notes.append(
-                f"sasrec minus {best}, the best other: {metric}, {protocol}: {said}"
+                f"sasrec minus {best}, the best other, {of_seeds}: {metric}, {protocol}: {said}"
             )
 
 
@@ -340,6 +350,11 @@ def draw_figure4(report: Report, split: Split, rows: list[Row], cells: list[list
             model.load_state(Run(cell.folder).load_arrays("best.safetensors")[0])
             size = min(paper.FIGURE_4_POSITIONS, model.n, max(map(len, histories)))
             maps, between = mean_attention(model, histories, size, membership(categories, names))
+            long = sum(len(items) >= size for items in histories)
+            report.notes.append(
+                f"{row.name}: {len(histories):,} users, {long:,} with the {size} items that "
+                "a map of positions needs"
+            )
             for b, mean in enumerate(maps, start=1):
                 past = np.tri(size, dtype=bool)
                 pictures[f"{row.name}, block {b}"] = np.where(past, mean, np.nan), ()
@@ -372,7 +387,7 @@ def draw_figure4(report: Report, split: Split, rows: list[Row], cells: list[list
                     for j, b in enumerate(names)
                 ]
     report.tables |= {"positions.csv": positions, "categories.csv": pairs}
-    report.figure = plots.heat_maps(pictures, columns=3)
+    report.figure = plots.heat_maps(pictures, columns=3, title=report.title)
 
 
 @dataclass(frozen=True)
@@ -429,27 +444,30 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
     return report
 
 
-def report_grid(options: ReproduceConfig) -> Report | None:
-    """Any other target; None after a dry run."""
+def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
+    """Any other target; None after a dry run. What cannot be written is found before the work."""
     target, dataset = TARGETS[options.target], options.dataset or "bookshop"
-    split, notes = load(dataset, options.data_dir)
+    split, notes = load(dataset, options.data_dir, options.columns)
     rows = target.rows(dataset)
     if options.methods:
         rows = [row for row in rows if {row.name, row.name.split()[0]} & {*options.methods}]
     known = {word for row in target.rows(dataset) for word in (row.name, row.name.split()[0])}
     if unknown := [name for name in options.methods if name not in known]:
-        rows_text = ", ".join(row.name for row in target.rows(dataset))
+        rows_text = ", ".join(dict.fromkeys(row.name.split()[0] for row in target.rows(dataset)))
         raise ConfigError(
             f"--methods: {options.target} has no row {unknown[0]!r}; it has {rows_text}"
         )
     fingerprint = split.dataset.fingerprint()
+    seeds = dict.fromkeys(options.seeds)
     grid = [[make_cell(_settled(row.config, seed, options), fingerprint, options.cells, row.name,
-                       target.test) for seed in options.seeds] for row in rows]  # fmt: skip
+                       target.test) for seed in seeds] for row in rows]  # fmt: skip
     if options.dry_run:
         for row, of_row in zip(rows, grid, strict=True):
             for cell in of_row:
                 print(f"{cell.state():10} {row.name}, seed {cell.config.seed}: {cell.folder}")
         return None
+    _make_folder(out)
+    _make_folder(options.cells)
     missing: list[Cell] = []
     if options.finished:
         missing = [c for of_row in grid for c in of_row if c.state() != "done"]
@@ -459,8 +477,8 @@ def report_grid(options: ReproduceConfig) -> Report | None:
     of_rows = [[done[c.folder] for c in of_row] for of_row in good]
     found = records(rows, of_rows) if target.test else validation_records(rows, of_rows)
     report = Report(f"{target.title}, on {split.dataset.name}", found, list(notes))
-    if options.epochs is not None:
-        report.notes.append(f"shortened to {options.epochs} epochs: these are no results to quote")
+    if options.epochs is not None and any(options.epochs < row.config.epochs for row in rows):
+        report.notes.append(f"shortened, --epochs {options.epochs}: these are no results to quote")
     if target.test and dataset not in paper.DATASETS:
         report.notes.append(f"the paper has no figures for {split.dataset.name}")
     oracle: Any = split.dataset.oracle
@@ -469,10 +487,10 @@ def report_grid(options: ReproduceConfig) -> Report | None:
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")
     if missing:
-        seeds: dict[str, list[str]] = {}
+        by_name: dict[str, list[str]] = {}
         for cell in missing:
-            seeds.setdefault(cell.name, []).append(str(cell.config.seed))
-        names = ", ".join(f"{name} (seed {', '.join(of_row)})" for name, of_row in seeds.items())
+            by_name.setdefault(cell.name, []).append(str(cell.config.seed))
+        names = ", ".join(f"{name} (seed {', '.join(of_row)})" for name, of_row in by_name.items())
         report.notes.append(f"not computed yet: {names}")
     report.failed = [f"{f.name}: {r['error']}" for f, r in done.items() if "error" in r]
     if found:
@@ -487,7 +505,14 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
         dataset = config.dataset
     data_dir = options.data_dir and options.data_dir.expanduser().resolve()
     epochs = config.epochs if options.epochs is None else min(options.epochs, config.epochs)
-    return replace(config, dataset=dataset, data_dir=data_dir, seed=seed, epochs=epochs)
+    return replace(
+        config,
+        dataset=dataset,
+        data_dir=data_dir,
+        columns=options.columns,
+        seed=seed,
+        epochs=epochs,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -500,22 +525,29 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError("--jobs must be at least 1, and --seeds name one seed or more")
     of_what = Path(options.dataset or ("all" if options.target == "table2" else "bookshop")).stem
     out = options.out or Path("reproduce") / f"{options.target}-{of_what}"
-    if not options.dry_run:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(f"cannot write {out}: {error.strerror}") from None
     if options.target == "table2":
         report: Report | None = report_table2(options.dataset, options.data_dir)
         metrics: tuple[str, ...] = tuple(paper.TABLE_II["ml-1m"])
+        _make_folder(out)
     else:
-        report, metrics = report_grid(options), TARGETS[options.target].metrics
+        report, metrics = report_grid(options, out), TARGETS[options.target].metrics
     if report is None:
         return
-    print(write(report, metrics, out))
-    print(f"table, CSV and plot: {out}")
+    if report.records:
+        print(write(report, metrics, out))
+        print(f"table, CSV and plot: {out}")
+    else:
+        print("\n".join(f"- {note}" for note in report.notes + report.failed))
+        print("no cell is done, so there is no table")
     if report.failed:
-        raise TrainingError(f"{len(report.failed)} cells failed; they are listed above")
+        raise TrainingError(f"cells that failed: {len(report.failed)}; they are listed above")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot write {folder}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

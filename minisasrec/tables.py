@@ -53,7 +53,7 @@ GROUPS = {
     "authors": "Against 100 items as the authors' code draws them",
     "all": "All actions",
     "train": "Train part",
-    "valid": "Validation part, against 100 items that the user never met",
+    "valid": "Validation part, as training sees it",
 }
 
 

@@ -15,10 +15,10 @@ from minisasrec import cells, paper, reproduce, training
 from minisasrec.attention_maps import attention_maps, main_categories, mean_attention, membership
 from minisasrec.cells import estimate, make_cell
 from minisasrec.cli import INTERRUPTED, run_command
-from minisasrec.config import TrainConfig, from_json
-from minisasrec.data import DATASETS
+from minisasrec.config import DataColumns, TrainConfig, from_json
+from minisasrec.data import DATASETS, load_dataset
 from minisasrec.data.batches import pack_sequences
-from minisasrec.errors import ShapeError
+from minisasrec.errors import DataError, ShapeError
 from minisasrec.models import SASRec, SASRecConfig
 from minisasrec.significance import paired_bootstrap, paired_differences
 from minisasrec.tables import format_records, record
@@ -68,8 +68,8 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     assert call(*rows) == 0
     said = capsys.readouterr()
     assert "4 cells: 0 done, 4 to compute" in said.err and "[4/4] sasrec, seed 1" in said.err
-    assert "shortened to 1 epochs" in said.out and "the paper has no figures" in said.out
-    assert "sasrec minus poprec, the best other: NDCG@10, full: " in said.out
+    assert "shortened, --epochs 1" in said.out and "the paper has no figures" in said.out
+    assert "sasrec minus poprec, the best other, seeds 0, 1: NDCG@10, full: " in said.out
     assert states(call, capsys, *rows) == ["done"] * 4
 
     out = folder / "reproduce" / "table3-clicks"
@@ -133,6 +133,55 @@ def test_tuning_reads_no_test_part_and_a_table_goes_on_from_its_weights(
     assert states(call, capsys, "tuning", *rows) == ["done"] * 10
 
 
+def write_clicks(path: Path, shift: int) -> None:
+    rows = ["user,item,time"]
+    for user in range(30):
+        rows += [f"u{user},i{(user * 5 + t * shift) % 130},{t}" for t in range(20)]
+    path.write_text("\n".join(rows) + "\n")
+
+
+def test_a_process_that_lives_on_sees_that_the_data_has_changed(tmp_path: Path) -> None:
+    path, found = tmp_path / "changing.csv", []
+    config = TrainConfig(dataset=str(path), model="poprec", columns=DataColumns(min_actions=1))
+    for shift in (1, 3):
+        write_clicks(path, shift)
+        fingerprint = load_dataset(path, min_actions=1).fingerprint()
+        cell = make_cell(config, fingerprint, tmp_path / "cells")
+        found.append(cells.run_cell(cell))  # as a worker does, that keeps the data it has read
+        assert json.loads((cell.folder / "config.json").read_text())["data"] == fingerprint
+    assert found[0]["test"] != found[1]["test"]
+    other = make_cell(config, "another", tmp_path / "cells")
+    with pytest.raises(DataError, match="is other data here"):
+        cells.run_cell(other)
+
+
+def test_a_damaged_result_is_named_and_leaves_the_others(call, folder, capsys) -> None:
+    rows = ("table3", "--methods", "poprec", "fmc", "--cells", "damaged", "--out", "damaged-table")
+    assert call(*rows) == 0
+    (cell,) = (folder / "damaged").glob("clicks-fmc-*")
+    (cell / "result.json").write_text("{}")
+    capsys.readouterr()
+    assert call(*rows) == 1
+    said = capsys.readouterr()
+    assert "| poprec |" in said.out and f"delete {cell} to have it computed again" in said.out
+    assert said.err.splitlines()[-1] == "error: cells that failed: 1; they are listed above"
+
+
+def test_no_table_is_written_where_nothing_is_done(call, folder, capsys) -> None:
+    assert call("table3", "--finished", "--cells", "none", "--out", "no-table") == 0
+    assert "no cell is done, so there is no table" in capsys.readouterr().out
+    assert not list((folder / "no-table").iterdir())
+
+
+def test_own_columns_and_repeated_seeds(call, folder, capsys, monkeypatch) -> None:
+    text = (folder / "clicks.csv").read_text().replace("user,item,time", "visitor,page,at")
+    (folder / "visits.csv").write_text(text)
+    named = ("--user-column", "visitor", "--item-column", "page", "--time-column", "at")
+    arguments = ["table3", "--dataset", "visits.csv", "--methods", "poprec", "--seeds", "0", "0"]
+    assert run_command(reproduce.main, [*arguments, *named, "--dry-run"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_a_killed_cell_goes_on_to_the_same_result(call, folder, capsys, monkeypatch) -> None:
     rows = ("table4", "--methods", "no-residual")
     assert call(*rows, "--cells", "whole", epochs=3) == 0
@@ -172,7 +221,7 @@ def test_a_cell_that_fails_leaves_the_others(call, folder, capsys, monkeypatch) 
     monkeypatch.setattr(cells, "fit", fails)
     assert call("table4", "--methods", "default", "0-blocks", "--cells", "failing") == 1
     said = capsys.readouterr()
-    assert said.err.splitlines()[-1] == "error: 1 cells failed; they are listed above"
+    assert said.err.splitlines()[-1] == "error: cells that failed: 1; they are listed above"
     assert ": the loss is nan" in said.out
     rows = {r["row"] for r in read_csv(folder / "reproduce" / "table4-clicks" / "table.csv")}
     assert rows == {"default"}

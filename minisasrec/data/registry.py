@@ -324,9 +324,10 @@ def _load_known(
         found = _search(_with_archives([cache], spec.archives), spec.forms)
         if found is None and not download:
             looked = ", ".join(str(place) for place in [*places, cache])
+            other = "without --data-dir it is downloaded" if data_dir else "or allow the download"
             raise DataError(
                 f"{spec.name} is not in {looked}: get {spec.urls[0]} and put it in one of these, "
-                "or allow the download"
+                + other
             )
         if found is None:
             files.download(spec.urls, cache / spec.file, spec.md5, progress)

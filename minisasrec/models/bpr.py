@@ -2,7 +2,8 @@
 
     r(u, j) = beta_j + gamma_u . gamma_j
 
-What a user likes, whatever came last: no order at all.
+What a user likes, whatever came last: no order at all. It learns from the examples that all models
+here have, an item after another, so not from a user's first one.
 """
 
 from __future__ import annotations

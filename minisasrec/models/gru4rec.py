@@ -23,7 +23,8 @@ What differs from those papers and their code:
   the same step lie together, `in_batch` at a time. A negative that is the row's own target by
   chance does not count.
 - The reset gate works after the product with U, as in torch.nn.GRU.
-- Scores are linear: no tanh (GRU4Rec) or ELU (GRU4Rec+) on them, which would not change an order.
+- Scores are linear: no tanh (GRU4Rec) or ELU (GRU4Rec+) on them. These keep the order of scores,
+  but not the losses and slopes.
 - Adam, where they use Adagrad with momentum; one layer of units.
 """
 
