@@ -11,6 +11,7 @@ import argparse
 import statistics
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from benchmarks import machine
@@ -61,14 +62,18 @@ def measure(args: argparse.Namespace) -> Rows:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = machine.parser(__doc__)
     parser.add_argument("--data-dir", help="folder with the data sets' files")
-    parser.add_argument("--repeats", type=int, default=3, help="epochs timed in each round")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=0, help="steps of an epoch, 0 = all")
+    parser.add_argument(
+        "--repeats", type=machine.positive, default=3, help="epochs timed in each round"
+    )
+    parser.add_argument("--rounds", type=machine.positive, default=2)
+    parser.add_argument("--steps", type=machine.count, default=0, help="steps of an epoch, 0 = all")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="share of the users of made-up data"
     )
     parser.add_argument("--skip-numpy", action="store_true", help="leave the slow NumPy form out")
     args = parser.parse_args(argv)
+    if find_spec("torch") is None:
+        raise SystemExit("error: the peers need PyTorch: pip install torch")
     rows = measure(args)
     head = ["data, work", "contender", "median s", "min to max s", "peak MiB", "ours is faster by"]
     lines: list[list[Any]] = []
@@ -113,4 +118,4 @@ def plot(rows: Rows, args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

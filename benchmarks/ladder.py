@@ -20,7 +20,9 @@ def climb(names: Sequence[str], budget: float) -> dict[str, list[list[Any]]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = machine.parser(__doc__)
-    parser.add_argument("--names", nargs="+", default=list(ladder.LADDERS))
+    parser.add_argument(
+        "--names", nargs="+", choices=list(ladder.LADDERS), default=list(ladder.LADDERS)
+    )
     parser.add_argument("--budget", type=float, default=0.3, help="seconds a rung is measured for")
     args = parser.parse_args(argv)
     climbed = machine.in_process(climb, args.threads, names=args.names, budget=args.budget)
@@ -50,4 +52,4 @@ def plot(climbed: dict[str, list[list[Any]]], args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

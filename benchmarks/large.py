@@ -83,9 +83,13 @@ def rank(items: int, users: int) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = machine.parser(__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the users and actions")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--items", type=int, default=1_000_000, help="items of the full ranking")
-    parser.add_argument("--users", type=int, default=256, help="users of the full ranking")
+    parser.add_argument("--steps", type=machine.positive, default=40)
+    parser.add_argument(
+        "--items", type=machine.positive, default=1_000_000, help="items of the full ranking"
+    )
+    parser.add_argument(
+        "--users", type=machine.positive, default=256, help="users of the full ranking"
+    )
     args = parser.parse_args(argv)
     users, items, actions, sigma = machine.SHAPES["ml-20m"]
     shape = (max(200, round(users * args.scale)), items, round(actions * args.scale), sigma)
@@ -125,4 +129,4 @@ def plot(size: float, run: dict[str, float], args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

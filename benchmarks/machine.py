@@ -25,6 +25,7 @@ import numpy as np
 from minisasrec.data import leave_one_out, load_dataset
 from minisasrec.data.dataset import PAD, Dataset
 from minisasrec.data.split import Split
+from minisasrec.errors import MinisasrecError
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -57,7 +58,9 @@ def run_json(command: Sequence[str], env: dict[str, str]) -> Any:
         [sys.executable, *command], env=env, cwd=ROOT, capture_output=True, text=True
     )
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+        *_, said = ["it said nothing", *done.stderr.strip().splitlines()]  # of a traceback, the end
+        said = re.sub(r"^([\w.]*Error|error): ", "", said)
+        raise SystemExit(f"error: a measuring process failed: {said}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -113,7 +116,8 @@ def synthetic(name: str, users: int, items: int, actions: int, sigma: float) -> 
 def load(name: str, data_dir: str | None, scale: float = 1.0) -> Split:
     """The data set, or without its files a made-up one of its shape with `scale` x the users."""
     if data_dir:
-        return leave_one_out(load_dataset(name, data_dir=data_dir, progress=False))
+        found = load_dataset(name, data_dir=data_dir, download=False, progress=False)
+        return leave_one_out(found)
     users, items, actions, sigma = SHAPES[name]
     shape = max(20, round(users * scale)), items, round(actions * scale)
     return leave_one_out(synthetic(f"{name}-shaped", *shape, sigma))
@@ -125,9 +129,37 @@ def load(name: str, data_dir: str | None, scale: float = 1.0) -> Split:
 def parser(doc: str, threads: int = 2) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     result = argparse.ArgumentParser(description=doc.splitlines()[0])
-    result.add_argument("--threads", type=int, default=threads)
-    result.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and plot")
+    result.add_argument("--threads", type=positive, default=threads)
+    result.add_argument("--out", type=_folder, default=RESULTS, help="folder for JSON and plot")
     return result
+
+
+def positive(text: str) -> int:
+    """An option that is a whole number of at least 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """An option that is a whole number of at least 0."""
+    return 0 if text == "0" else positive(text)
+
+
+def _folder(text: str) -> Path:
+    try:
+        Path(text).mkdir(parents=True, exist_ok=True)  # now, and not when all has been measured
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot write {text}: {error.strerror}") from None
+    return Path(text)
+
+
+def run(main: Callable[[], None]) -> None:
+    """`main`; what it cannot do ends it with one line."""
+    try:
+        main()
+    except MinisasrecError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 def processor() -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import machine
 from minisasrec.config import preset
 from minisasrec.data import leave_one_out, load_dataset
 from minisasrec.data.split import Split
@@ -43,9 +44,11 @@ def main() -> None:
     parser.add_argument("--dataset", default="bookshop")
     parser.add_argument("--data-dir", help="folder with the data set's files")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, help="fewer than the preset's")
+    parser.add_argument("--epochs", type=machine.positive, help="fewer than the preset's")
     args = parser.parse_args()
-    split = leave_one_out(load_dataset(args.dataset, data_dir=args.data_dir))
+    split = leave_one_out(
+        load_dataset(args.dataset, data_dir=args.data_dir, download=args.data_dir is None)
+    )
     config = dataclasses.replace(preset(args.dataset), seed=args.seed)
     if args.epochs:
         config = dataclasses.replace(config, epochs=args.epochs)
@@ -73,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

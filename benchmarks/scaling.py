@@ -91,11 +91,13 @@ def catalogues(sizes: Sequence[int], positions: int, users: int) -> list[dict[st
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = machine.parser(__doc__)
-    numbers: dict[str, Any] = {"type": int, "nargs": "+"}
+    numbers: dict[str, Any] = {"type": machine.positive, "nargs": "+"}
     parser.add_argument("--lengths", **numbers, default=[50, 100, 200, 300, 400, 500, 600])
     parser.add_argument("--widths", **numbers, default=[16, 32, 64, 96, 128, 192, 256])
     parser.add_argument("--items", **numbers, default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--users", type=int, default=64, help="sequences of a step, users to rank")
+    parser.add_argument(
+        "--users", type=machine.positive, default=64, help="sequences of a step, users to rank"
+    )
     parser.add_argument("--budget", type=float, default=1.0, help="seconds a step is measured for")
     args = parser.parse_args(argv)
     shape = {"lengths": args.lengths, "widths": args.widths}
@@ -159,4 +161,4 @@ def plot(steps: Any, predicted: Any, grown: Any, lengths: int, args: argparse.Na
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

@@ -54,7 +54,7 @@ def first_step(env: dict[str, str]) -> tuple[float, float]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = machine.parser(__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=machine.positive, default=5)
     parser.add_argument("--warm-only", action="store_true", help="do not compile anew")
     args = parser.parse_args(argv)
     env = machine.environment(args.threads)
@@ -95,4 +95,4 @@ def plot(measured: dict[str, list[float]], args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

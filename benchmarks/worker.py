@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.machine import load, peak_mib
 from minisasrec.config import preset
 from minisasrec.data.batches import TrainingBatches
@@ -140,12 +141,12 @@ def main() -> None:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="share of the users of made-up data"
     )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=0, help="steps of an epoch, 0 = all")
+    parser.add_argument("--threads", type=machine.positive, default=2)
+    parser.add_argument("--repeats", type=machine.positive, default=5)
+    parser.add_argument("--steps", type=machine.count, default=0, help="steps of an epoch, 0 = all")
     parser.add_argument("--seed", type=int, default=0)
     print(json.dumps(measure(parser.parse_args())))
 
 
 if __name__ == "__main__":
-    main()
+    machine.run(main)

@@ -107,8 +107,8 @@ class TrainConfig:
     seed: int = 0
     """Everything random follows from this number."""
     threads: int | None = None
-    """Threads of the numba backend; by default all cores, or one for steps too small to share.
-    Results do not depend on it."""
+    """Threads of the numba backend, set by the commands; by default up to all cores, or one for
+    steps too small to share. Results do not depend on it."""
     backend: Literal["numba", "numpy"] | None = None
     """numba: fast. numpy: by the book, no compilation. Default: numba, or $MINISASREC_BACKEND."""
     out: Path | None = None

@@ -324,9 +324,9 @@ def _load_known(
         found = _search(_with_archives([cache], spec.archives), spec.forms)
         if found is None and not download:
             looked = ", ".join(str(place) for place in [*places, cache])
-            other = "without --data-dir it is downloaded" if data_dir else "or allow the download"
+            other = "; without --data-dir it is downloaded" if data_dir else ", or allow a download"
             raise DataError(
-                f"{spec.name} is not in {looked}: get {spec.urls[0]} and put it in one of these, "
+                f"{spec.name} is not in {looked}: get {spec.urls[0]} and put it in one of these"
                 + other
             )
         if found is None:

@@ -269,8 +269,8 @@ def _close_team() -> None:
 
 
 def _forget_team() -> None:
-    global _team, _team_lock
-    _team, _team_lock = None, threading.Lock()
+    global _team, _team_lock, _alone
+    _team, _team_lock, _alone = None, threading.Lock(), False
 
 
 if hasattr(os, "register_at_fork"):
@@ -322,7 +322,10 @@ class Pace:
     def over(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same batches; a step begins before its batch is drawn and ends before the next."""
         global _alone
-        drawn = iter(batches)
+        if _threads == 1:  # nothing to choose
+            yield from batches
+            return
+        drawn, before = iter(batches), _alone
         try:
             while True:
                 _alone = self.alone = self._next()
@@ -333,7 +336,7 @@ class Pace:
                 yield batch
                 self._note((time.perf_counter() - start) / batch.targets.size)
         finally:
-            _alone = False
+            _alone = before
 
     def _next(self) -> bool:
         """Whether the next step has one thread."""
