@@ -1,6 +1,6 @@
 """The road of four kernels from a naive loop to the package's: `python -m benchmarks.ladder`.
 
-The same timings as `python -m minisasrec.kernels.ladder`, as a table and a plot.
+The same timings as `python -m minisasrec.teach.ladder`, as a table and a plot.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import machine
-from minisasrec.kernels import ladder
+from minisasrec.teach import ladder
 
 
 def climb(names: Sequence[str], budget: float) -> dict[str, list[list[Any]]]:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from minisasrec.config import preset
 from minisasrec.data.batches import TrainingBatches
 from minisasrec.data.dataset import Dataset
 from minisasrec.data.split import leave_one_out
-from minisasrec.evaluation import Evaluator
+from minisasrec.learn.config import preset
+from minisasrec.learn.evaluation import Evaluator
 from minisasrec.models.sasrec import SASRec, SASRecConfig
-from minisasrec.optim import Adam
+from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
 
 

@@ -21,15 +21,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
-from minisasrec.config import preset
+from minisasrec.autograd.op import Op
+from minisasrec.autograd.registry import OPS
 from minisasrec.data.batches import TrainingBatches
 from minisasrec.kernels import matmul
-from minisasrec.kernels._jit import kernel
-from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.jit import kernel
+from minisasrec.kernels.threads import next_task, run
 from minisasrec.kernels.vector import fill, fma, lane_count, lanes, store
+from minisasrec.learn.config import preset
 from minisasrec.models.sasrec import SASRec, SASRecConfig
-from minisasrec.op import OPS, Op
-from minisasrec.optim import Adam
+from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
 
 DATASETS = ("ml-1m", "amazon-games")

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
-from minisasrec.config import preset
 from minisasrec.data import leave_one_out, load_dataset
 from minisasrec.data.split import Split
-from minisasrec.evaluation import evaluate
-from minisasrec.models import make_model
-from minisasrec.training import fit
+from minisasrec.learn.config import make_model, preset
+from minisasrec.learn.evaluation import evaluate
+from minisasrec.learn.fit import fit
 
 RESULTS = Path(__file__).parent / "results"
 

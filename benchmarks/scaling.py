@@ -17,13 +17,14 @@ import numpy as np
 
 from benchmarks import machine
 from minisasrec import ops
-from minisasrec.data.batches import Batch, Packed
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import Packed
 from minisasrec.data.split import leave_one_out
-from minisasrec.evaluation import Evaluator
+from minisasrec.learn.evaluation import Evaluator
 from minisasrec.models.sasrec import SASRec, SASRecConfig
-from minisasrec.optim import Adam
+from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
-from minisasrec.tensor import Tensor
 
 
 def step_seconds(n: int, d: int, users: int, budget: float) -> float:

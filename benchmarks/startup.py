@@ -25,12 +25,12 @@ print(json.dumps(time.perf_counter() - start))
 
 FIRST_STEP = """
 import json, sys, time
-from minisasrec.config import preset
+from minisasrec.learn.config import preset
 from minisasrec.data import leave_one_out, load_dataset
 from minisasrec.data.batches import TrainingBatches
-from minisasrec.evaluation import Evaluator
-from minisasrec.models import make_model
-from minisasrec.optim import Adam
+from minisasrec.learn.evaluation import Evaluator
+from minisasrec.learn.config import make_model
+from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
 config = preset("bookshop")
 split = leave_one_out(load_dataset("bookshop", progress=False))

@@ -14,12 +14,12 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.machine import load, peak_mib
-from minisasrec.config import preset
+from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
-from minisasrec.evaluation import Evaluator
+from minisasrec.learn.config import preset
+from minisasrec.learn.evaluation import Evaluator
 from minisasrec.models.sasrec import SASRec
-from minisasrec.op import use_backend
-from minisasrec.optim import Adam
+from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
 
 CONTENDERS = ("ours", "padded-numpy", "port", "tuned")
@@ -56,10 +56,10 @@ def _ours(args: Any, split: Any, config: Any, batches: TrainingBatches) -> list[
     if args.contender == "padded-numpy":
         use_backend("numpy")
     else:
-        from minisasrec.kernels import _threads
+        from minisasrec.kernels import threads
 
-        _threads.set_threads(args.threads)
-        paced = _threads.Pace().over  # as `train` does
+        threads.set_threads(args.threads)
+        paced = threads.Pace().over  # as `train` does
     model = SASRec(split.dataset.num_items, config, seed=args.seed)
     if args.work == "evaluate":
         evaluator = Evaluator(split, "test", "sampled", max_users=0, seed=args.seed)

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import minisasrec
-from minisasrec.op import OPS, Op
+from minisasrec.autograd.op import Op
+from minisasrec.autograd.registry import OPS
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parent / "notebooks"

@@ -9,12 +9,15 @@
 from importlib import import_module
 from typing import Any
 
-from minisasrec import _interrupt, ops  # noqa: F401  (first the one, then what takes time)
-from minisasrec.engine import backward_steps, no_grad
+from minisasrec import ops
+from minisasrec.autograd.engine import backward_steps, no_grad
+from minisasrec.autograd.gradcheck import gradcheck
+from minisasrec.autograd.op import op
+from minisasrec.autograd.registry import OPS
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.backends import backend, use_backend
+from minisasrec.commands import interrupt as _interrupt  # noqa: F401  (first the one, then what takes time)
 from minisasrec.errors import MinisasrecError
-from minisasrec.gradcheck import gradcheck
-from minisasrec.op import OPS, backend, op, use_backend
-from minisasrec.tensor import Tensor
 
 __version__ = "0.1.0"
 
@@ -22,8 +25,8 @@ _LAZY = {  # what costs time to import, imported when first asked for
     "load_dataset": "minisasrec.data",
     "SASRec": "minisasrec.models.sasrec",
     "SASRecConfig": "minisasrec.models.sasrec",
-    "fit": "minisasrec.training",
-    "evaluate": "minisasrec.evaluation",
+    "fit": "minisasrec.learn.fit",
+    "evaluate": "minisasrec.learn.evaluation",
 }
 
 __all__ = [

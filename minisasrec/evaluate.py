@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from minisasrec.cli import load_run, read_options, run_command, to_plain
-from minisasrec.evaluation import Protocol
-from minisasrec.report import final_rows, format_rows
+from minisasrec.commands.cli import load_run, read_options, run_command
+from minisasrec.commands.report import final_rows, format_rows
+from minisasrec.learn.evaluation import Protocol
+from minisasrec.learn.runs import to_plain
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from minisasrec import ops
+from minisasrec.autograd.op import Op
+from minisasrec.autograd.registry import OPS
 from minisasrec.errors import ConfigError
-from minisasrec.op import OPS, Op
 from minisasrec.teach.source import location
 
 ROOT = Path(ops.__file__).parents[2]  # the clone; where the package was installed has no tests
@@ -80,6 +81,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from minisasrec.cli import run_command
+    from minisasrec.commands.cli import run_command
 
     sys.exit(run_command(main, None))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minisasrec.cli import load_run, read_options, run_command
+from minisasrec.commands.cli import load_run, read_options, run_command
+from minisasrec.commands.report import title, top_items
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import NOBODY
-from minisasrec.report import title, top_items
 
 
 @dataclass(frozen=True)

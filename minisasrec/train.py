@@ -18,23 +18,22 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from minisasrec import __version__
-from minisasrec.cli import (
+from minisasrec.backends import backend
+from minisasrec.commands.cli import (
     check_data,
     errors_in_one_line,
     load_split,
     run_command,
-    to_plain,
     use_machine,
 )
-from minisasrec.config import TrainConfig, from_json, preset, read_json
+from minisasrec.commands.report import example_recommendations, final_rows, format_rows
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
-from minisasrec.models import MODELS, Recommender, SequenceModel, make_model
-from minisasrec.op import backend
+from minisasrec.learn.config import TrainConfig, from_json, make_model, preset, read_json
+from minisasrec.learn.fit import History, fit
+from minisasrec.learn.runs import Run, new_folder, newest_folder, to_plain
+from minisasrec.models import MODELS, Recommender, SequenceModel
 from minisasrec.plots import learning_curve
-from minisasrec.report import example_recommendations, final_rows, format_rows
-from minisasrec.runs import Run, new_folder, newest_folder
-from minisasrec.training import History, fit
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:

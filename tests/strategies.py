@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from minisasrec.autograd.op import Op
+from minisasrec.autograd.registry import OPS
+from minisasrec.autograd.signature import Draw
 from minisasrec.data.dataset import PAD, Dataset
 from minisasrec.data.split import Split, leave_one_out
-from minisasrec.op import OPS, Op
-from minisasrec.signature import Draw
 
 Array = np.ndarray
 Function = Callable[..., tuple[Array, Callable[[Array], tuple[Array, ...]]]]

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import make_split, random_split
 
+from minisasrec.backends import use_backend
 from minisasrec.data import sampling
-from minisasrec.data.batches import Packed, TrainingBatches, pack, pack_sequences
+from minisasrec.data.batches import TrainingBatches
 from minisasrec.data.sampling import ATTEMPTS, SeenItems, draw_items, sample_negatives
+from minisasrec.data.sequences import Packed, pack, pack_sequences
 from minisasrec.errors import ConfigError, DataError
-from minisasrec.op import use_backend
 from minisasrec.random import make_key
 
 KEY = make_key(5)

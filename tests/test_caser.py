@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from strategies import make_split, random_split
 
-from minisasrec.config import TrainConfig
-from minisasrec.data.batches import TrainingBatches, pack_sequences
+from minisasrec.backends import use_backend
+from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
-from minisasrec.evaluation import evaluate
-from minisasrec.models import make_model
+from minisasrec.learn.config import TrainConfig, make_model
+from minisasrec.learn.evaluation import evaluate
+from minisasrec.learn.fit import fit
+from minisasrec.learn.runs import Run
 from minisasrec.models.caser import Caser, CaserConfig
-from minisasrec.op import use_backend
 from minisasrec.random import Keys
-from minisasrec.runs import Run
-from minisasrec.training import fit
 
 SMALL = CaserConfig(n=12, L=3, T=2, d=4, n_h=3, n_v=2, dropout=0.0)
 

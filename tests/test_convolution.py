@@ -7,7 +7,7 @@ import pytest
 
 from minisasrec import ops
 from minisasrec.errors import ShapeError
-from minisasrec.kernels import _threads
+from minisasrec.kernels import threads
 from minisasrec.ops.convolution import (
     horizontal_convolution,
     max_over_time,
@@ -88,11 +88,11 @@ def test_one_and_two_threads_give_the_same_bits():
         normal(i, *s, dtype=np.float32) for i, s in enumerate([(999, 5, 9), (8, 2, 9), (8,)])
     )
     V = normal(5, 3, 5, dtype=np.float32)
-    before, results = _threads.get_threads(), []
+    before, results = threads.get_threads(), []
     try:
-        for threads in (1, 2):
+        for count in (1, 2):
             try:
-                _threads.set_threads(threads)
+                threads.set_threads(count)
             except Exception:
                 pytest.skip("this machine has one thread")
             found = []
@@ -101,7 +101,7 @@ def test_one_and_two_threads_give_the_same_bits():
                 found += [y, *backward(y)]
             results.append(found)
     finally:
-        _threads.set_threads(before)
+        threads.set_threads(before)
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 

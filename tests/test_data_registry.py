@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from minisasrec.cli import run_command
+from minisasrec.commands.cli import run_command
 from minisasrec.data import (
     DATASETS,
     Dataset,

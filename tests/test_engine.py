@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
-import sys
 
 import numpy as np
 import pytest
 
-from minisasrec import Tensor, backward_steps, no_grad, op, ops
-from minisasrec.engine import recording, topological_order
+from minisasrec import Tensor, backends, backward_steps, no_grad, op, ops
+from minisasrec.autograd.engine import recording, topological_order
+from minisasrec.autograd.gradients import sum_to_shape
+from minisasrec.autograd.registry import OPS
+from minisasrec.backends import backend, use_backend
 from minisasrec.errors import ConfigError, GradientError, ShapeError
-from minisasrec.op import OPS, backend, sum_to_shape, use_backend
 
 
 @pytest.fixture(autouse=True)
@@ -322,7 +323,7 @@ def test_use_backend():
 
 
 def test_the_backend_that_the_environment_names(monkeypatch):
-    monkeypatch.setattr(sys.modules["minisasrec.op"], "_backend", "")
+    monkeypatch.setattr(backends._choice, "name", "")
     monkeypatch.setenv("MINISASREC_BACKEND", "jax")
     with pytest.raises(ConfigError, match="unknown backend 'jax'; choose one of"):
         backend()
@@ -331,9 +332,8 @@ def test_the_backend_that_the_environment_names(monkeypatch):
 
 
 def test_no_numba(monkeypatch):
-    op_module = sys.modules["minisasrec.op"]
-    monkeypatch.setattr(op_module, "_backend", "")
-    monkeypatch.setattr(op_module, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends._choice, "name", "")
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
     monkeypatch.delenv("MINISASREC_BACKEND", raising=False)
     assert backend() == "numpy"
     with pytest.raises(ConfigError, match="needs Numba: pip install numba, or choose numpy"):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from minisasrec import Tensor, errors, ops
+from minisasrec.autograd.registry import OPS
+from minisasrec.autograd.signature import Draw, Signature
+from minisasrec.backends import use_backend
 from minisasrec.errors import ConfigError, MinisasrecError, ShapeError
-from minisasrec.op import OPS, use_backend
 from minisasrec.random import Key
-from minisasrec.signature import Draw, Signature
 
 KEY = Key(1, 2)
 x23 = np.ones((2, 3))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from strategies import make_split, random_split
 
-from minisasrec import metrics
-from minisasrec.data.batches import pack_sequences
+from minisasrec.backends import use_backend
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
-from minisasrec.evaluation import Evaluator, evaluate, unmet_items, usual_protocols
+from minisasrec.learn import metrics
+from minisasrec.learn.evaluation import Evaluator, evaluate, unmet_items, usual_protocols
 from minisasrec.models.base import Recommender
 from minisasrec.models.sasrec import SASRec, SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
-from minisasrec.op import use_backend
 
 PROTOCOLS = ["sampled", "full", "authors"]
 

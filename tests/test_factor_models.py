@@ -12,19 +12,20 @@ from strategies import make_split, random_split
 from test_cli import is_one_line
 from test_cli import run as command
 
-from minisasrec.cli import load_run
-from minisasrec.config import CONFIGS, TrainConfig, from_json, preset, read_json
-from minisasrec.data.batches import TrainingBatches, pack_sequences
+from minisasrec.backends import use_backend
+from minisasrec.commands.cli import load_run
+from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError
-from minisasrec.evaluation import evaluate
-from minisasrec.models import BPR, FMC, FPMC, FactorConfig, Popularity, TransRec, make_model
+from minisasrec.learn.config import CHOSEN, TrainConfig, from_json, make_model, preset, read_json
+from minisasrec.learn.evaluation import evaluate
+from minisasrec.learn.fit import fit
+from minisasrec.learn.runs import Run
+from minisasrec.models import BPR, FMC, FPMC, FactorConfig, Popularity, TransRec
 from minisasrec.models.base import NOBODY
 from minisasrec.models.factors import FactorModel
-from minisasrec.op import use_backend
-from minisasrec.optim import SGD
-from minisasrec.runs import Run
+from minisasrec.nn.optim import SGD
 from minisasrec.train import parse
-from minisasrec.training import fit
 
 CLASSES = [BPR, FMC, FPMC, TransRec]
 NAMES = ["bpr", "fmc", "fpmc", "transrec"]
@@ -319,7 +320,7 @@ def test_options_reach_their_section() -> None:
 
 
 def test_the_chosen_settings_are_the_defaults_of_model_and_data_set() -> None:
-    files = [file for model in NAMES for file in CONFIGS.glob(f"*/{model}.json")]
+    files = [file for model in NAMES for file in CHOSEN.glob(f"*/{model}.json")]
     assert {"bookshop", "ml-1m", "amazon-games", "amazon-beauty", "online-retail"} == {
         file.parent.name for file in files
     }

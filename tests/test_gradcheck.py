@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from minisasrec import ops
+from minisasrec.autograd.gradcheck import diagnose, find_mismatches, gradcheck, numeric_jacobian
+from minisasrec.autograd.op import Op
+from minisasrec.autograd.registry import OPS
+from minisasrec.autograd.signature import Draw
 from minisasrec.errors import GradientError
-from minisasrec.gradcheck import diagnose, find_mismatches, gradcheck, numeric_jacobian
-from minisasrec.op import OPS, Op
-from minisasrec.signature import Draw
 
 rng = np.random.default_rng(0)
 
@@ -89,7 +90,7 @@ def bugs_found(op, args, constants, monkeypatch):
     ]
     found = set()
     with monkeypatch.context() as patch:
-        module = sys.modules["minisasrec.gradcheck"]  # the package's name is the function's
+        module = sys.modules["minisasrec.autograd.gradcheck"]
         patch.setattr(module, "numeric_jacobian", lambda f, a, i, step: forward[i])
         for name, mutate in mutants([a.shape for a in args]):
             function, mattered = planted(op, mutate)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minisasrec.cli import run_command
+from minisasrec.commands.cli import run_command
 from minisasrec.teach import grade
 
 ANSWERS = {

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 from strategies import make_split, random_split
 
-from minisasrec.config import TrainConfig
-from minisasrec.data.batches import TrainingBatches, pack_sequences
+from minisasrec.backends import use_backend
+from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
-from minisasrec.evaluation import evaluate
-from minisasrec.models import make_model
+from minisasrec.learn.config import TrainConfig, make_model
+from minisasrec.learn.evaluation import evaluate
+from minisasrec.learn.fit import fit
+from minisasrec.learn.runs import Run
 from minisasrec.models.gru4rec import GRU4Rec, GRU4RecConfig, GRU4RecPlusConfig
-from minisasrec.op import use_backend
 from minisasrec.ops.ranking import RANKING_LOSSES, ranking_loss
 from minisasrec.random import Keys, make_key
-from minisasrec.runs import Run
-from minisasrec.training import fit
 
 
 def sigmoid(x):

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from llvmlite.binding import get_host_cpu_features
 
 from minisasrec.errors import ConfigError
-from minisasrec.kernels import _jit, _threads, vector
 from minisasrec.kernels import adam as ad
 from minisasrec.kernels import attention as at
 from minisasrec.kernels import elementwise as el
 from minisasrec.kernels import embedding as em
+from minisasrec.kernels import jit, threads, vector
 from minisasrec.kernels import layer_norm as ln
 from minisasrec.kernels import loss as lo
 from minisasrec.kernels import matmul as mm
 from minisasrec.kernels import softmax as sm
-from minisasrec.optim import adam_step
+from minisasrec.nn.optim import adam_step
 from minisasrec.random import Key, random_uint32
 
 few = settings(deadline=None, max_examples=15, derandomize=True)
@@ -51,18 +51,18 @@ def close(actual, expected, terms=1):
 
 def both_thread_counts(function):
     """The result, after a check that 1 and 2 threads give the same bits."""
-    before = _threads.get_threads()
+    before = threads.get_threads()
     try:
         results = []
-        for threads in (1, 2):
+        for count in (1, 2):
             try:
-                _threads.set_threads(threads)
+                threads.set_threads(count)
             except ConfigError:
                 pytest.skip("this machine has one thread")
             result = function()
             results.append(result if isinstance(result, tuple) else (result,))
     finally:
-        _threads.set_threads(before)
+        threads.set_threads(before)
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
     return results[0] if len(results[0]) > 1 else results[0][0]
@@ -408,7 +408,7 @@ def test_adam(dtype, size):
 # --- vectors ---------------------------------------------------------------------------------
 
 
-@_jit.kernel
+@jit.kernel
 def use_vectors(x, y, out):
     lane = vector.lanes(x)
     a, b = vector.load(x, 1), vector.load(y, 2)
@@ -451,7 +451,7 @@ def test_vectors_do_what_their_numpy_says(dtype):
     np.testing.assert_array_equal(turned, square.T)
 
 
-@_jit.kernel
+@jit.kernel
 def all_exp(x, y):
     for i in range(0, len(x), vector.lanes(x)):
         vector.store(y, i, vector.exp(vector.load(x, i)))
@@ -477,7 +477,7 @@ ON_EVERY_WIDTH = "vectors_do or exp or matmul or linear or attention or softmax 
 @pytest.mark.parametrize("n", [0, -1, 10_000, 1.5, True])
 def test_set_threads_refuses(n):
     with pytest.raises(ConfigError, match="threads must be a whole number from 1 to"):
-        _threads.set_threads(n)
+        threads.set_threads(n)
 
 
 def test_kernels_called_from_two_threads_at_once():
@@ -493,14 +493,14 @@ def test_a_task_that_a_helper_has_counted_is_not_lost(monkeypatch):
 
     def count_while_the_caller_ends(counter, index):
         counter[index] += 1
-        counter[_threads.END] = 0
+        counter[threads.END] = 0
         return counter[index] - 1
 
-    monkeypatch.setattr(_threads, "_count", count_while_the_caller_ends)
-    monkeypatch.setattr(_threads, "_look", lambda counter, index: counter[index])
-    counter = np.zeros(_threads.SHARED + 1, np.int64)  # as the first helper sees it
-    counter[_threads.NEXT], counter[_threads.FRONT], counter[_threads.END] = 4, 4, 5
-    assert _threads.next_task.py_func(counter) == 4
+    monkeypatch.setattr(threads, "_count", count_while_the_caller_ends)
+    monkeypatch.setattr(threads, "_look", lambda counter, index: counter[index])
+    counter = np.zeros(threads.SHARED + 1, np.int64)  # as the first helper sees it
+    counter[threads.NEXT], counter[threads.FRONT], counter[threads.END] = 4, 4, 5
+    assert threads.next_task.py_func(counter) == 4
 
 
 def test_an_error_in_a_worker_is_raised():
@@ -509,7 +509,7 @@ def test_an_error_in_a_worker_is_raised():
         raise RuntimeError("in a worker")
 
     with pytest.raises(RuntimeError, match="in a worker"):
-        _threads.run(worker, 8, set())
+        threads.run(worker, 8, set())
 
 
 def test_an_error_in_every_thread_is_not_raised_again_by_the_next_kernel():
@@ -519,7 +519,7 @@ def test_an_error_in_every_thread_is_not_raised_again_by_the_next_kernel():
         together.wait()
         raise RuntimeError("in both threads")
 
-    team = _threads._Team(1)
+    team = threads._Team(1)
     try:
         with pytest.raises(RuntimeError, match="in both threads"):
             team.run(worker, 8, ())
@@ -531,7 +531,7 @@ def test_an_error_in_every_thread_is_not_raised_again_by_the_next_kernel():
 
 
 def test_an_interrupt_while_helpers_are_woken_leaves_none_asleep_for_ever():
-    team = _threads._Team(1)
+    team = threads._Team(1)
     deadline = time.monotonic() + 60
     while not team.asleep[0] and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -577,7 +577,7 @@ def test_cache_folders_that_nobody_uses_any_more_are_removed(tmp_path):
         (tmp_path / name / "code.nbc").touch()
         then = time.time() - days * 24 * 3600
         os.utime(tmp_path / name, (then, then))
-    _jit._remove_unused(tmp_path)
+    jit._remove_unused(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"kernels-recent", "other-old"}
 
 
@@ -668,14 +668,14 @@ pytest.main(["-qk", {ON_EVERY_WIDTH!r}, {__file__!r}])
 @pytest.mark.parametrize("alone_is_faster", [False, True])
 def test_steps_go_on_with_the_number_of_threads_that_was_faster(monkeypatch, alone_is_faster):
     clock = [0.0]
-    monkeypatch.setattr(_threads.time, "perf_counter", lambda: clock[0])
-    pace = _threads.Pace()
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
+    pace = threads.Pace()
     batch = SimpleNamespace(targets=np.zeros(10))
     seen = []
     for _ in pace.over([batch] * (pace.PERIOD + 100)):
-        seen.append(_threads._alone)
-        clock[0] += 1 if _threads._alone == alone_is_faster else 2
-    assert not _threads._alone
+        seen.append(threads._alone)
+        clock[0] += 1 if threads._alone == alone_is_faster else 2
+    assert not threads._alone
     trial = range(pace.FIRST, pace.FIRST + pace.BLOCK * pace.BLOCKS)
     both = [False] * pace.BLOCK + [True] * pace.BLOCK
     for start in (0, pace.PERIOD):  # the second trial begins with what the first one found
@@ -685,11 +685,11 @@ def test_steps_go_on_with_the_number_of_threads_that_was_faster(monkeypatch, alo
 
 
 def test_a_step_that_fails_leaves_all_threads_to_the_next_kernel():
-    pace = _threads.Pace()
+    pace = threads.Pace()
     pace.FIRST = 0
     batches = pace.over([SimpleNamespace(targets=np.zeros(1))] * 100)
     for _ in range(pace.BLOCK + 1):
         next(batches)
-    assert _threads._alone
+    assert threads._alone
     batches.close()
-    assert not _threads._alone
+    assert not threads._alone

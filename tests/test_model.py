@@ -9,13 +9,14 @@ import pytest
 from strategies import random_split
 
 from minisasrec import Tensor, ops
-from minisasrec.data.batches import TrainingBatches, pack_sequences
+from minisasrec.backends import use_backend
+from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.models.base import Recommender, SequenceModel
 from minisasrec.models.sasrec import SASRec, SASRecConfig, gbce_beta
 from minisasrec.nn import Embedding, LayerNorm, Linear, Module, Parameter
-from minisasrec.op import use_backend
-from minisasrec.optim import Adam
+from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
 
 ITEMS, N = 30, 8

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from strategies import WideDraw, examples, implementations, normal_like, run
 
 from minisasrec import ops
+from minisasrec.autograd.gradcheck import gradcheck
+from minisasrec.autograd.registry import OPS
+from minisasrec.autograd.signature import Draw
+from minisasrec.backends import use_backend
 from minisasrec.errors import ShapeError
-from minisasrec.gradcheck import gradcheck
-from minisasrec.op import OPS, use_backend
-from minisasrec.signature import Draw
 
 ALL = [pytest.param(*rest, id=name) for name, *rest in implementations()]
 OPS_BY_NAME = [pytest.param(op, id=op.name) for op in OPS.values()]

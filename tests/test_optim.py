@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from minisasrec import Tensor
+from minisasrec.backends import use_backend
 from minisasrec.errors import ConfigError, TrainingError
 from minisasrec.nn import Parameter
-from minisasrec.op import use_backend
-from minisasrec.optim import SGD, Adam, Optimizer, warm_up
+from minisasrec.nn.optim import SGD, Adam, Optimizer, warm_up
 
 BACKENDS = ["numpy", "numba"]
 SHAPES = [(5, 3), (4,), (), (130, 127)]  # the last one is more than one task of the kernel

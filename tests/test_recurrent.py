@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from minisasrec import ops
+from minisasrec.autograd.tensor import Tensor
 from minisasrec.errors import ShapeError
-from minisasrec.kernels import _threads
+from minisasrec.kernels import threads
 from minisasrec.ops.recurrent import packed_gru
-from minisasrec.tensor import Tensor
 
 LENGTHS = [3, 0, 60, 1, 17, 2, 2, 5, 40, 8] * 3  # 30 sequences: more than one block
 
@@ -92,17 +92,17 @@ def test_a_kernel_in_float32_is_close_to_its_definition(d):
 
 def test_one_and_two_threads_give_the_same_bits():
     arrays, offsets = inputs(20, np.float32)
-    before, results = _threads.get_threads(), []
+    before, results = threads.get_threads(), []
     try:
-        for threads in (1, 2):
+        for count in (1, 2):
             try:
-                _threads.set_threads(threads)
+                threads.set_threads(count)
             except Exception:
                 pytest.skip("this machine has one thread")
             y, backward = packed_gru.kernel(*arrays, offsets=offsets)
             results.append((y, *backward(y)))
     finally:
-        _threads.set_threads(before)
+        threads.set_threads(before)
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 

@@ -11,17 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minisasrec import cells, paper, reproduce, training
-from minisasrec.attention_maps import attention_maps, main_categories, mean_attention, membership
-from minisasrec.cells import estimate, make_cell
-from minisasrec.cli import INTERRUPTED, run_command
-from minisasrec.config import DataColumns, TrainConfig, from_json
+from minisasrec import reproduce
+from minisasrec.commands.cli import INTERRUPTED, run_command
 from minisasrec.data import DATASETS, load_dataset
-from minisasrec.data.batches import pack_sequences
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import DataError, ShapeError
+from minisasrec.experiments import cells, grids, paper
+from minisasrec.experiments.attention_maps import (
+    attention_maps,
+    main_categories,
+    mean_attention,
+    membership,
+)
+from minisasrec.experiments.cells import estimate, make_cell
+from minisasrec.experiments.significance import paired_bootstrap, paired_differences
+from minisasrec.experiments.tables import format_records, record
+from minisasrec.learn import fit as training
+from minisasrec.learn.config import DataColumns, TrainConfig, from_json
 from minisasrec.models import SASRec, SASRecConfig
-from minisasrec.significance import paired_bootstrap, paired_differences
-from minisasrec.tables import format_records, record
 
 Call = Callable[..., int]
 
@@ -372,8 +379,8 @@ def test_the_table_leaves_out_what_nobody_has() -> None:
 
 
 def test_the_papers_tables_fit_each_other() -> None:
-    assert set(reproduce.METHODS) == set(paper.TABLE_III["ml-1m"])
-    assert list(reproduce.ABLATION) == list(paper.TABLE_IV)
+    assert set(grids.METHODS) == set(paper.TABLE_III["ml-1m"])
+    assert list(grids.ABLATION) == list(paper.TABLE_IV)
     for name in paper.DATASETS:
         row = paper.TABLE_II[name]
         actions = row["million actions"] * 1e6

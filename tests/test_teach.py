@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from minisasrec import OPS, SASRec, SASRecConfig, Tensor, ops, use_backend
-from minisasrec.data.batches import Batch, pack_sequences
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.explain import explain
-from minisasrec.kernels import ladder
 from minisasrec.plots import attention_map, heat_maps, position_average
 from minisasrec.random import Keys
-from minisasrec.teach import check, draw_graph, hint, shape_trace, show_source, steps_table
+from minisasrec.teach import check, draw_graph, hint, ladder, shape_trace, show_source, steps_table
 from minisasrec.teach.exercises import Wrong, equal, exercises
 from minisasrec.teach.walk import forward_order, labels, modules
 

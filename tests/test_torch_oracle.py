@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import examples, implementations, make_split, normal_like
 
+from minisasrec.autograd.registry import OPS
+from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
 from minisasrec.models.sasrec import SASRec, SASRecConfig
-from minisasrec.op import OPS, use_backend
+from minisasrec.nn.optim import Adam
 from minisasrec.ops.attention import attention_keep
 from minisasrec.ops.dropout import keep_mask
-from minisasrec.optim import Adam
 from minisasrec.random import Keys
 
 torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")

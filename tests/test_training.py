@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from strategies import random_split
 
-from minisasrec.config import TrainConfig
+from minisasrec.commands.report import final_rows
 from minisasrec.data.dataset import Dataset, DataWarning
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, TrainingError
-from minisasrec.evaluation import evaluate
-from minisasrec.models import SASRec, SASRecConfig, make_model
-from minisasrec.report import final_rows
-from minisasrec.runs import Run, new_folder, newest_folder
-from minisasrec.training import History, fit
+from minisasrec.learn.config import TrainConfig, make_model
+from minisasrec.learn.evaluation import evaluate
+from minisasrec.learn.fit import History, fit
+from minisasrec.learn.runs import Run, new_folder, newest_folder
+from minisasrec.models import SASRec, SASRecConfig
 
 SMALL = TrainConfig(
     sasrec=SASRecConfig(n=12, d=8, dropout=0.2), epochs=3, batch_size=32, seed=7, patience=0

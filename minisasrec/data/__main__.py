@@ -45,6 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from minisasrec.cli import run_command
+    from minisasrec.commands.cli import run_command
 
     sys.exit(run_command(main, None))

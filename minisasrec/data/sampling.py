@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.backends import backend
+from minisasrec.data.sequences import Packed
 from minisasrec.data.split import Split
 from minisasrec.errors import DataError
-from minisasrec.op import backend
 from minisasrec.random import Key, random_uint32
-
-if TYPE_CHECKING:
-    from minisasrec.data.batches import Packed
 
 Array = np.ndarray
 ATTEMPTS = 64  # draws before the search goes on from the last draw, item by item

@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from minisasrec.kernels._jit import kernel
-from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.jit import kernel
+from minisasrec.kernels.threads import next_task, run
 
 ELEMENTS = 16384  # elements a task
 
 
 def adam_step(w, g, m, v, beta1, beta2, step_size, eps, l2, factor):
-    """Change w, m and v in place; the definition is `minisasrec.optim.adam_step`."""
+    """Change w, m and v in place; the definition is `minisasrec.nn.optim.adam_step`."""
     real = w.dtype.type
     run(
         _worker,

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisasrec.kernels._jit import kernel
-from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div, multiply, padded
+from minisasrec.kernels.threads import next_task, run
 
 ROWS = 64  # sequences a task
 TASKS = 32  # the most tasks that hold a partial sum of their own

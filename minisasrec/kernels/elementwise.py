@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisasrec.kernels._jit import exact_kernel, kernel
-from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.jit import exact_kernel, kernel
+from minisasrec.kernels.threads import next_task, run
 
 NUMBERS = 8192  # numbers a task: a block of the result stays in the nearest cache
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisasrec.kernels._jit import kernel
-from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.jit import kernel
+from minisasrec.kernels.threads import next_task, run
 from minisasrec.kernels.vector import (
     fill,
     fma,

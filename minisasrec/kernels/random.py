@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisasrec.kernels._jit import kernel
+from minisasrec.kernels.jit import kernel
 
 # Numba widens uint32 arithmetic to 64 bits; the casts keep it at 32, twice as many to a vector.
 _A, _B = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisasrec.kernels._jit import kernel
-from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div, matmul_tn, multiply, padded
 from minisasrec.kernels.softmax import exp
+from minisasrec.kernels.threads import next_task, run
 
 BLOCK = 24  # sequences that step together: four register tiles
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisasrec.kernels._jit import kernel
-from minisasrec.kernels._threads import next_task, run
+from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.random import random_uint32
+from minisasrec.kernels.threads import next_task, run
 from minisasrec.random import Key
 
 USERS = 4  # sequences a task

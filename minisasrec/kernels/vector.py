@@ -25,7 +25,7 @@ from numba.core.codegen import get_host_cpu_features
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
-from minisasrec.kernels._jit import compiled_from, exact_kernel, kernel
+from minisasrec.kernels.jit import compiled_from, exact_kernel, kernel
 
 INDEX = types.intp
 

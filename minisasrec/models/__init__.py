@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from minisasrec.models.base import Recommender, SequenceModel
 from minisasrec.models.bpr import BPR
 from minisasrec.models.caser import Caser, CaserConfig
@@ -14,10 +12,6 @@ from minisasrec.models.gru4rec import GRU4Rec, GRU4RecConfig, GRU4RecPlusConfig
 from minisasrec.models.sasrec import SASRec, SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
 from minisasrec.models.transrec import TransRec
-
-if TYPE_CHECKING:
-    from minisasrec.config import TrainConfig
-    from minisasrec.data.split import Split
 
 __all__ = [
     "BPR",
@@ -38,7 +32,6 @@ __all__ = [
     "SASRecConfig",
     "SequenceModel",
     "TransRec",
-    "make_model",
 ]
 
 # name -> class, and the section of `TrainConfig` with its settings ("" for a model without any)
@@ -54,9 +47,3 @@ MODELS: dict[str, tuple[type[Recommender], str]] = {
     "poprec": (Popularity, ""),
     "markov": (MarkovChain, ""),
 }
-
-
-def make_model(config: TrainConfig, split: Split) -> Recommender:
-    """The model that a configuration names, untrained if it is one that trains."""
-    model, section = MODELS[config.model]
-    return model.for_split(split, getattr(config, section) if section else None, config.seed)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.data.batches import Batch, Packed
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.backends import backend
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import Packed
 from minisasrec.data.split import Split
 from minisasrec.nn import Module
-from minisasrec.op import backend
 from minisasrec.random import Keys
-from minisasrec.tensor import Tensor
 
 Array = np.ndarray
 NOBODY = -1  # the number of a user that the data set lacks

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from minisasrec import ops
+from minisasrec.autograd.tensor import Tensor
 from minisasrec.models.factors import Array, FactorModel
 from minisasrec.nn import Embedding
 from minisasrec.nn.init import constant
-from minisasrec.tensor import Tensor
 
 
 class BPR(FactorModel):

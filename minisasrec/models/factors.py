@@ -18,13 +18,14 @@ from itertools import count
 import numpy as np
 
 from minisasrec import ops
-from minisasrec.data.batches import Batch, Packed
+from minisasrec.autograd.engine import no_grad
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import Packed
 from minisasrec.data.split import Split
-from minisasrec.engine import no_grad
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
 from minisasrec.random import Keys, make_key
-from minisasrec.tensor import Tensor
 
 Array = np.ndarray
 

@@ -37,16 +37,17 @@ from typing import Any
 import numpy as np
 
 from minisasrec import ops
-from minisasrec.data.batches import Batch, Packed, Sequences
+from minisasrec.autograd.engine import no_grad
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import Packed, Sequences
 from minisasrec.data.split import Split
-from minisasrec.engine import no_grad
 from minisasrec.errors import ConfigError
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn import Embedding, Linear, dropout
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.ops.ranking import RANKING_LOSSES, RankingLoss
 from minisasrec.random import Key, Keys, make_key, random_uint32
-from minisasrec.tensor import Tensor
 
 Array = np.ndarray
 

@@ -20,15 +20,16 @@ from typing import Literal
 import numpy as np
 
 from minisasrec import ops
-from minisasrec.data.batches import Batch, Packed, Padded, Sequences
+from minisasrec.autograd.engine import no_grad
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import Packed, Padded, Sequences
 from minisasrec.data.split import Split
-from minisasrec.engine import no_grad
 from minisasrec.errors import ConfigError
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn import Embedding, LayerNorm, Linear, Module, dropout, residual
 from minisasrec.nn.init import glorot_uniform
 from minisasrec.random import Keys, make_key
-from minisasrec.tensor import Tensor
 
 Norm = Literal["pre", "post", "authors"]
 Loss = Literal["bce", "gbce", "softmax"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisasrec.data.batches import Packed, pack
+from minisasrec.data.sequences import Packed, pack
 from minisasrec.data.split import Split
 from minisasrec.models.base import Recommender
 

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 
 from minisasrec import ops
+from minisasrec.autograd.tensor import Tensor
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.nn.module import Module
 from minisasrec.random import Keys
-from minisasrec.tensor import Tensor
 
 
 class Linear(Module):

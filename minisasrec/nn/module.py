@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec.autograd.tensor import Tensor
 from minisasrec.errors import CheckpointError
-from minisasrec.tensor import Tensor
 
 
 class Parameter(Tensor):

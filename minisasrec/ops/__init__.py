@@ -1,4 +1,4 @@
-"""Every op, by family. Importing this package fills `minisasrec.op.OPS`."""
+"""Every op, by family. Importing this package fills `minisasrec.autograd.op.OPS`."""
 
 from minisasrec.ops.attention import (
     causal_attention,

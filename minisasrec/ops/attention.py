@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
-from minisasrec.op import Array, Backward, op
 from minisasrec.ops.dropout import check_rate, check_rows
 from minisasrec.random import Key, drop_threshold, make_key, random_uint32
-from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 NO_KEY = Key(0, 0)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
-from minisasrec.op import Array, Backward, op
-from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.gradients import WORTH_A_KERNEL, add_up, sum_to_shape
+from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
-from minisasrec.op import WORTH_A_KERNEL, Array, Backward, add_up, op, sum_to_shape
-from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 

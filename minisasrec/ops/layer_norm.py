@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.op import Array, Backward, op
-from minisasrec.signature import Draw
+from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.signature import Draw
 
 
 def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:

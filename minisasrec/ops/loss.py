@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.gradients import RowGradient
+from minisasrec.autograd.op import Array, Backward, check_ids, op
+from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
-from minisasrec.op import Array, Backward, RowGradient, check_ids, op
 from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
-from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.gradients import sum_to_shape
+from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError
-from minisasrec.op import Array, Backward, op, sum_to_shape
-from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 Activation = Literal["relu"] | None

@@ -22,10 +22,10 @@ from typing import Any, Literal
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
-from minisasrec.op import Array, Backward, op
 from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
-from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 RankingLoss = Literal["cross-entropy", "bpr", "top1", "top1-max", "bpr-max"]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
-from minisasrec.op import Array, Backward, op
 from minisasrec.ops.attention import check_offsets
 from minisasrec.ops.elementwise import stable_sigmoid
-from minisasrec.signature import Draw
 
 Result = tuple[Array, Backward]
 

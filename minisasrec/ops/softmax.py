@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Backward, op
 
 
 @op("x (... n) -> (... n)", paper="Sec. III-B")

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from minisasrec.cli import run_command
+from minisasrec.commands.cli import run_command
 from minisasrec.errors import ConfigError, DataError
 
 CHECK = re.compile(r'^check\("(\w+)"', re.MULTILINE)

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from minisasrec.autograd.tensor import Tensor
 from minisasrec.teach.walk import forward_order, kind, labels, modules, shape_text, size_text
-from minisasrec.tensor import Tensor
 
 LETTER, LINE, PAD, GAP, DROP = 6.7, 15.0, 8.0, 18.0, 34.0  # pixels
 FILL = {"op": "#dbe9f6", "module": "#dff0d8", "parameter": "#fdebc8", "constant": "#eeeeee"}

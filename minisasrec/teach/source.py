@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from minisasrec.op import Op
+from minisasrec.autograd.op import Op
 
 
 class Source:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.data.batches import Batch, Packed, Sequences
-from minisasrec.engine import backward_steps
+from minisasrec.autograd.engine import backward_steps
+from minisasrec.autograd.op import Op
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import Packed, Sequences
 from minisasrec.nn import Module
-from minisasrec.op import Op
 from minisasrec.teach.walk import forward_order, kind, labels, modules, shape_text, size_text
-from minisasrec.tensor import Tensor
 
 
 class Table:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from minisasrec.tensor import Tensor
+from minisasrec.autograd.tensor import Tensor
 
 
 def forward_order(root: Tensor) -> list[Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.gradcheck import gradcheck
+from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.teach.exercises import Wrong, equal, exercise
 
 SHAPES = (((3, 2), (3, 2)), ((3, 2), (2,)), ((3, 1), (1, 4)), ((2, 3), ()), ((1,), (2, 3)))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.errors import GradientError
-from minisasrec.gradcheck import gradcheck
 from minisasrec.teach.exercises import Wrong, equal, exercise
 
 

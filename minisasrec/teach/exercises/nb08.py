@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import ops
-from minisasrec.gradcheck import gradcheck
+from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.teach.exercises import Wrong, equal, exercise
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.data.batches import pack_sequences
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.models.sasrec import SASRec, SASRecConfig
 from minisasrec.teach.exercises import Wrong, exercise
 

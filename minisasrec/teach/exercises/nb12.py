@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.significance import paired_bootstrap
+from minisasrec.experiments.significance import paired_bootstrap
 from minisasrec.teach.exercises import Wrong, exercise
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.gradcheck import gradcheck
+from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.models.sasrec import gbce_beta
 from minisasrec.teach.exercises import Wrong, equal, exercise
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from minisasrec.data.batches import Packed, pack_sequences
-from minisasrec.engine import topological_order
+from minisasrec.autograd.engine import topological_order
+from minisasrec.data.sequences import Packed, pack_sequences
 from minisasrec.models.sasrec import SASRec
 from minisasrec.ops.attention import attention_weights
 from minisasrec.plots import position_average

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.backends import backend
 from minisasrec.errors import ConfigError, TrainingError
 from minisasrec.nn.module import Parameter
-from minisasrec.op import backend
 
 SMALL = 16_384  # numbers in a parameter that Adam updates together with others
 

@@ -40,7 +40,7 @@ from numba import types
 from numba.core import config
 
 from minisasrec.errors import ConfigError
-from minisasrec.kernels._jit import compiled_from, kernel
+from minisasrec.kernels.jit import compiled_from, kernel
 
 if TYPE_CHECKING:
     from minisasrec.data.batches import Batch

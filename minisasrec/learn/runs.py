@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.config import TrainConfig, from_json, read_json
 from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.learn.config import TrainConfig, from_json, read_json
 
 Arrays = dict[str, np.ndarray]
 
@@ -189,3 +189,14 @@ def newest_folder(dataset: str, model: str, base: Path = Path("runs")) -> Path:
 
 def _name(dataset: str, model: str) -> str:
     return f"{Path(dataset).stem or 'data'}-{model}"
+
+
+def to_plain(value: Any) -> Any:
+    """NumPy numbers inside `value` as plain ones, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: to_plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(entry) for entry in value]
+    return value

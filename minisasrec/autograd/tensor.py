@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from minisasrec.engine import backward_steps, recording
+from minisasrec.autograd.engine import backward_steps, recording
+from minisasrec.autograd.registry import OPS
 from minisasrec.errors import GradientError, ShapeError
 
 if TYPE_CHECKING:
-    from minisasrec.op import Backward, Op
+    from minisasrec.autograd.op import Backward, Op
 
 
 class Tensor:
@@ -119,59 +120,59 @@ class Tensor:
     # Operators: each is an op of minisasrec.ops
 
     def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
+        return OPS["add"](self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
+        return OPS["add"](other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return ops.sub(self, other)
+        return OPS["sub"](self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
+        return OPS["sub"](other, self)
 
     def __mul__(self, other: Any) -> Tensor:
         if isinstance(other, int | float):  # no gradient wanted for a plain number
-            return ops.scale(self, factor=float(other))
-        return ops.mul(self, other)
+            return OPS["scale"](self, factor=float(other))
+        return OPS["mul"](self, other)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Tensor:
         if isinstance(other, int | float):
-            return ops.scale(self, factor=1 / other)
-        return ops.div(self, other)
+            return OPS["scale"](self, factor=1 / other)
+        return OPS["div"](self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.div(other, self)
+        return OPS["div"](other, self)
 
     def __neg__(self) -> Tensor:
-        return ops.scale(self, factor=-1.0)
+        return OPS["scale"](self, factor=-1.0)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
+        return OPS["matmul"](self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
+        return OPS["matmul"](other, self)
 
     def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index=index)
+        return OPS["getitem"](self, index=index)
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """Sum over `axis`, or over everything."""
-        return ops.sum(self, axis=axis, keepdims=keepdims)
+        return OPS["sum"](self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """Mean over `axis`, or over everything."""
-        return ops.mean(self, axis=axis, keepdims=keepdims)
+        return OPS["mean"](self, axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape: int) -> Tensor:
         """The same elements in another shape; one length may be -1."""
-        return ops.reshape(self, shape=shape)
+        return OPS["reshape"](self, shape=shape)
 
     def transpose(self, *axes: int) -> Tensor:
         """Axes in another order; without arguments the last two swap."""
-        return ops.transpose(self, axes=axes)
+        return OPS["transpose"](self, axes=axes)
 
     @property
     def T(self) -> Tensor:
@@ -252,6 +253,3 @@ def result_of(
     result = Tensor(y, requires_grad=op is not None)
     result.parents, result._backward, result.op = parents, backward, op
     return result
-
-
-from minisasrec import ops  # noqa: E402  (the operators above call ops, and ops make Tensors)

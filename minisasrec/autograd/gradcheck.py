@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec.autograd.op import Backward, Op
 from minisasrec.errors import GradientError
-from minisasrec.op import Backward, Op
 
 Array = np.ndarray
 

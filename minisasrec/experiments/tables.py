@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.runs import Run
+from minisasrec.learn.runs import Run
 
 Record = dict[str, Any]
 

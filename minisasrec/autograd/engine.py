@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minisasrec.autograd.gradients import add_up
 from minisasrec.errors import GradientError
-from minisasrec.op import add_up
 
 if TYPE_CHECKING:
-    from minisasrec.tensor import Tensor
+    from minisasrec.autograd.tensor import Tensor
 
 AT_ONCE = 4  # gradients of a tensor that wait at most: each holds memory
 

@@ -13,15 +13,13 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from minisasrec.config import TrainConfig
+from minisasrec.backends import backend, use_backend
 from minisasrec.data import DataWarning, load_dataset
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
-from minisasrec.models import Recommender, SequenceModel, make_model
-from minisasrec.op import backend, use_backend
-from minisasrec.runs import Run
+from minisasrec.learn.config import TrainConfig, make_model
+from minisasrec.learn.runs import Run
+from minisasrec.models import Recommender, SequenceModel
 
 Options = TypeVar("Options")
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
@@ -101,9 +99,9 @@ def use_machine(config: TrainConfig) -> None:
     if config.backend:
         use_backend(config.backend)
     if config.threads and backend() == "numba":
-        from minisasrec.kernels import _threads
+        from minisasrec.kernels import threads
 
-        _threads.set_threads(config.threads)
+        threads.set_threads(config.threads)
 
 
 def load_split(config: TrainConfig) -> Split:
@@ -147,14 +145,3 @@ def check_data(run: Run, facts: dict[str, Any], fingerprint: str) -> None:
             f"{str(facts.get('data'))[:12]}, now {fingerprint[:12]}); give the file it was "
             "trained on"
         )
-
-
-def to_plain(value: Any) -> Any:
-    """NumPy numbers inside `value` as plain ones, for JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {key: to_plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(entry) for entry in value]
-    return value

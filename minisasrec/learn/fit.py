@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.config import TrainConfig
+from minisasrec.backends import backend
 from minisasrec.data.batches import Batch, TrainingBatches
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
-from minisasrec.evaluation import Evaluator, unmet_items, usual_protocols
+from minisasrec.learn.config import TrainConfig
+from minisasrec.learn.evaluation import Evaluator, unmet_items, usual_protocols
+from minisasrec.learn.runs import Run
 from minisasrec.models.base import SequenceModel
-from minisasrec.op import backend
-from minisasrec.optim import Adam, warm_up
+from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
-from minisasrec.runs import Run
 
 SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
 TOO_GOOD = 0.97  # HR@10 that real data has never given
@@ -164,9 +164,9 @@ def _paced(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
     """What the batches of an epoch pass through: the choice between one thread and all of them."""
     if config.threads is not None or backend() == "numpy":
         return iter
-    from minisasrec.kernels import _threads
+    from minisasrec.kernels import threads
 
-    return _threads.Pace().over
+    return threads.Pace().over
 
 
 def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
+from minisasrec.models import MODELS, Recommender
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
 from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
@@ -143,7 +145,13 @@ class TrainConfig:
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
 
-CONFIGS = Path(__file__).parent / "configs"
+def make_model(config: TrainConfig, split: Split) -> Recommender:
+    """The model that a configuration names, untrained if it is one that trains."""
+    model, section = MODELS[config.model]
+    return model.for_split(split, getattr(config, section) if section else None, config.seed)
+
+
+CHOSEN = Path(__file__).parent / "presets"
 
 # What the paper (Sec. IV-C) or our own validation says about a data set; nested as in the config.
 SPARSE: dict[str, Any] = {"sasrec": {"n": 50, "dropout": 0.5}}
@@ -168,12 +176,12 @@ def preset(dataset: str, model: str = "sasrec") -> TrainConfig:
     """The defaults for a model on a data set.
 
     SASRec's are above; those of the other models are ours, chosen on validation, and stand in
-    configs/DATASET/MODEL.json where we have tried them.
+    presets/DATASET/MODEL.json where we have tried them.
     """
     values: dict[str, Any] = {"dataset": dataset, "model": model}
     if model == "sasrec":
         return from_json({**values, **PRESETS.get(dataset, SPARSE)})
-    chosen = CONFIGS / dataset / f"{model}.json"
+    chosen = CHOSEN / dataset / f"{model}.json"
     return from_json({**values, **(read_json(chosen) if chosen.is_file() else {})})
 
 

@@ -3,8 +3,8 @@
 Each rung is one idea on top of the one before, kept short enough to read, and proven equal to the
 op's NumPy definition by the tests. The last rung is the kernel that the package uses.
 
-    python -m minisasrec.kernels.ladder            times every rung on this machine
-    python -m minisasrec.kernels.ladder matmul     one ladder
+    python -m minisasrec.teach.ladder            times every rung on this machine
+    python -m minisasrec.teach.ladder matmul     one ladder
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 
 from minisasrec.errors import ConfigError
 from minisasrec.kernels import attention, layer_norm, matmul, softmax
-from minisasrec.kernels._jit import exact_kernel, kernel
-from minisasrec.kernels._threads import get_threads, set_threads
+from minisasrec.kernels.jit import exact_kernel, kernel
+from minisasrec.kernels.threads import get_threads, set_threads
 from minisasrec.random import Key
 
 EPS = 1e-8

@@ -1,8 +1,8 @@
 """Cells: training runs that are computed once, wherever, and kept.
 
 A cell is a configuration with its seed, trained, selected on validation and measured once on the
-test part. Its folder is that of a run (`minisasrec.runs`), named by a hash of the settings and the
-data, so a cell that is done is found again, and one that was killed goes on where it stopped.
+test part. Its folder is that of a run (`learn.runs`), named by a hash of the settings and the data,
+so a cell that is done is found again, and one that was killed goes on where it stopped.
 `compute` works through a list of cells: here one by one, in several processes through joblib, or on
 a Dask cluster.
 """
@@ -28,8 +28,7 @@ from typing import Any, get_args
 import numpy as np
 
 from minisasrec import __version__
-from minisasrec.cli import to_plain
-from minisasrec.config import DataColumns, TrainConfig, read_json
+from minisasrec.backends import backend
 from minisasrec.data import DataWarning, Split, leave_one_out, load_dataset
 from minisasrec.errors import (
     CheckpointError,
@@ -38,11 +37,11 @@ from minisasrec.errors import (
     MinisasrecError,
     TrainingError,
 )
-from minisasrec.evaluation import Protocol, evaluate, usual_protocols
-from minisasrec.models import MODELS, SequenceModel, make_model
-from minisasrec.op import backend
-from minisasrec.runs import Run
-from minisasrec.training import History, fit
+from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
+from minisasrec.learn.evaluation import Protocol, evaluate, usual_protocols
+from minisasrec.learn.fit import History, fit
+from minisasrec.learn.runs import Run, to_plain
+from minisasrec.models import MODELS, SequenceModel
 
 Record = dict[str, Any]
 
@@ -209,9 +208,9 @@ def _alone(folder: Path) -> Iterator[None]:
 def _threads() -> int:
     if backend() == "numpy":
         return 1
-    from minisasrec.kernels import _threads
+    from minisasrec.kernels import threads
 
-    return _threads.get_threads()
+    return threads.get_threads()
 
 
 # --- running a grid ------------------------------------------------------------------------------

@@ -20,11 +20,11 @@ from typing import Literal
 
 import numpy as np
 
-from minisasrec import metrics
-from minisasrec.data.batches import Packed, pack
 from minisasrec.data.sampling import SeenItems, draw_items
+from minisasrec.data.sequences import Packed, pack
 from minisasrec.data.split import Part, Split
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.learn import metrics
 from minisasrec.models.base import Recommender
 from minisasrec.random import make_key, random_uint32
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec import paper
-from minisasrec.config import TrainConfig
-from minisasrec.data.batches import pack_sequences
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.data.split import Part, Split
-from minisasrec.evaluation import Evaluator, Protocol, usual_protocols
+from minisasrec.experiments import paper
+from minisasrec.learn.config import TrainConfig
+from minisasrec.learn.evaluation import Evaluator, Protocol, usual_protocols
 from minisasrec.models import Popularity, Recommender
 from minisasrec.models.base import NOBODY
 

@@ -1,4 +1,4 @@
-"""How kernels are compiled, cached and announced. (`_threads.py`: how several threads share one.)
+"""How kernels are compiled, cached and announced. (`threads.py`: how several threads share one.)
 
 Fast-math: `contract` (fused multiply-add), `reassoc` (vector sums), `nsz` and `arcp` only. The
 flags `nnan` and `ninf` would let the compiler assume that no value is infinite or NaN, and a
@@ -29,7 +29,7 @@ import numpy as np
 from numba.core import config, event
 from numba.extending import intrinsic
 
-from minisasrec.kernels._memory import keep_freed_memory
+from minisasrec.kernels.memory import keep_freed_memory
 
 SAFE_FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 UNUSED = 30 * 24 * 3600  # seconds after which the cache folder of another version is removed

@@ -1,0 +1,1 @@
+"""What the command lines share: options, one-line errors, exit codes, reports."""

@@ -1,0 +1,104 @@
+"""Sequences in two layouts: padded, as in the paper, and packed, without the padding.
+
+The paper pads: sequence s becomes exactly n slots, items on the right and padding on the left
+(Sec. III-A). Real sequences are shorter than n: on ML-1M half of the slots are padding, on Games
+nine tenths. The packed layout keeps the T real rows only, one sequence after another, and
+`offsets` says where each begins. Slot i of sequence b has the same name, b * n + i, in both, and
+the same learned position i, so the two give the same numbers at every real item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from minisasrec.errors import DataError
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Packed:
+    """B sequences as T real rows: `items` (T), `offsets` (B + 1), each at most `n` long."""
+
+    items: Array
+    offsets: Array
+    n: int
+
+    @cached_property
+    def slots(self) -> Array:
+        """The padded slot of each row, (T): the last item of every sequence is in slot n - 1."""
+        ends = np.repeat(self.offsets[1:], np.diff(self.offsets))
+        return self.n - ends + np.arange(len(self.items))
+
+    @cached_property
+    def rows(self) -> Array:
+        """The name b * n + slot of each row, (T)."""
+        sequence = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        return (sequence * self.n + self.slots).astype(np.uint32)
+
+    @property
+    def last(self) -> Array:
+        """The row of each sequence's last item, (B)."""
+        return self.offsets[1:] - 1
+
+    def pad(self, values: Array | None = None) -> Array:
+        """`values` (T, ...), by default the items, in the padded layout (B, n, ...), else 0."""
+        values = self.items if values is None else values
+        padded = np.zeros(((len(self.offsets) - 1) * self.n, *values.shape[1:]), values.dtype)
+        padded[self.rows] = values
+        return padded.reshape(-1, self.n, *values.shape[1:])
+
+    def padded(self) -> Padded:
+        """The same sequences in the paper's layout."""
+        return Padded(self.pad())
+
+
+@dataclass(frozen=True)
+class Padded:
+    """B sequences of exactly n slots, `items` (B, n), 0 where a slot holds padding."""
+
+    items: Array
+
+    @property
+    def n(self) -> int:
+        """Slots of a sequence."""
+        return self.items.shape[1]
+
+    @property
+    def real(self) -> Array:
+        """False where a slot holds padding, (B, n)."""
+        return self.items != 0
+
+    @property
+    def slots(self) -> Array:
+        """The slot of each entry, (B, n)."""
+        return np.broadcast_to(np.arange(self.n), self.items.shape)
+
+    @property
+    def rows(self) -> Array:
+        """The name b * n + slot of each entry, (B * n)."""
+        return np.arange(self.items.size, dtype=np.uint32)
+
+
+Sequences = Packed | Padded
+
+
+def pack(items: Array, starts: Array, ends: Array, n: int) -> Packed:
+    """The last n items of each slice items[start:end], packed."""
+    lengths = np.minimum(ends - starts, n)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    index = np.repeat(ends - offsets[1:], lengths) + np.arange(offsets[-1])
+    return Packed(items[index], offsets, n)
+
+
+def pack_sequences(sequences: Sequence[Sequence[int] | Array], n: int) -> Packed:
+    """Item ids given as lists, the last n of each, packed. Raises `DataError` for an empty one."""
+    arrays = [np.asarray(s, dtype=np.int32) for s in sequences]
+    if not arrays or any(a.ndim != 1 or len(a) == 0 for a in arrays):
+        raise DataError("a sequence needs at least one item; got an empty one")
+    ends = np.cumsum([len(a) for a in arrays])
+    return pack(np.concatenate(arrays), ends - [len(a) for a in arrays], ends, n)
