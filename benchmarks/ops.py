@@ -160,7 +160,7 @@ class Clock:
 
     def around(self, op: Op) -> Callable[..., Any]:
         """The op's implementation with a clock at both ends."""
-        function = op.kernel or op.reference
+        function = op.adaptor or op.definition
 
         def forward(*args: Any, **constants: Any) -> Any:
             start = time.perf_counter()
@@ -184,14 +184,14 @@ class Clock:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Inside this block every op is timed."""
-        before = {op: op.kernel for op in OPS.values()}
+        before = {op: op.adaptor for op in OPS.values()}
         try:
             for op in before:
-                op.kernel = self.around(op)
+                op.adaptor = self.around(op)
             yield
         finally:
             for op, function in before.items():
-                op.kernel = function
+                op.adaptor = function
 
 
 def profile(

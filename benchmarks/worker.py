@@ -59,7 +59,7 @@ def _ours(args: Any, split: Any, config: Any, batches: TrainingBatches) -> list[
         from minisasrec.kernels import threads
 
         threads.set_threads(args.threads)
-        paced = threads.Pace().over  # as `train` does
+        paced = threads.ThreadChooser().over  # as `train` does
     model = SASRec(split.dataset.num_items, config, seed=args.seed)
     if args.work == "evaluate":
         evaluator = Evaluator(split, "test", "sampled", max_users=0, seed=args.seed)

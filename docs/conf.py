@@ -71,7 +71,7 @@ def write_api_pages(*_):
     modules = [info.name for info in pkgutil.walk_packages(minisasrec.__path__, "minisasrec.")]
     for module in ["minisasrec", *modules]:
         if not module.endswith("__main__"):
-            ops = [name for name, op in OPS.items() if op.reference.__module__ == module]
+            ops = [name for name, op in OPS.items() if op.definition.__module__ == module]
             page = [module, "=" * len(module), "", f".. automodule:: {module}", ""]
             page += [f".. autofunction:: {module}.{name}\n" for name in ops]
             (target / f"{module}.rst").write_text("\n".join(page), encoding="utf-8")
@@ -109,7 +109,7 @@ def as_written(app, what, name, obj, options, lines):
 def op_signature(app, what, name, obj, options, signature, return_annotation):
     """An op is called with arrays or tensors: show its arguments without the definition's types."""
     if isinstance(obj, Op):
-        parameters = inspect.signature(obj.reference).parameters.values()
+        parameters = inspect.signature(obj.definition).parameters.values()
         bare = [p.replace(annotation=p.empty) for p in parameters]
         return str(inspect.Signature(bare)), "Tensor"
     return None

@@ -32,7 +32,7 @@ def explain(name: str) -> str:
     facts = {
         "signature": str(op.signature),
         "paper": op.paper or "not in the paper",
-        "defined in": location(op.reference),
+        "defined in": location(op.definition),
         "kernels": ", ".join(_kernels(op)) or "none: the NumPy definition is used",
         "tests": ", ".join(_tests(op)) or "not here: they come with a clone of the repository",
         "notebooks": ", ".join(_notebooks(op)) or "none",
@@ -43,7 +43,7 @@ def explain(name: str) -> str:
 
 def _kernels(op: Op) -> Iterator[str]:
     """The files of the kernels that the op's adaptor calls."""
-    source = inspect.getsource(op.kernel) if op.kernel else ""
+    source = inspect.getsource(op.adaptor) if op.adaptor else ""
     for family in dict.fromkeys(re.findall(r"\bkernels\.(\w+)", source)):
         yield f"minisasrec/kernels/{family}.py"
 

@@ -55,9 +55,9 @@ def examples(draw: st.DrawFn, op: Op) -> tuple[list[Array], dict[str, Any]]:
 def implementations() -> Iterator[tuple[str, Op, str, Function]]:
     """(id of the test, op, backend, function) of every function behind every op."""
     for op in OPS.values():
-        yield f"{op.name}-numpy", op, "numpy", op.reference
-        if op.kernel:
-            yield f"{op.name}-numba", op, "numba", op.kernel
+        yield f"{op.name}-numpy", op, "numpy", op.definition
+        if op.adaptor:
+            yield f"{op.name}-numba", op, "numba", op.adaptor
 
 
 def normal_like(y: Array, seed: int = 1) -> Array:

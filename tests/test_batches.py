@@ -46,7 +46,7 @@ def test_packed_and_padded_hold_the_same(sequences, data):
         assert packed.items[packed.last[b]] == sequence[-1]
     np.testing.assert_array_equal(padded.items[padded.real], packed.items)
     np.testing.assert_array_equal(padded.slots[padded.real], packed.slots)
-    np.testing.assert_array_equal(padded.rows[padded.real.reshape(-1)], packed.rows)
+    np.testing.assert_array_equal(padded.slot_ids[padded.real.reshape(-1)], packed.slot_ids)
     values = np.random.default_rng(0).standard_normal((len(packed.items), 3))
     spread = packed.pad(values)
     np.testing.assert_array_equal(spread[padded.real], values)

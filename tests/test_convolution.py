@@ -35,7 +35,7 @@ def test_horizontal_filters_are_torchs(B, d, k, h):
     dy = normal(4, B, k)
     best.squeeze(2).backward(torch.as_tensor(dy))
 
-    for kind in ("reference", "kernel"):
+    for kind in ("definition", "adaptor"):
         conved, conv_back = getattr(horizontal_convolution, kind)(x, F, b)
         y, pool_back = getattr(max_over_time, kind)(conved)
         np.testing.assert_allclose(np.maximum(y, 0), best.squeeze(2).detach(), atol=1e-12)
@@ -55,7 +55,7 @@ def test_vertical_filters_are_torchs(B, d, k):
     image = torch.tensor(x, requires_grad=True)
     want = conv(image[:, None]).squeeze(2)
     want.backward(torch.as_tensor(dy))
-    for function in (vertical_convolution.reference, vertical_convolution.kernel):
+    for function in (vertical_convolution.definition, vertical_convolution.adaptor):
         y, backward = function(x, F)
         np.testing.assert_allclose(y, want.detach(), atol=1e-12)
         dx, dF = backward(dy)
@@ -73,7 +73,7 @@ def test_what_the_filters_see():
     np.testing.assert_array_equal(z, [[[-4, -4]]])
 
 
-@pytest.mark.parametrize("function", [max_over_time.reference, max_over_time.kernel])
+@pytest.mark.parametrize("function", [max_over_time.definition, max_over_time.adaptor])
 def test_maximum_ties_and_nan(function):
     x = np.zeros((1, 3, 3))
     x[0, 1, 1], x[0, 2, 2] = np.nan, 7
@@ -97,7 +97,7 @@ def test_one_and_two_threads_give_the_same_bits():
                 pytest.skip("this machine has one thread")
             found = []
             for op, args in zip(OPS, ([x, F, b], [x, V], [x]), strict=True):
-                y, backward = op.kernel(*args)
+                y, backward = op.adaptor(*args)
                 found += [y, *backward(y)]
             results.append(found)
     finally:
@@ -107,6 +107,6 @@ def test_one_and_two_threads_give_the_same_bits():
 
 
 def test_a_filter_higher_than_the_image_is_refused():
-    for function in (horizontal_convolution.reference, horizontal_convolution.kernel):
+    for function in (horizontal_convolution.definition, horizontal_convolution.adaptor):
         with pytest.raises(ShapeError, match="filters of height 4 do not fit into L = 3"):
             function(np.ones((2, 3, 5)), np.ones((1, 4, 5)), np.ones(1))

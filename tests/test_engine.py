@@ -103,14 +103,14 @@ def test_backward_steps_visit_each_tensor_once_children_first():
         for parent in step.node.parents:
             assert nodes.index(parent) > nodes.index(step.node)
         assert step.dy.shape == step.node.shape
-        assert len(step.contributions) == len(step.node.parents)
+        assert len(step.input_gradients) == len(step.node.parents)
     # what arrives at a tensor is the sum of what its children sent
     for node in nodes[1:]:
         (at,) = [step for step in steps if step.node is node]
         sent = [
             dx
             for step in steps
-            for parent, dx in zip(step.node.parents, step.contributions, strict=True)
+            for parent, dx in zip(step.node.parents, step.input_gradients, strict=True)
             if parent is node
         ]
         np.testing.assert_array_equal(at.dy, np.sum(sent, axis=0))
@@ -123,7 +123,7 @@ def test_backward_steps_can_be_stepped_through():
     walk = backward_steps((x * x).sum())
     assert next(walk).node.op is ops.sum and x.grad is None
     assert next(walk).node.op is ops.mul and x.grad is None
-    assert next(walk).contributions == () and x.grad.tolist() == [6]
+    assert next(walk).input_gradients == () and x.grad.tolist() == [6]
     assert list(walk) == []
 
 
@@ -300,7 +300,7 @@ def test_an_op_of_ones_own(temporary_op):
     y.sum().backward()
     assert x.grad.tolist() == [6, -2]
     assert repr(square) == "<op square: x (... d) -> (... d)>" and square.__doc__ == "y = x^2."
-    assert square.kernel is None and "return x * x" in square.source
+    assert square.adaptor is None and "return x * x" in square.source
 
     @square.fast
     def _(x):

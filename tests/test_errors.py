@@ -115,12 +115,12 @@ CASES = {
         "packed_causal_attention: offsets must not fall",
     ),
     "row names": (
-        lambda: ops.dropout(x23, rate=0.5, key=KEY, rows=np.arange(3)),
-        "dropout: rows has shape (3,), x (2, 3) has 2 rows",
+        lambda: ops.dropout(x23, rate=0.5, key=KEY, slot_ids=np.arange(3)),
+        "dropout: slot_ids has shape (3,), x (2, 3) has 2 rows",
     ),
     "row names of a residual": (
-        lambda: ops.add_dropout(x23, x23, rate=0.5, key=KEY, rows=np.arange(1)),
-        "dropout: rows has shape (1,), x (2, 3) has 2 rows",
+        lambda: ops.add_dropout(x23, x23, rate=0.5, key=KEY, slot_ids=np.arange(1)),
+        "dropout: slot_ids has shape (1,), x (2, 3) has 2 rows",
     ),
     "last queries": (
         lambda: ops.packed_last_attention(x23, x23, x23, offsets=np.array([0, 0, 2])),
@@ -128,8 +128,8 @@ CASES = {
         "the lengths are [0 2]",
     ),
     "row names of attention": (
-        lambda: ops.packed_causal_attention(*qkv, offsets=np.array([0, 4]), rows=np.arange(3)),
-        "packed_causal_attention: rows has shape (3,), x (4, 2) has 4 rows",
+        lambda: ops.packed_causal_attention(*qkv, offsets=np.array([0, 4]), slot_ids=np.arange(3)),
+        "packed_causal_attention: slot_ids has shape (3,), x (4, 2) has 4 rows",
     ),
     "mask": (
         lambda: ops.masked_fill(x23, mask=np.ones((3, 2), bool), value=0.0),

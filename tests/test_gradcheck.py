@@ -66,7 +66,7 @@ def planted(op, mutate):
     mattered = []
 
     def function(*args, **constants):
-        y, backward = op.reference(*args, **constants)
+        y, backward = op.definition(*args, **constants)
 
         def wrong(dy):
             right = backward(dy)
@@ -82,10 +82,10 @@ def planted(op, mutate):
 
 def bugs_found(op, args, constants, monkeypatch):
     """The kinds of bugs that were planted in this op and mattered; all must be found."""
-    gradcheck(op.reference, *args, **constants)
+    gradcheck(op.definition, *args, **constants)
     # the forward pass is the same in all mutants: differentiate it once
     forward = [
-        numeric_jacobian(lambda *a: op.reference(*a, **constants)[0], args, i)
+        numeric_jacobian(lambda *a: op.definition(*a, **constants)[0], args, i)
         for i in range(len(args))
     ]
     found = set()
@@ -118,17 +118,17 @@ def test_bugs_of_every_kind_were_planted():
 
 
 def softmax_returning_zero(x):
-    y, _ = ops.softmax.reference(x)
+    y, _ = ops.softmax.definition(x)
     return y, lambda dy: (np.zeros_like(x),)
 
 
 def softmax_minus_the_plain_mean(x):
-    y, _ = ops.softmax.reference(x)
+    y, _ = ops.softmax.definition(x)
     return y, lambda dy: (y * (dy - dy.mean(-1, keepdims=True)),)
 
 
 def layer_norm_returning_zero(x):
-    y, _ = ops.layer_norm.reference(x, np.ones(x.shape[-1]), np.zeros(x.shape[-1]))
+    y, _ = ops.layer_norm.definition(x, np.ones(x.shape[-1]), np.zeros(x.shape[-1]))
     return y, lambda dy: (np.zeros_like(x),)
 
 
@@ -180,7 +180,7 @@ def test_an_error_that_cancels_in_the_sum_over_outputs():
 def test_right_gradients_pass_whatever_the_seed():
     for seed in range(5):
         args, constants = ops.linear.sample(Draw(seed))
-        gradcheck(ops.linear.reference, *args, seed=seed, **constants)
+        gradcheck(ops.linear.definition, *args, seed=seed, **constants)
         gradcheck(lambda x: (np.float64(3.0), lambda dy: (np.zeros_like(x),)), rng.normal(size=2))
 
 

@@ -63,7 +63,7 @@ def by_the_paper(p, r, loss, weight):
     return -np.log(right) + weight * sum(s[j] * r[j] ** 2 for j in range(N))
 
 
-@pytest.mark.parametrize("kind", ["reference", "kernel"])
+@pytest.mark.parametrize("kind", ["definition", "adaptor"])
 @pytest.mark.parametrize("loss", RANKING_LOSSES)
 def test_each_loss_is_its_formula(loss, kind):
     generator = np.random.default_rng(1)
@@ -79,7 +79,7 @@ def test_each_loss_is_its_formula(loss, kind):
     assert dp[3] == 0 and (dr[~allowed] == 0).all() and (dr[allowed] != 0).any()
 
 
-@pytest.mark.parametrize("kind", ["reference", "kernel"])
+@pytest.mark.parametrize("kind", ["definition", "adaptor"])
 @pytest.mark.parametrize("loss", RANKING_LOSSES)
 def test_scores_far_apart_stay_finite_and_nan_shows(loss, kind):
     function = getattr(ranking_loss, kind)

@@ -669,7 +669,7 @@ pytest.main(["-qk", {ON_EVERY_WIDTH!r}, {__file__!r}])
 def test_steps_go_on_with_the_number_of_threads_that_was_faster(monkeypatch, alone_is_faster):
     clock = [0.0]
     monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
-    pace = threads.Pace()
+    pace = threads.ThreadChooser()
     batch = SimpleNamespace(targets=np.zeros(10))
     seen = []
     for _ in pace.over([batch] * (pace.PERIOD + 100)):
@@ -685,7 +685,7 @@ def test_steps_go_on_with_the_number_of_threads_that_was_faster(monkeypatch, alo
 
 
 def test_a_step_that_fails_leaves_all_threads_to_the_next_kernel():
-    pace = threads.Pace()
+    pace = threads.ThreadChooser()
     pace.FIRST = 0
     batches = pace.over([SimpleNamespace(targets=np.zeros(1))] * 100)
     for _ in range(pace.BLOCK + 1):

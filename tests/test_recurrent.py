@@ -22,7 +22,7 @@ def inputs(d: int, dtype: type = np.float64) -> tuple[list[np.ndarray], np.ndarr
 
 
 @pytest.mark.parametrize("d", [1, 5, 32])
-@pytest.mark.parametrize("function", [packed_gru.reference, packed_gru.kernel])
+@pytest.mark.parametrize("function", [packed_gru.definition, packed_gru.adaptor])
 def test_it_is_torchs_gru_on_a_packed_sequence(d, function):
     torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
     (_, U, b), offsets = inputs(d)
@@ -78,9 +78,9 @@ def test_the_equations_one_number_at_a_time():
 @pytest.mark.parametrize("d", [7, 50])
 def test_a_kernel_in_float32_is_close_to_its_definition(d):
     arrays, offsets = inputs(d, np.float32)
-    y, backward = packed_gru.kernel(*arrays, offsets=offsets)
+    y, backward = packed_gru.adaptor(*arrays, offsets=offsets)
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(np.float32)
-    want, want_backward = packed_gru.reference(
+    want, want_backward = packed_gru.definition(
         *[a.astype(np.float64) for a in arrays], offsets=offsets
     )
     for got, wanted in zip(
@@ -99,7 +99,7 @@ def test_one_and_two_threads_give_the_same_bits():
                 threads.set_threads(count)
             except Exception:
                 pytest.skip("this machine has one thread")
-            y, backward = packed_gru.kernel(*arrays, offsets=offsets)
+            y, backward = packed_gru.adaptor(*arrays, offsets=offsets)
             results.append((y, *backward(y)))
     finally:
         threads.set_threads(before)
@@ -125,7 +125,7 @@ def test_extreme_inputs_saturate_and_nan_shows():
     assert np.isnan(y[2]).all()
 
 
-@pytest.mark.parametrize("function", [packed_gru.reference, packed_gru.kernel])
+@pytest.mark.parametrize("function", [packed_gru.definition, packed_gru.adaptor])
 def test_wrong_arguments_are_named(function):
     x, U, b = np.ones((4, 6)), np.ones((2, 6)), np.ones(6)
     with pytest.raises(ShapeError, match=r"packed_gru: U has shape \(3, 6\); it holds"):

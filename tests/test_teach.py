@@ -82,7 +82,7 @@ def right_third(xhat: np.ndarray, rstd: np.ndarray, dxhat: np.ndarray) -> np.nda
         ("layer_norm_kernel", lambda x, gamma, beta, eps: x, "y for x (1, 4)"),
         (
             "layer_norm_kernel",
-            lambda x, g, b, eps: OPS["layer_norm"].reference(x, g, b, eps=eps)[0],
+            lambda x, g, b, eps: OPS["layer_norm"].definition(x, g, b, eps=eps)[0],
             "plain Python",
         ),
     ],
@@ -299,11 +299,11 @@ def reference(name: str, arguments: tuple[Any, ...]) -> np.ndarray:
     """What the op of a ladder gives by its NumPy definition."""
     if name == "attention":
         q, k, v, offsets = arguments
-        return OPS["packed_causal_attention"].reference(q, k, v, offsets=offsets)[0]
+        return OPS["packed_causal_attention"].definition(q, k, v, offsets=offsets)[0]
     if name == "layer_norm":
         x, gamma, beta, eps = arguments
-        return OPS["layer_norm"].reference(x, gamma, beta, eps=float(eps))[0]
-    return OPS[name].reference(*arguments)[0]
+        return OPS["layer_norm"].definition(x, gamma, beta, eps=float(eps))[0]
+    return OPS[name].definition(*arguments)[0]
 
 
 @pytest.mark.parametrize("name", ladder.LADDERS)

@@ -74,8 +74,8 @@ def last_attention(q, k, v, *, offsets, heads):
     return torch.cat(parts)
 
 
-def dropped(x, *, rate, key, rows):
-    return x * torch.as_tensor(keep_mask(tuple(x.shape), rate, key, rows)) / (1 - rate)
+def dropped(x, *, rate, key, slot_ids):
+    return x * torch.as_tensor(keep_mask(tuple(x.shape), rate, key, slot_ids)) / (1 - rate)
 
 
 def sampled_bce(h, items, *, targets, negatives, beta):

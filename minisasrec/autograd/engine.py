@@ -42,11 +42,11 @@ def no_grad() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the backward pass: at `node`, `dy` arrived and `contributions` went on."""
+    """One step of the backward pass: at `node`, `dy` arrived and `input_gradients` went on."""
 
     node: Tensor
     dy: np.ndarray
-    contributions: tuple[Any, ...]  # one per parent, some as `RowGradient`; empty at a leaf
+    input_gradients: tuple[Any, ...]  # one per parent, some as `SparseRows`; empty at a leaf
 
 
 def topological_order(root: Tensor) -> list[Tensor]:
@@ -114,13 +114,13 @@ def backward_steps(
             node.grad = dy if node.grad is None else node.grad + dy
             yield Step(node, dy, ())
             continue
-        contributions: Any = node.send_back(dy, retain_graph)
-        if not isinstance(contributions, tuple) or len(contributions) != len(node.parents):
+        input_gradients: Any = node.vjp(dy, retain_graph)
+        if not isinstance(input_gradients, tuple) or len(input_gradients) != len(node.parents):
             raise GradientError(
                 f"{node.op.name}: backward must return a tuple of {len(node.parents)} gradients, "
                 "one per positional argument; for one argument that is (dx,)"
             )
-        for i, (parent, dx) in enumerate(zip(node.parents, contributions, strict=True)):
+        for i, (parent, dx) in enumerate(zip(node.parents, input_gradients, strict=True)):
             if not parent.requires_grad:
                 continue
             if dx.shape != parent.shape:
@@ -133,4 +133,4 @@ def backward_steps(
             waiting.append(dx)
             if len(waiting) == AT_ONCE:
                 waiting[:] = [add_up(waiting)]
-        yield Step(node, dy, contributions)
+        yield Step(node, dy, input_gradients)

@@ -28,7 +28,7 @@ def sum_to_shape(dy: Array, shape: tuple[int, ...]) -> Array:
     return dy.sum(axis=stretched, keepdims=True) if stretched else dy
 
 
-class RowGradient:
+class SparseRows:
     """The gradient of a large table of which a batch reads a few rows; a kernel may return it.
 
     Row ids[t, c] of the table receives weights[t, c] rows[t] (see `kernels.embedding.scatter_add`).
@@ -42,26 +42,26 @@ class RowGradient:
         self.shape, self.dtype = table.shape, table.dtype
         self.places = rows, ids, len(table), padding_id, weights
 
-    def added_to(self, table: Array | None) -> Array:
+    def add_into(self, table: Array | None) -> Array:
         """`table`, changed in place, or a new one where there is none."""
         added: Array = kernels.embedding.scatter_add(*self.places, table)
         return added
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self.added_to(None)
+        return self.add_into(None)
 
 
 def add_up(gradients: Sequence[Any]) -> Array:
     """The sum of gradients of one shape, from left to right; a single one is handed on as it is.
 
     None of them is changed: an op may hand the same array to two parents (`add` does). Only the
-    table of each `RowGradient`, which come first, is this function's own.
+    table of each `SparseRows`, which come first, is this function's own.
     """
     table = None
     for each in gradients:
-        if isinstance(each, RowGradient):
-            table = each.added_to(table)
-    arrays = [each for each in gradients if not isinstance(each, RowGradient)]
+        if isinstance(each, SparseRows):
+            table = each.add_into(table)
+    arrays = [each for each in gradients if not isinstance(each, SparseRows)]
     if table is not None:
         arrays.insert(0, table)
     if len(arrays) == 1:

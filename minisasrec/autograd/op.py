@@ -33,7 +33,7 @@ from minisasrec.backends import backend
 from minisasrec.errors import ConfigError, ShapeError
 
 Array = np.ndarray
-Backward = Callable[[Array], tuple[Any, ...]]  # arrays, or a `RowGradient`
+Backward = Callable[[Array], tuple[Any, ...]]  # arrays, or a `SparseRows`
 Implementation = Callable[..., tuple[Array, Backward]]
 Sample = Callable[[Draw], tuple[list[Array], dict[str, Any]]]
 
@@ -44,8 +44,8 @@ class Op:
     def __init__(
         self, reference: Implementation, signature: str, paper: str, sample: Sample | None
     ) -> None:
-        self.reference = reference
-        self.kernel: Implementation | None = None
+        self.definition = reference
+        self.adaptor: Implementation | None = None
         self.name = reference.__name__
         self.signature = Signature(signature)
         self.paper = paper
@@ -59,12 +59,12 @@ class Op:
 
     def fast(self, kernel: Implementation) -> Implementation:
         """Attach the implementation that the "numba" backend runs (same contract)."""
-        self.kernel = kernel
+        self.adaptor = kernel
         return kernel
 
     def implementation(self) -> Implementation:
         """The function that the current backend runs."""
-        return self.kernel if self.kernel and backend() == "numba" else self.reference
+        return self.adaptor if self.adaptor and backend() == "numba" else self.definition
 
     def sample(self, draw: Draw) -> tuple[list[Array], dict[str, Any]]:
         """Example (arguments, constants), small enough for a full Jacobian."""
@@ -73,9 +73,9 @@ class Op:
     @property
     def source(self) -> str:
         """The source of the NumPy definition, and of the kernel's adaptor where there is one."""
-        parts = [inspect.getsource(self.reference)]
-        if self.kernel:
-            parts.append(inspect.getsource(self.kernel))
+        parts = [inspect.getsource(self.definition)]
+        if self.adaptor:
+            parts.append(inspect.getsource(self.adaptor))
         return "\n\n".join(parts)
 
     def __call__(self, *args: Any, **constants: Any) -> Tensor:

@@ -94,17 +94,17 @@ class Tensor:
         for _ in backward_steps(self, dloss, retain_graph=retain_graph):
             pass
 
-    def send_back(self, dy: np.ndarray, retain_graph: bool) -> tuple[Any, ...]:
+    def vjp(self, dy: np.ndarray, retain_graph: bool) -> tuple[Any, ...]:
         """One gradient per parent; then forget what was saved, unless `retain_graph`."""
         if self._backward is None:
             raise GradientError(
                 f"backward: what {self.op.name if self.op else 'this tensor'} saved is gone, a "
                 "graph is walked once; recompute the forward pass or pass retain_graph=True"
             )
-        contributions = self._backward(dy)
+        input_gradients = self._backward(dy)
         if not retain_graph:
             self._backward = None
-        return contributions
+        return input_gradients
 
     @property
     def saved(self) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ Reader = Callable[..., Actions]
 
 
 @dataclass(frozen=True)
-class Form:
+class FileFormat:
     """One form in which a data set is met: which files, how they are read, which filter.
 
     ``files`` are accepted names of the file of actions, ``companions`` those of a file with titles
@@ -61,7 +61,7 @@ class DatasetSpec:
     licence: str
     file: str
     urls: tuple[str, ...]
-    forms: tuple[Form, ...]
+    forms: tuple[FileFormat, ...]
     md5: str | None = None
 
     @property
@@ -78,17 +78,17 @@ AMAZON = (
 )
 AMAZON_LICENCE = "not stated: research use, cite McAuley et al. (2015), do not redistribute"
 
-_ML_1M = Form(
+_ML_1M = FileFormat(
     ("ratings.dat",),
     readers.read_movielens,
     ("movies.dat",),
     counts=(6_040, 3_416, 999_611),
     fixed=True,
 )
-_ML_100K = Form(
+_ML_100K = FileFormat(
     ("u.data",), readers.read_ml_100k, ("u.item",), counts=(943, 1_349, 99_287), fixed=True
 )
-_ML_20M = Form(
+_ML_20M = FileFormat(
     ("ratings.csv",), readers.read_table, ("movies.csv",), counts=(138_493, 18_345, 19_984_024)
 )
 _ONLINE_RETAIL_COUNTS = (4_074, 3_145, 264_514)
@@ -132,13 +132,13 @@ DATASETS: dict[str, DatasetSpec | None] = {
                 file="reviews_Beauty.json.gz",
                 urls=tuple(f"{host}/reviews_Beauty.json.gz" for host in AMAZON),
                 forms=(
-                    Form(
+                    FileFormat(
                         ("Beauty.txt",),
                         readers.read_pairs,
                         filter="none",
                         counts=(52_024, 57_289, None),
                     ),
-                    Form(
+                    FileFormat(
                         ("reviews_Beauty.json",),
                         readers.read_json_lines,
                         ("meta_Beauty.json",),
@@ -153,13 +153,13 @@ DATASETS: dict[str, DatasetSpec | None] = {
                 file="reviews_Video_Games.json.gz",
                 urls=tuple(f"{host}/reviews_Video_Games.json.gz" for host in AMAZON),
                 forms=(
-                    Form(
+                    FileFormat(
                         ("Video.txt", "Games.txt", "Video_Games.txt"),
                         readers.read_pairs,
                         filter="none",
                         counts=(31_013, 23_715, 287_107),
                     ),
-                    Form(
+                    FileFormat(
                         ("reviews_Video_Games.json",),
                         readers.read_json_lines,
                         ("meta_Video_Games.json",),
@@ -177,13 +177,13 @@ DATASETS: dict[str, DatasetSpec | None] = {
                     "https://mcauleylab.ucsd.edu/public_datasets/data/steam/steam_reviews.json.gz",
                 ),
                 forms=(
-                    Form(
+                    FileFormat(
                         ("Steam.txt",),
                         readers.read_pairs,
                         filter="none",
                         counts=(334_730, 13_047, None),
                     ),
-                    Form(
+                    FileFormat(
                         ("steam_reviews.json",),
                         readers.read_steam,
                         ("steam_games.json",),
@@ -198,14 +198,14 @@ DATASETS: dict[str, DatasetSpec | None] = {
                 file="online+retail.zip",
                 urls=("https://archive.ics.uci.edu/static/public/352/online+retail.zip",),
                 forms=(
-                    Form(
+                    FileFormat(
                         ("interactions.csv",),
                         readers.read_table,
                         ("items.csv",),
                         filter="none",
                         counts=_ONLINE_RETAIL_COUNTS,
                     ),
-                    Form(
+                    FileFormat(
                         ("Online Retail.xlsx", "online_retail.xlsx"),
                         readers.read_online_retail,
                         filter="iterative",
@@ -367,8 +367,8 @@ def _with_archives(places: Iterable[Path], archives: Iterable[str]) -> Iterator[
 
 
 def _search(
-    places: Iterable[Path], forms: Iterable[Form]
-) -> tuple[Form, Source, Source | None] | None:
+    places: Iterable[Path], forms: Iterable[FileFormat]
+) -> tuple[FileFormat, Source, Source | None] | None:
     for place in places:
         for form in forms:
             if source := files.find(place, form.files):
@@ -376,24 +376,24 @@ def _search(
     return None
 
 
-def _file_names(forms: Iterable[Form]) -> list[str]:
+def _file_names(forms: Iterable[FileFormat]) -> list[str]:
     return [name for form in forms for name in form.files]
 
 
 FORMS_BY_SUFFIX = {
-    ".dat": Form((), readers.read_movielens),
-    ".data": Form((), readers.read_ml_100k),
-    ".csv": Form((), readers.read_table),
-    ".tsv": Form((), readers.read_table),
-    ".inter": Form((), readers.read_table),
-    ".parquet": Form((), readers.read_parquet),
-    ".json": Form((), readers.read_json_lines),
-    ".jsonl": Form((), readers.read_json_lines),
-    ".txt": Form((), readers.read_pairs, filter="none"),
+    ".dat": FileFormat((), readers.read_movielens),
+    ".data": FileFormat((), readers.read_ml_100k),
+    ".csv": FileFormat((), readers.read_table),
+    ".tsv": FileFormat((), readers.read_table),
+    ".inter": FileFormat((), readers.read_table),
+    ".parquet": FileFormat((), readers.read_parquet),
+    ".json": FileFormat((), readers.read_json_lines),
+    ".jsonl": FileFormat((), readers.read_json_lines),
+    ".txt": FileFormat((), readers.read_pairs, filter="none"),
 }
 
 
-def _form_of_path(path: Path) -> tuple[Form, Source, Source | None]:
+def _form_of_path(path: Path) -> tuple[FileFormat, Source, Source | None]:
     """How to read a file or folder that is not in a data set's place."""
     forms = [form for spec in DATASETS.values() if spec is not None for form in spec.forms]
     source, folder = Source(path), path.parent
@@ -422,7 +422,7 @@ def _form_of_path(path: Path) -> tuple[Form, Source, Source | None]:
 
 def _read(
     name: str,
-    form: Form,
+    form: FileFormat,
     source: Source,
     companion: Source | None,
     min_actions: int | None,
@@ -452,7 +452,7 @@ def _read(
     return dataset
 
 
-def _check_counts(spec: DatasetSpec, form: Form, source: Source, dataset: Dataset) -> None:
+def _check_counts(spec: DatasetSpec, form: FileFormat, source: Source, dataset: Dataset) -> None:
     """Compare with the counts that a correct reading of this form gives."""
     assert form.counts is not None
     seen = (dataset.num_users, dataset.num_items, dataset.num_actions)

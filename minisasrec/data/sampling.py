@@ -87,10 +87,10 @@ def sample_negatives(seen: SeenItems, users: Array, inputs: Packed, k: int, key:
     """
     if backend() == "numba":
         return kernels.sampling.sample_negatives(
-            seen.items, seen.offsets, users, inputs.offsets, inputs.rows, k, seen.num_items, key
+            seen.items, seen.offsets, users, inputs.offsets, inputs.slot_ids, k, seen.num_items, key
         )
     user = np.repeat(users, np.diff(inputs.offsets))[:, None]
-    counter = inputs.rows[:, None] * np.uint32(k) + np.arange(k, dtype=np.uint32)
+    counter = inputs.slot_ids[:, None] * np.uint32(k) + np.arange(k, dtype=np.uint32)
     negatives = draw_items(key, counter, 0, seen.num_items)
     for attempt in range(1, ATTEMPTS):
         met = seen.contains(user, negatives)

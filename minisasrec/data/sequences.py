@@ -35,7 +35,7 @@ class Packed:
         return self.n - ends + np.arange(len(self.items))
 
     @cached_property
-    def rows(self) -> Array:
+    def slot_ids(self) -> Array:
         """The name b * n + slot of each row, (T)."""
         sequence = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
         return (sequence * self.n + self.slots).astype(np.uint32)
@@ -49,7 +49,7 @@ class Packed:
         """`values` (T, ...), by default the items, in the padded layout (B, n, ...), else 0."""
         values = self.items if values is None else values
         padded = np.zeros(((len(self.offsets) - 1) * self.n, *values.shape[1:]), values.dtype)
-        padded[self.rows] = values
+        padded[self.slot_ids] = values
         return padded.reshape(-1, self.n, *values.shape[1:])
 
     def padded(self) -> Padded:
@@ -79,7 +79,7 @@ class Padded:
         return np.broadcast_to(np.arange(self.n), self.items.shape)
 
     @property
-    def rows(self) -> Array:
+    def slot_ids(self) -> Array:
         """The name b * n + slot of each entry, (B * n)."""
         return np.arange(self.items.size, dtype=np.uint32)
 

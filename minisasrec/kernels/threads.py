@@ -236,7 +236,7 @@ class _Team:
 
 
 _threads = config.NUMBA_NUM_THREADS
-_alone = False  # for now, kernels use the calling thread only: see `Pace`
+_alone = False  # for now, kernels use the calling thread only: see `ThreadChooser`
 _team: _Team | None = None
 _team_lock = threading.Lock()
 
@@ -299,7 +299,7 @@ def run(worker: Callable[..., None], tasks: int, *arguments: Any) -> None:
 # --- one thread or all ----------------------------------------------------------------------------
 
 
-class Pace:
+class ThreadChooser:
     """Lets the steps of a training have one thread or all of them, whichever is faster.
 
     Threads pass rows from cache to cache, and how long that takes depends on which cores the system

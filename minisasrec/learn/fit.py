@@ -166,7 +166,7 @@ def _paced(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
         return iter
     from minisasrec.kernels import threads
 
-    return threads.Pace().over
+    return threads.ThreadChooser().over
 
 
 def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

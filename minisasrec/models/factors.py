@@ -100,7 +100,7 @@ class FactorModel(SequenceModel):
         """
         inputs = batch.inputs
         rows = np.flatnonzero(batch.targets)
-        users = self.known(batch.users)[inputs.rows[rows] // inputs.n]
+        users = self.check_users(batch.users)[inputs.slot_ids[rows] // inputs.n]
         last = inputs.items.reshape(-1)[rows]
         negatives = batch.negatives.reshape(batch.targets.size, -1)[rows]
         items = np.concatenate([batch.targets.reshape(-1, 1)[rows], negatives], axis=1)
@@ -114,14 +114,14 @@ class FactorModel(SequenceModel):
     def encode(self, users: Array, histories: Packed) -> Array:
         """q of each user with the last item of his or her history, (B, D)."""
         with no_grad():
-            return self.query(self.known(users), histories.items[histories.last]).data
+            return self.query(self.check_users(users), histories.items[histories.last]).data
 
     def item_vectors(self) -> Array:
         """W as an array, (|I| + 1, D)."""
         with no_grad():
             return self.items().data
 
-    def known(self, users: Array) -> Array:
+    def check_users(self, users: Array) -> Array:
         """`users`, or a `DataError` if there is one that the model keeps no vector of."""
         unknown = users[(users < 0) | (users >= self.num_users)]
         if len(unknown):

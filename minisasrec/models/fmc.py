@@ -24,7 +24,7 @@ class FMC(FactorModel):
         self.M = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
         self.N = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
 
-    def known(self, users: Array) -> Array:
+    def check_users(self, users: Array) -> Array:
         """Anybody: the model goes by the last item alone."""
         return users
 

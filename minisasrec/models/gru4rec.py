@@ -154,12 +154,12 @@ class GRU4Rec(SequenceModel):
         if not isinstance(inputs, Packed):
             raise ConfigError("GRU4Rec reads packed sequences, these are padded")
         x = dropout(
-            self.item_embedding(inputs.items), self.config.embedding_dropout, keys, inputs.rows
+            self.item_embedding(inputs.items), self.config.embedding_dropout, keys, inputs.slot_ids
         )
         if self.config.shared_embedding:
             x = self.input(x)
         h = ops.packed_gru(x, self.U, self.b, offsets=inputs.offsets)
-        return dropout(h, self.config.dropout, keys, inputs.rows)
+        return dropout(h, self.config.dropout, keys, inputs.slot_ids)
 
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
         """The ranking loss that the configuration names, over every position with a target.

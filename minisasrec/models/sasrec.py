@@ -114,7 +114,7 @@ class SelfAttention(Module):
             s = ops.packed_last_attention(q, k, v, offsets=inputs.offsets, heads=self.heads)
         else:
             s = ops.packed_causal_attention(
-                q, k, v, offsets=inputs.offsets, rows=inputs.rows, heads=self.heads, **drop
+                q, k, v, offsets=inputs.offsets, slot_ids=inputs.slot_ids, heads=self.heads, **drop
             )
         return self.output(s) if self.output else s
 
@@ -138,7 +138,7 @@ class FeedForward(Module):
 
     def forward(self, s: Tensor, inputs: Sequences, keys: Keys | None) -> Tensor:
         """ReLU(s W1 + b1) W2 + b2."""
-        return self.layer2(dropout(self.layer1(s), self.rate, keys, inputs.rows))
+        return self.layer2(dropout(self.layer1(s), self.rate, keys, inputs.slot_ids))
 
 
 class Block(Module):
@@ -180,8 +180,8 @@ class Block(Module):
         z = second(q + s if self.config.residual else s)
         f = self.ffn(z, inputs, keys)
         if self.config.residual:
-            return residual(z, f, rate, keys, inputs.rows)
-        return dropout(f, rate, keys, inputs.rows)
+            return residual(z, f, rate, keys, inputs.slot_ids)
+        return dropout(f, rate, keys, inputs.slot_ids)
 
     def _norms(self) -> tuple[Module, Module]:
         if self.config.layer_norm:
@@ -190,8 +190,8 @@ class Block(Module):
 
     def _around(self, x: Tensor, g: Tensor, inputs: Sequences, keys: Keys | None) -> Tensor:
         if self.config.residual:
-            return residual(x, g, self.config.dropout, keys, inputs.rows)
-        return dropout(g, self.config.dropout, keys, inputs.rows)
+            return residual(x, g, self.config.dropout, keys, inputs.slot_ids)
+        return dropout(g, self.config.dropout, keys, inputs.slot_ids)
 
 
 class _Identity(Module):
@@ -245,7 +245,7 @@ class SASRec(SequenceModel):
             x = x * float(np.sqrt(self.config.d))
         if self.config.positions:
             x = x + self.position_embedding(inputs.slots)
-        x = dropout(x, self.config.dropout, keys, inputs.rows)
+        x = dropout(x, self.config.dropout, keys, inputs.slot_ids)
         for block in self.blocks[:-1]:
             x = block(x, inputs, keys)
         for block in self.blocks[-1:]:

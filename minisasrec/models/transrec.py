@@ -37,7 +37,7 @@ class TransRec(FactorModel):
         self.user = constant((self.num_users + 1, d), 0)  # the last row, for users unknown, stays 0
         self.beta = constant((self.num_items + 1, 1), 0)
 
-    def known(self, users: Array) -> Array:
+    def check_users(self, users: Array) -> Array:
         """Anybody: numbers that the model keeps no vector of become that of the row of zeros."""
         return np.where((users < 0) | (users >= self.num_users), self.num_users, users)
 

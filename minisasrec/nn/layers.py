@@ -55,17 +55,19 @@ class Embedding(Module):
         return ops.embedding(self.table, ids=ids, padding_id=self.padding_id)
 
 
-def dropout(x: Tensor, rate: float, keys: Keys | None, rows: np.ndarray | None = None) -> Tensor:
+def dropout(
+    x: Tensor, rate: float, keys: Keys | None, slot_ids: np.ndarray | None = None
+) -> Tensor:
     """Dropout while training (`keys` given), x itself otherwise."""
     if keys is None or rate == 0:
         return x
-    return ops.dropout(x, rate=rate, key=keys.next(), rows=rows)
+    return ops.dropout(x, rate=rate, key=keys.next(), slot_ids=slot_ids)
 
 
 def residual(
-    x: Tensor, g: Tensor, rate: float, keys: Keys | None, rows: np.ndarray | None = None
+    x: Tensor, g: Tensor, rate: float, keys: Keys | None, slot_ids: np.ndarray | None = None
 ) -> Tensor:
     """x + dropout(g) (Sec. III-C)."""
     if keys is None or rate == 0:
         return x + g
-    return ops.add_dropout(x, g, rate=rate, key=keys.next(), rows=rows)
+    return ops.add_dropout(x, g, rate=rate, key=keys.next(), slot_ids=slot_ids)

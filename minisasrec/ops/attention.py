@@ -20,7 +20,7 @@ from minisasrec import kernels
 from minisasrec.autograd.op import Array, Backward, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
-from minisasrec.ops.dropout import check_rate, check_rows
+from minisasrec.ops.dropout import check_rate, check_slot_ids
 from minisasrec.random import Key, drop_threshold, make_key, random_uint32
 
 Result = tuple[Array, Backward]
@@ -153,17 +153,17 @@ def packed_causal_attention(
     heads: int = 1,
     rate: float = 0.0,
     key: Key = NO_KEY,
-    rows: Array | None = None,
+    slot_ids: Array | None = None,
 ) -> Result:
     """out_t = sum over s <= t of p_ts v_s; sequence b owns rows offsets[b] to offsets[b + 1].
 
-    The definition is `causal_attention` once per sequence, nothing padded. `rows` names the rows
-    for dropout (0, 1, 2, ... by default), see `dropout.keep_mask`.
+    The definition is `causal_attention` once per sequence, nothing padded. `slot_ids` names the
+    rows for dropout (0, 1, 2, ... by default), see `dropout.keep_mask`.
     """
     _check("packed_causal_attention", q.shape[-1], heads, rate)
     offsets = check_offsets("packed_causal_attention", offsets, len(q))
-    check_rows("packed_causal_attention", q, rows)
-    names = np.arange(len(q)) if rows is None else rows
+    check_slot_ids("packed_causal_attention", q, slot_ids)
+    names = np.arange(len(q)) if slot_ids is None else slot_ids
     y = np.empty_like(q)
     sequences = []
     for start, end in zip(offsets[:-1], offsets[1:], strict=True):
@@ -195,13 +195,13 @@ def _(
     heads: int = 1,
     rate: float = 0.0,
     key: Key = NO_KEY,
-    rows: Array | None = None,
+    slot_ids: Array | None = None,
 ) -> Result:
     _check("packed_causal_attention", q.shape[-1], heads, rate)
     offsets = check_offsets("packed_causal_attention", offsets, len(q))
-    check_rows("packed_causal_attention", q, rows)
+    check_slot_ids("packed_causal_attention", q, slot_ids)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
-    names = kernels.dropout.row_names(q, rows)
+    names = kernels.dropout.row_names(q, slot_ids)
     fixed = (offsets, names, heads, rate, key)
     y, lse = kernels.attention.attention_forward(q, k, v, *fixed)
 
@@ -253,7 +253,7 @@ def _(q: Array, k: Array, v: Array, *, offsets: Array, heads: int = 1) -> Result
 
     def backward(dy: Array) -> tuple[Array, ...]:
         # nothing trains through this op: a prediction is its use, and the definition will do
-        return packed_last_attention.reference(q, k, v, offsets=offsets, heads=heads)[1](dy)
+        return packed_last_attention.definition(q, k, v, offsets=offsets, heads=heads)[1](dy)
 
     return y, backward
 

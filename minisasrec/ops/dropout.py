@@ -18,18 +18,23 @@ Result = tuple[Array, Backward]
 def _sample(draw: Draw, inputs: int) -> tuple[list[Array], dict[str, Any]]:
     rows = draw.dim("T")
     arrays = [draw.normal(rows, draw.dim("d")) for _ in range(inputs)]
-    return arrays, {"rate": 0.5, "key": make_key(draw.integer(0, 99)), "rows": np.arange(rows) + 3}
+    return arrays, {
+        "rate": 0.5,
+        "key": make_key(draw.integer(0, 99)),
+        "slot_ids": np.arange(rows) + 3,
+    }
 
 
-def keep_mask(shape: tuple[int, ...], rate: float, key: Key, rows: Array | None) -> Array:
+def keep_mask(shape: tuple[int, ...], rate: float, key: Key, slot_ids: Array | None) -> Array:
     """Which elements of an array of this shape stay: a bool array.
 
-    The element in column j of row r is dropped when the random word of counter `rows[r] * d + j`
-    is below rate * 2^32. `rows` names the rows (0, 1, 2, ... by default): a packed row is given
-    the number of its slot b * n + i in the padded batch, so both layouts drop the same elements.
+    The element in column j of row r is dropped when the random word of counter
+    `slot_ids[r] * d + j` is below rate * 2^32. `slot_ids` names the rows (0, 1, 2, ... by default):
+    a packed row has the number of its slot b * n + i in the padded batch, so both layouts drop the
+    same elements.
     """
     d = shape[-1]
-    names = np.arange(int(np.prod(shape[:-1]))) if rows is None else np.asarray(rows)
+    names = np.arange(int(np.prod(shape[:-1]))) if slot_ids is None else np.asarray(slot_ids)
     counter = names.astype(np.uint32)[:, None] * np.uint32(d) + np.arange(d, dtype=np.uint32)
     return (random_uint32(key, counter) >= np.uint32(drop_threshold(rate))).reshape(shape)
 
@@ -40,46 +45,50 @@ def check_rate(name: str, rate: float) -> None:
         raise ConfigError(f"{name}: rate is {rate}; it is the share dropped, 0 <= rate < 1")
 
 
-def check_rows(name: str, x: Array, rows: Array | None) -> None:
-    """Raise `ShapeError` unless `rows` names every row of x (... d)."""
+def check_slot_ids(name: str, x: Array, slot_ids: Array | None) -> None:
+    """Raise `ShapeError` unless `slot_ids` names every row of x (... d)."""
     count = int(np.prod(x.shape[:-1]))
-    if rows is not None and np.shape(rows) != (count,):
-        raise ShapeError(f"{name}: rows has shape {np.shape(rows)}, x {x.shape} has {count} rows")
+    if slot_ids is not None and np.shape(slot_ids) != (count,):
+        raise ShapeError(
+            f"{name}: slot_ids has shape {np.shape(slot_ids)}, x {x.shape} has {count} rows"
+        )
 
 
 @op("x (... d) -> (... d)", paper="Sec. III-C", sample=lambda draw: _sample(draw, 1))
-def dropout(x: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
+def dropout(x: Array, *, rate: float, key: Key, slot_ids: Array | None = None) -> Result:
     """y = x * keep / (1 - rate): each element is dropped with probability `rate`.
 
     The rest grows, so that the expected value stays x and nothing is to be done at test time.
     """
     check_rate("dropout", rate)
-    check_rows("dropout", x, rows)
+    check_slot_ids("dropout", x, slot_ids)
     factor = x.dtype.type(1 / (1 - rate))
-    y = np.where(keep_mask(x.shape, rate, key, rows), x * factor, x.dtype.type(0))
+    y = np.where(keep_mask(x.shape, rate, key, slot_ids), x * factor, x.dtype.type(0))
 
     def backward(dy: Array) -> tuple[Array, ...]:
         # the mask is made again rather than kept: the key gives the same one
-        return (np.where(keep_mask(dy.shape, rate, key, rows), dy * factor, dy.dtype.type(0)),)
+        return (np.where(keep_mask(dy.shape, rate, key, slot_ids), dy * factor, dy.dtype.type(0)),)
 
     return y, backward
 
 
 @dropout.fast
-def _(x: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
+def _(x: Array, *, rate: float, key: Key, slot_ids: Array | None = None) -> Result:
     check_rate("dropout", rate)
-    check_rows("dropout", x, rows)
+    check_slot_ids("dropout", x, slot_ids)
 
     def drop(x: Array) -> Array:
-        return kernels.dropout.dropout(x, kernels.dropout.row_names(x, rows), rate, key)
+        return kernels.dropout.dropout(x, kernels.dropout.row_names(x, slot_ids), rate, key)
 
     return drop(x), lambda dy: (drop(dy),)
 
 
 @op("x (... d), g (... d) -> (... d)", paper="Sec. III-C", sample=lambda draw: _sample(draw, 2))
-def add_dropout(x: Array, g: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
+def add_dropout(
+    x: Array, g: Array, *, rate: float, key: Key, slot_ids: Array | None = None
+) -> Result:
     """y = x + dropout(g): the residual connection around a sub-layer whose output is g."""
-    dropped, drop_backward = dropout.reference(g, rate=rate, key=key, rows=rows)
+    dropped, drop_backward = dropout.definition(g, rate=rate, key=key, slot_ids=slot_ids)
 
     def backward(dy: Array) -> tuple[Array, ...]:
         return (dy, *drop_backward(dy))
@@ -88,9 +97,9 @@ def add_dropout(x: Array, g: Array, *, rate: float, key: Key, rows: Array | None
 
 
 @add_dropout.fast
-def _(x: Array, g: Array, *, rate: float, key: Key, rows: Array | None = None) -> Result:
+def _(x: Array, g: Array, *, rate: float, key: Key, slot_ids: Array | None = None) -> Result:
     check_rate("add_dropout", rate)
-    check_rows("add_dropout", x, rows)
-    names = kernels.dropout.row_names(x, rows)
+    check_slot_ids("add_dropout", x, slot_ids)
+    names = kernels.dropout.row_names(x, slot_ids)
     y = kernels.dropout.add_dropout(x, g, names, rate, key)
     return y, lambda dy: (dy, kernels.dropout.dropout(dy, names, rate, key))

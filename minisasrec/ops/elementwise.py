@@ -51,7 +51,7 @@ def add(a: Array, b: Array) -> Result:
 @add.fast
 def _(a: Array, b: Array) -> Result:
     if a.shape != b.shape:  # one of them broadcasts: NumPy knows how
-        return add.reference(a, b)
+        return add.definition(a, b)
     return add_up((a, b)), lambda dy: (dy, dy)
 
 
@@ -102,7 +102,7 @@ def scale(x: Array, *, factor: float) -> Result:
 def _(x: Array, *, factor: float) -> Result:
     factor = x.dtype.type(factor)
     if x.size < WORTH_A_KERNEL:
-        return scale.reference(x, factor=factor)
+        return scale.definition(x, factor=factor)
     times = kernels.elementwise.scale
     return times(x, factor), lambda dy: (times(dy, factor),)
 

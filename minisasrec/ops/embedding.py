@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.gradients import RowGradient
+from minisasrec.autograd.gradients import SparseRows
 from minisasrec.autograd.op import Array, Backward, check_ids, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
@@ -57,7 +57,7 @@ def _(table: Array, *, ids: Array, padding_id: int | None = None) -> Result:
 
     def backward(dy: Array) -> tuple[Any, ...]:
         rows = dy.reshape(-1, table.shape[1])
-        return (RowGradient(table, rows, flat, pad),)
+        return (SparseRows(table, rows, flat, pad),)
 
     return y.reshape(*ids.shape, table.shape[1]), backward
 
@@ -95,7 +95,7 @@ def _(h: Array, table: Array, *, ids: Array) -> Result:
         # the loss kernel's way back is that of any scores, with dy as their slopes
         slopes = np.ascontiguousarray(dy)
         dh, weights = kernels.loss.sampled_bce_backward(h, table, ids, slopes, 1.0)
-        return dh, RowGradient(table, h, ids, weights=weights)
+        return dh, SparseRows(table, h, ids, weights=weights)
 
     return y, backward
 

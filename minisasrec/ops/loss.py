@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.gradients import RowGradient
+from minisasrec.autograd.gradients import SparseRows
 from minisasrec.autograd.op import Array, Backward, check_ids, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
@@ -106,7 +106,7 @@ def _(h: Array, items: Array, *, targets: Array, negatives: Array, beta: float =
 
     def backward(dloss: Array) -> tuple[Any, ...]:
         dh, weights = k.sampled_bce_backward(h, items, ids, slopes, float(dloss) / count)
-        return dh, RowGradient(items, h, ids, weights=weights)
+        return dh, SparseRows(items, h, ids, weights=weights)
 
     return h.dtype.type(loss), backward
 

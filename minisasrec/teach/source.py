@@ -48,7 +48,7 @@ def show_source(thing: Any) -> Source:
     A function compiled by Numba shows the Python that was compiled.
     """
     if isinstance(thing, Op):
-        return Source(f"{thing.name}: {location(thing.reference)}", thing.source)
+        return Source(f"{thing.name}: {location(thing.definition)}", thing.source)
     thing = getattr(thing, "py_func", thing)
     if inspect.ismodule(thing):
         return Source(thing.__name__, inspect.getsource(thing))

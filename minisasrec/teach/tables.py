@@ -66,7 +66,7 @@ def steps_table(
         node = step.node
         sent = [
             f"{size_text(np.asarray(dx))} to {name[parent]}"
-            for parent, dx in zip(node.parents, step.contributions, strict=False)
+            for parent, dx in zip(node.parents, step.input_gradients, strict=False)
             if parent.requires_grad
         ]
         rows.append(

@@ -85,7 +85,7 @@ def _(answer: Any) -> str:
 def _added(ids: np.ndarray, dy: np.ndarray, rows: int, padding_id: int | None = None) -> np.ndarray:
     # the gradient of a lookup does not depend on the table, so any will do
     table = np.zeros((rows, dy.shape[-1]))
-    return embedding.reference(table, ids=ids, padding_id=padding_id)[1](dy)[0]
+    return embedding.definition(table, ids=ids, padding_id=padding_id)[1](dy)[0]
 
 
 def _same(got: np.ndarray, want: np.ndarray) -> bool:

@@ -66,7 +66,7 @@ def _(answer: Any) -> str:
 def _(answer: Any) -> str:
     def loss(targets: np.ndarray, negatives: np.ndarray) -> Any:
         def op(F: np.ndarray, N: np.ndarray) -> Any:
-            value, _ = ops.sampled_bce.reference(
+            value, _ = ops.sampled_bce.definition(
                 F, N, targets=targets, negatives=negatives[:, None]
             )
 
