@@ -29,7 +29,8 @@ from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.threads import next_task, run
 from minisasrec.kernels.vector import fill, fma, lane_count, lanes, store
 from minisasrec.learn.config import preset
-from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
 

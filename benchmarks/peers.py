@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minisasrec.data.batches import Batch
-from minisasrec.models.sasrec import SASRecConfig
+from minisasrec.models.sasrec_config import SASRecConfig
 
 
 class PortBlock(nn.Module):

@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 _LAZY = {  # what costs time to import, imported when first asked for
     "load_dataset": "minisasrec.data",
     "SASRec": "minisasrec.models.sasrec",
-    "SASRecConfig": "minisasrec.models.sasrec",
+    "SASRecConfig": "minisasrec.models.sasrec_config",
     "fit": "minisasrec.learn.fit",
     "evaluate": "minisasrec.learn.evaluation",
 }

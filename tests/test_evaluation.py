@@ -12,7 +12,8 @@ from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.learn import metrics
 from minisasrec.learn.evaluation import Evaluator, evaluate, unmet_items, usual_protocols
 from minisasrec.models.base import Recommender
-from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
 
 PROTOCOLS = ["sampled", "full", "authors"]

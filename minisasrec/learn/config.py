@@ -17,7 +17,7 @@ from minisasrec.models import MODELS, Recommender
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
 from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
-from minisasrec.models.sasrec import SASRecConfig
+from minisasrec.models.sasrec_config import SASRecConfig
 
 ModelName = Literal[
     "sasrec",
