@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import doctest
 import re
 from pathlib import Path
 
 import pytest
 
+from minisasrec.backends import backend, use_backend
 from minisasrec.evaluate import EvaluateConfig
 from minisasrec.train import parse
 
@@ -47,3 +49,12 @@ def test_the_paper_map_names_options_that_exist(option: str) -> None:
     if name in ("beta2", "epochs", "l2", "negatives", "patience"):
         values = ["1"]
     parse([f"--{name}", *values])
+
+
+def test_one_gradient_is_what_the_package_computes() -> None:
+    text = (ROOT / "docs" / "one_gradient.md").read_text(encoding="utf-8")
+    page = re.sub(r"^```.*$", "", text, flags=re.MULTILINE)  # an example ends at an empty line
+    examples = doctest.DocTestParser().get_doctest(page, {}, "one_gradient.md", None, 0)
+    assert len(examples.examples) > 30
+    with use_backend(backend()):  # the page chooses one
+        assert not doctest.DocTestRunner().run(examples).failed
