@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minisasrec.kernels.jit import kernel
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 ELEMENTS = 16384  # elements a task
 

@@ -23,7 +23,7 @@ from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import multiply
 from minisasrec.kernels.random import random_uint32
 from minisasrec.kernels.softmax import softmax_row
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 from minisasrec.kernels.vector import (
     PANEL,
     TILE,

@@ -14,7 +14,7 @@ import numpy as np
 
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div, multiply, padded
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 ROWS = 64  # sequences a task
 TASKS = 32  # the most tasks that hold a partial sum of their own

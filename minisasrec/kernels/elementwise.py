@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec.kernels.jit import exact_kernel, kernel
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 NUMBERS = 8192  # numbers a task: a block of the result stays in the nearest cache
 

@@ -10,7 +10,7 @@ from minisasrec.kernels.embedding import dot
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import multiply, multiply_packed, pack_all, padded
 from minisasrec.kernels.softmax import softmax_row
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 from minisasrec.kernels.vector import (
     TILE,
     exp,

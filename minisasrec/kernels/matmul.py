@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec.kernels.jit import kernel
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 from minisasrec.kernels.vector import (
     PANEL,
     TILE,

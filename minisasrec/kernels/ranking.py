@@ -9,7 +9,7 @@ import numpy as np
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div
 from minisasrec.kernels.softmax import exp
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 CROSS_ENTROPY, BPR, TOP1, TOP1_MAX, BPR_MAX = range(5)  # as in ops.ranking.RANKING_LOSSES
 ROWS = 16  # rows a task

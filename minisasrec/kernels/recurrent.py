@@ -13,7 +13,7 @@ import numpy as np
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div, matmul_tn, multiply, padded
 from minisasrec.kernels.softmax import exp
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 BLOCK = 24  # sequences that step together: four register tiles
 

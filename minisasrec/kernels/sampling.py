@@ -6,7 +6,7 @@ import numpy as np
 
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.random import random_uint32
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 from minisasrec.random import Key
 
 USERS = 4  # sequences a task
