@@ -21,11 +21,13 @@ from minisasrec.kernels import adam as ad
 from minisasrec.kernels import attention as at
 from minisasrec.kernels import elementwise as el
 from minisasrec.kernels import embedding as em
-from minisasrec.kernels import jit, team, vector
+from minisasrec.kernels import jit, team
 from minisasrec.kernels import layer_norm as ln
 from minisasrec.kernels import loss as lo
 from minisasrec.kernels import matmul as mm
 from minisasrec.kernels import softmax as sm
+from minisasrec.kernels.simd import vector
+from minisasrec.kernels.simd.tile import View, transpose
 from minisasrec.kernels.threads import threads
 from minisasrec.nn.optim import adam_step
 from minisasrec.random import Key, random_uint32
@@ -204,20 +206,21 @@ def kept(names, head, heads, rate, key):
 
 
 def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
-    """Output, lse and gradients from whole n x n matrices in float64."""
+    """Output, tops, sums and gradients from whole n x n matrices in float64."""
     dout, q, k, v = (np.asarray(each, np.float64) for each in (dout, q, k, v))
     out, dq, dk, dv = (np.zeros_like(q) for _ in range(4))
-    lse = np.zeros((len(q), heads))
+    tops, sums = np.zeros((2, len(q), heads))
     w = q.shape[1] // heads
     for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
         n = end - begin
         for i in range(heads if n else 0):
             at_ = slice(begin, end), slice(i * w, (i + 1) * w)
-            score = np.where(np.tri(n) > 0, q[at_] @ k[at_].T / np.sqrt(w), -np.inf)
+            score = np.where(np.tri(n) > 0, q[at_] @ k[at_].T, -np.inf)
             top = score.max(1, keepdims=True)
-            total = np.exp(score - top).sum(1, keepdims=True)
-            p = np.exp(score - top) / total
-            lse[begin:end, i] = (top + np.log(total))[:, 0]
+            e = np.exp((score - top) / np.sqrt(w))
+            total = e.sum(1, keepdims=True)
+            p = e / total
+            tops[begin:end, i], sums[begin:end, i] = top[:, 0], total[:, 0]
             m = np.ones((n, n))
             if rate:
                 m = kept(rows[begin:end], i, heads, rate, key) / (1 - rate)
@@ -226,7 +229,7 @@ def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
             dp = (dout[at_] @ v[at_].T) * m
             dscore = p * (dp - (p * dp).sum(1, keepdims=True)) / np.sqrt(w)
             dq[at_], dk[at_] = dscore @ k[at_], dscore.T @ q[at_]
-    return out, lse, dq, dk, dv
+    return out, tops, sums, dq, dk, dv
 
 
 def check_attention(lengths, d, heads, rate, dtype):
@@ -237,9 +240,9 @@ def check_attention(lengths, d, heads, rate, dtype):
     rows = np.concatenate([np.zeros(0), *names]).astype(np.uint32)
     setting = (offsets, rows, heads, rate, KEY)
     expected = attention_by_the_book(dout, q, k, v, *setting)
-    out, lse = any_thread_count(lambda: at.attention_forward(q, k, v, *setting))
-    grads = any_thread_count(lambda: at.attention_backward(dout, q, k, v, out, lse, *setting))
-    for actual, wanted in zip((out, lse, *grads), expected, strict=True):
+    saved = any_thread_count(lambda: at.attention_forward(q, k, v, *setting))
+    grads = any_thread_count(lambda: at.attention_backward(dout, (q, k, v), saved, *setting))
+    for actual, wanted in zip((*saved, *grads), expected, strict=True):
         close(actual, wanted, 99)
 
 
@@ -266,11 +269,11 @@ def test_attention_keeps_the_given_share():
     T, rate = 300, 0.3
     offsets, rows = np.array([0, T]), np.arange(T, dtype=np.uint32)
     q = np.zeros((T, 8), np.float32)
-    out, _ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, KEY)
+    out, *_ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, KEY)
     count = np.arange(1, T + 1)
     share = (out[:, 0] * count * (1 - rate)).sum() / count.sum()  # of about 45,000 weights
     assert abs(share - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / count.sum())
-    other, _ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, Key(1, 2))
+    other, *_ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, Key(1, 2))
     assert (out != other).any()
 
 
@@ -279,17 +282,18 @@ def test_attention_never_looks_ahead(rate):
     q, k, v = (normal(seed, 90, 50) for seed in range(3))
     rows = np.arange(90, dtype=np.uint32)
     setting = np.array([0, 20, 90]), rows, 1, rate, KEY
-    before, lse = at.attention_forward(q, k, v, *setting)
+    before, *saved = at.attention_forward(q, k, v, *setting)
     for t in [21, 40, 43, 44, 67, 88]:
         later = [each.copy() for each in (q, k, v)]
         for seed, each in enumerate(later):
             each[t + 1 :] = 100 * normal(9 + seed, 89 - t, 50)
-        after, lse_after = at.attention_forward(*later, *setting)
+        after, *saved_after = at.attention_forward(*later, *setting)
         np.testing.assert_array_equal(after[: t + 1], before[: t + 1])
-        np.testing.assert_array_equal(lse_after[: t + 1], lse[: t + 1])
+        for one, other in zip(saved_after, saved, strict=True):
+            np.testing.assert_array_equal(one[: t + 1], other[: t + 1])
         assert (after[t + 1 :] != before[t + 1 :]).any()
         short = [each[: t + 1] for each in (q, k, v)]
-        after, _ = at.attention_forward(*short, np.array([0, 20, t + 1]), *setting[1:])
+        after, *_ = at.attention_forward(*short, np.array([0, 20, t + 1]), *setting[1:])
         np.testing.assert_array_equal(after, before[: t + 1])
 
 
@@ -338,8 +342,8 @@ def test_softmax_loss(dtype, T, V, d):
     targets = np.random.default_rng(3).integers(-1, V, T)
 
     def losses_and_gradients():
-        losses, lse, dh, saved = lo.softmax_loss_forward(h, catalogue, targets)
-        return losses, dh, lo.softmax_loss_backward(saved, d, targets, lse, 0.5, V)
+        losses, dh, saved = lo.softmax_loss_forward(h, catalogue, targets)
+        return losses, dh, lo.softmax_loss_backward(saved, targets, 0.5, (V, d))
 
     losses, dh, ditems = any_thread_count(losses_and_gradients)
     real = targets >= 0
@@ -413,7 +417,7 @@ def use_vectors(x, y, out):
     out.reshape(-1)[4 * lane + 1] = vector.largest(a)
     vector.copy_row(x, 3, out, 5 * lane, 3)
     vector.copy_row(x, 3, out, 6 * lane, 2 * lane + 1)
-    vector.transpose(x, 2, 20, 3, out, 9 * lane, lane + 1)
+    transpose(View(x, 2, 20, 1), 3, View(out, 9 * lane, lane + 1, 1))
     vector.store_part(out, 28 * lane, 3, vector.load_part(x, 178, 2))
     vector.store_part(out, 29 * lane, lane + 1, vector.load_part(x, 1, lane + 1))
 
@@ -483,8 +487,8 @@ def test_a_task_that_a_helper_has_counted_is_not_lost(monkeypatch):
         counter[team.END] = 0
         return counter[index] - 1
 
-    monkeypatch.setattr(team, "_count", count_while_the_caller_ends)
-    monkeypatch.setattr(team, "_look", lambda counter, index: counter[index])
+    monkeypatch.setattr(team, "count", count_while_the_caller_ends)
+    monkeypatch.setattr(team, "look", lambda counter, index: counter[index])
     counter = np.zeros(team.SHARED + 1, np.int64)  # as the first helper sees it
     counter[team.NEXT], counter[team.FRONT], counter[team.END] = 4, 4, 5
     assert team.next_task.py_func(counter) == 4
@@ -609,8 +613,8 @@ y = kernels.matmul.linear_forward(x, x.T @ x, x[0], True)
 assert np.allclose(y, np.maximum(x @ (x.T @ x) + x[0], 0))
 kernels.matmul.linear_backward(x, x.T @ x, y, y)
 setting = np.array([0, 3, 4]), np.arange(4, dtype=np.uint32), 1, 0.5, Key(1, 2)
-out, lse = kernels.attention.attention_forward(x, x, x, *setting)
-kernels.attention.attention_backward(x, x, x, x, out, lse, *setting)
+saved = kernels.attention.attention_forward(x, x, x, *setting)
+kernels.attention.attention_backward(x, (x, x, x), saved, *setting)
 x = x.astype(np.float32)
 assert np.allclose(kernels.softmax.softmax_forward(x).sum(1), 1)
 kernels.layer_norm.layer_norm_backward(x, x, x[:, 0], x[:, 0], x[0])
@@ -643,7 +647,7 @@ def test_kernels_on_a_processor_with_vectors_of_32_bytes():
     environment = {**os.environ, "NUMBA_CPU_FEATURES": features.flatten()}
     program = f"""
 import pytest
-from minisasrec.kernels.vector import VECTOR_BYTES
+from minisasrec.kernels.simd.vector import VECTOR_BYTES
 assert VECTOR_BYTES == 32
 pytest.main(["-qk", {ON_EVERY_WIDTH!r}, {__file__!r}])
 """

@@ -36,10 +36,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.core import config
 
-from minisasrec.kernels.jit import compiled_from, kernel
+from minisasrec.kernels.jit import kernel
+from minisasrec.kernels.simd.atomic import count, look, put
+from minisasrec.kernels.simd.internals import config
 from minisasrec.kernels.threads import MOST_THREADS, thread_count
 
 LOOKS = 300_000  # at the counter before a helper goes to sleep: about half a millisecond
@@ -56,60 +56,16 @@ BUSY = 64  # helper i is busy while [BUSY + 8 i] is not 0: a cache line for each
 # --- what compiled code does with the counter ---------------------------------------------------
 
 
-def _place(context, builder, array_type, array, index):
-    """The address of array[index]."""
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
-
-
-def _count_python(counter: np.ndarray, index: int) -> int:
-    counter[index] += 1
-    return counter[index] - 1
-
-
-@compiled_from(_count_python)
-def _count(typingctx, counter, index):
-    """counter[index] before 1 is added to it, in one step that no other thread comes between."""
-
-    def codegen(context, builder, signature, args):
-        at = _place(context, builder, signature.args[0], *args)
-        return builder.atomic_rmw("add", at, context.get_constant(types.int64, 1), "seq_cst")
-
-    return types.int64(counter, types.int64), codegen
-
-
-@compiled_from(lambda array, index: array[index])
-def _look(typingctx, array, index):
-    """array[index] as it is now in memory, whatever other threads do with it."""
-
-    def codegen(context, builder, signature, args):
-        at = _place(context, builder, signature.args[0], *args)
-        return builder.load_atomic(at, "seq_cst", 8)
-
-    return types.int64(array, types.int64), codegen
-
-
-@compiled_from(lambda array, index, value: array.__setitem__(index, value))
-def _put(typingctx, array, index, value):
-    """array[index] = value, after everything that this thread wrote before."""
-
-    def codegen(context, builder, signature, args):
-        at = _place(context, builder, signature.args[0], *args[:2])
-        builder.store_atomic(args[2], at, "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, types.int64), codegen
-
-
 @kernel
 def _watch_for_work(counter, helper, looks):
     """Note that this helper is free; True as soon as the caller has begun with tasks for it.
 
     False after so many looks. `counter` may be any helper's: all of them begin at one address.
     """
-    _put(counter, BUSY + 8 * helper, 0)
+    put(counter, BUSY + 8 * helper, 0)
     for _ in range(looks):
-        taken = _look(counter, NEXT)
-        if 0 < taken < _look(counter, END) and helper < _look(counter, INVITED):
+        taken = look(counter, NEXT)
+        if 0 < taken < look(counter, END) and helper < look(counter, INVITED):
             return True
     return False
 
@@ -125,11 +81,11 @@ def next_task(counter):
     """
     # END before the count, and once: a caller that has nothing left to take sets it to 0 while
     # a helper may stand between its count and its task, which would then be nobody's
-    end = _look(counter, END)
-    if _count(counter, NEXT) < end:
+    end = look(counter, END)
+    if count(counter, NEXT) < end:
         if len(counter) == SHARED:
-            return _count(counter, FRONT)
-        return end - 1 - _count(counter, BACK)
+            return count(counter, FRONT)
+        return end - 1 - count(counter, BACK)
     if len(counter) > SHARED:
         _watch_for_work(counter, len(counter) - SHARED - 1, LOOKS)
     return -1
@@ -139,7 +95,7 @@ def next_task(counter):
 def _watch_helpers(counter, helpers, looks):
     """True as soon as no helper is busy, False after so many looks."""
     for helper in range(helpers):
-        while _look(counter, BUSY + 8 * helper) != 0:
+        while look(counter, BUSY + 8 * helper) != 0:
             looks -= 1
             if looks < 0:
                 return False
