@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from benchmarks import machine
 from benchmarks.machine import load, peak_mib
 from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
+from minisasrec.kernels.chooser import ThreadChooser
+from minisasrec.kernels.threads import thread_count, threads
 from minisasrec.learn.config import preset
 from minisasrec.learn.evaluation import Evaluator
 from minisasrec.models.sasrec import SASRec
@@ -56,10 +59,10 @@ def _ours(args: Any, split: Any, config: Any, batches: TrainingBatches) -> list[
     if args.contender == "padded-numpy":
         use_backend("numpy")
     else:
-        from minisasrec.kernels import threads
-
-        threads.set_threads(args.threads)
-        paced = threads.ThreadChooser().over  # as `train` does
+        if args.threads != thread_count():  # not the default, as `machine.environment` sets it
+            threads(args.threads)
+        # as `train` does
+        paced = partial(ThreadChooser().over, size=lambda batch: batch.targets.size)
     model = SASRec(split.dataset.num_items, config, seed=args.seed)
     if args.work == "evaluate":
         evaluator = Evaluator(split, "test", "sampled", max_users=0, seed=args.seed)

@@ -13,10 +13,11 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minisasrec.backends import backend, use_backend
+from minisasrec.backends import use_backend
 from minisasrec.data import DataWarning, load_dataset
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
+from minisasrec.kernels.threads import threads
 from minisasrec.learn.config import TrainConfig, make_model
 from minisasrec.learn.runs import Run
 from minisasrec.models import Recommender, SequenceModel
@@ -98,10 +99,8 @@ def use_machine(config: TrainConfig) -> None:
     """Apply --backend and --threads."""
     if config.backend:
         use_backend(config.backend)
-    if config.threads and backend() == "numba":
-        from minisasrec.kernels import threads
-
-        threads.set_threads(config.threads)
+    if config.threads:
+        threads(config.threads)
 
 
 def load_split(config: TrainConfig) -> Split:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import statistics
 import sys
 import threading
@@ -37,6 +36,8 @@ from minisasrec.errors import (
     MinisasrecError,
     TrainingError,
 )
+from minisasrec.kernels.cores import available_cores
+from minisasrec.kernels.threads import thread_count
 from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
 from minisasrec.learn.evaluation import Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
@@ -208,9 +209,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _threads() -> int:
     if backend() == "numpy":
         return 1
-    from minisasrec.kernels import threads
-
-    return threads.get_threads()
+    return thread_count()
 
 
 # --- running a grid ------------------------------------------------------------------------------
@@ -270,7 +269,7 @@ def _run_on_joblib(cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, Record]
     from concurrent.futures import BrokenExecutor
 
     joblib = _extra("joblib", "--jobs")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, available_cores() // jobs)
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=threads):
             parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)

@@ -1,11 +1,11 @@
-"""Passes over memory that are worth more than one thread."""
+"""Threaded element-wise kernels."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from minisasrec.kernels.jit import exact_kernel, kernel
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 NUMBERS = 8192  # numbers a task: a block of the result stays in the nearest cache
 
@@ -50,6 +50,6 @@ def _scale_worker(counter, x, factor, y):
 def scale(x, factor):
     """y = factor * x; `factor` is of the type of x."""
     y = np.empty(x.shape, x.dtype)
-    run(_scale_worker, -(-y.size // NUMBERS), np.ascontiguousarray(x).reshape(-1), factor,
-        y.reshape(-1))  # fmt: skip
+    flat = np.ascontiguousarray(x).reshape(-1)
+    run(_scale_worker, -(-y.size // NUMBERS), flat, factor, y.reshape(-1))
     return y

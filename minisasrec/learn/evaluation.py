@@ -24,6 +24,7 @@ from minisasrec.data.sampling import SeenItems, draw_items
 from minisasrec.data.sequences import Packed, pack
 from minisasrec.data.split import Part, Split
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn import metrics
 from minisasrec.models.base import Recommender
 from minisasrec.random import make_key, random_uint32
@@ -85,6 +86,7 @@ class Evaluator:
             order = random_uint32(make_key(seed, USERS), self.users)
             self.users = np.sort(self.users[np.argsort(order, kind="stable")[:max_users]])
         self.calls = 0
+        self.chooser = ThreadChooser(first=1, block=1, blocks=6, period=256)  # there are few steps
         if protocol == "sampled":
             self.candidates = self._sample()
 
@@ -94,7 +96,7 @@ class Evaluator:
         if self.protocol == "authors":
             self.candidates = self._sample_as_the_authors()
         ranks = np.empty(len(self.users))
-        for part in self._batches(model.n):
+        for part in self.chooser.over(self._batches(model.n), lambda part: len(self.users[part])):
             users = self.users[part]
             histories = self.histories(users, model.n)
             if self.protocol == "full":

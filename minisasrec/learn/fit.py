@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from minisasrec.data.batches import Batch, TrainingBatches
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn.config import TrainConfig
 from minisasrec.learn.evaluation import Evaluator, unmet_items, usual_protocols
 from minisasrec.learn.runs import Run
@@ -164,9 +166,7 @@ def _paced(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
     """What the batches of an epoch pass through: the choice between one thread and all of them."""
     if config.threads is not None or backend() == "numpy":
         return iter
-    from minisasrec.kernels import threads
-
-    return threads.ThreadChooser().over
+    return partial(ThreadChooser().over, size=lambda batch: batch.targets.size)
 
 
 def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
