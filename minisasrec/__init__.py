@@ -27,6 +27,7 @@ _LAZY = {  # what costs time to import, imported when first asked for
     "SASRecConfig": "minisasrec.models.sasrec",
     "fit": "minisasrec.learn.fit",
     "evaluate": "minisasrec.learn.evaluation",
+    "top_items": "minisasrec.learn.recommendation",
 }
 
 __all__ = [

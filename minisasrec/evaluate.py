@@ -24,13 +24,16 @@ class EvaluateConfig:
     part: Literal["valid", "test"] = "test"
     """Which held-out items: the last of each user (test) or the one before (valid)."""
     protocol: tuple[Protocol, ...] | None = None
-    """sampled: against 100 unmet items. full: against the whole catalogue. authors: as the
+    """sampled: against 100 sampled items. full: against the whole catalogue. authors: as the
     authors' released code does, flaws included, to compare with published numbers. By default
     sampled and full."""
     seed: int | None = None
     """Draws the sampled candidates; by default the run's."""
     max_users: int | None = None
     """Users at the most, 0 = all; by default the run's."""
+    repeats: Literal["auto", "allow", "forbid"] | None = None
+    """Whether items that a user has met are candidates; by default the run's rule. forbid: they
+    are not, and a target that was met before counts as a miss."""
     data_dir: Path | None = None
     """Folder with the data set's files, if they have moved."""
     json: bool = False
@@ -40,7 +43,7 @@ class EvaluateConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and print."""
     options = read_options(EvaluateConfig, "evaluate", argv)
-    _, config, split, model = load_run(options.run, options.data_dir)
+    _, config, split, model = load_run(options.run, options.data_dir, options.repeats)
     if options.seed is not None:
         config = replace(config, seed=options.seed)
     if options.max_users is not None:

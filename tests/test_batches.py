@@ -258,6 +258,34 @@ def test_held_out_items_may_be_negatives():
     assert set(negatives.ravel()) == {2, 3}
 
 
+@settings(max_examples=15)
+@given(st.integers(0, 999), st.integers(1, 4))
+def test_negatives_are_all_but_the_target_where_repeats_are_allowed(seed, k):
+    split = random_split(users=12, num_items=6, longest=30, seed=seed, repeats="allow")
+    found = []
+    for name in ("numpy", "numba"):
+        with use_backend(name):
+            batches = TrainingBatches(split, n=9, negatives=k, seed=seed)
+            found.append(next(batches.epoch(0)))
+    targets, negatives = found[0].targets, found[0].negatives
+    np.testing.assert_array_equal(negatives, found[1].negatives)
+    assert negatives.shape == (len(targets), k) and negatives.dtype == np.int32
+    assert negatives.min() >= 1 and negatives.max() <= 6
+    assert not (negatives == targets[:, None]).any()
+
+
+def test_what_was_met_is_a_negative_like_others_where_repeats_are_allowed():
+    split = make_split([[1, 2] * 3000], 5, "allow")
+    (batch,) = TrainingBatches(split, n=6000, negatives=1).epoch(0)
+    counts = np.bincount(batch.negatives.ravel(), minlength=6)
+    want = [0, len(batch.targets) / 8, len(batch.targets) / 8, *[len(batch.targets) / 4] * 3]
+    assert np.abs(counts - want).max() < 5 * np.sqrt(len(batch.targets) / 4)
+    everything_met = make_split([[1, 2, 3] * 3], 3, "allow")
+    assert len(list(TrainingBatches(everything_met, n=9).epoch(0))) == 1
+    with pytest.raises(DataError, match="has one item, so no negative"):
+        list(TrainingBatches(make_split([[1, 1, 1, 1]], 1, "allow"), n=9).epoch(0))
+
+
 def test_draws_cover_the_items_evenly():
     items = draw_items(KEY, np.arange(70_000), 0, 7)
     counts = np.bincount(items, minlength=8)

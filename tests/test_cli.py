@@ -112,6 +112,31 @@ def test_recommend_by_user_and_by_items(
     assert "--user" in is_one_line(run("recommend", str(out), cwd=out.parent), 2)
 
 
+def test_the_rule_about_items_met_before(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, done = trained
+    rows = {}
+    for rule in ("auto", "forbid", "allow"):
+        told = run("evaluate", str(out), "--repeats", rule, "--json", cwd=out.parent)
+        rows[rule] = json.loads(told.stdout)["rows"]
+    assert rows["auto"] == rows["forbid"] == json.loads(done.stdout)["test"] != rows["allow"]
+    every = {}
+    for rule in ("forbid", "allow"):
+        options = ("--user", "u3", "--k", "999", "--repeats", rule, "--json")
+        told = run("recommend", str(out), *options, cwd=out.parent)
+        every[rule] = {entry["item"] for entry in json.loads(told.stdout)}
+    log = (line.split(",") for line in (out.parent / "clicks.csv").read_text().splitlines())
+    met = {page for visitor, page, *_ in log if visitor == "u3"}
+    assert every["allow"] - every["forbid"] == met
+    assert "'auto', 'allow', 'forbid'" in is_one_line(
+        run("evaluate", str(out), "--repeats", "no", cwd=out.parent), 2
+    )
+    assert "--repeats is allow, but the run" in is_one_line(
+        run("train", "--resume", "--out", str(out), "--repeats", "allow", cwd=out.parent), 2
+    )
+
+
 def test_titles_that_the_output_cannot_encode(
     trained: tuple[Path, subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +185,11 @@ def test_a_run_of_a_bigger_machine_is_read_on_this_one(
         (("--dataset", "nowhere.csv"), 1, "nowhere.csv"),
         (("--dataset", "cut.zip"), 1, "cut.zip"),
         (("--dataset", "broken.csv", "--min-actions", "1"), 1, "line 3"),
-        (("--dataset", "few.csv", "--min-actions", "1", "--out", "new"), 1, "met all 4 items"),
+        (
+            ("--dataset", "few.csv", "--min-actions", "1", "--repeats", "forbid", "--out", "new"),
+            1,
+            "met all 4 items",
+        ),
         (("--dataset",), 2, "--dataset: expected one argument"),
         (("--model", "nosuch"), 2, "choose one of sasrec, "),
         (("--norm", "nosuch"), 2, "'pre', 'post', 'authors'"),

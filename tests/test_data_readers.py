@@ -290,6 +290,8 @@ def test_a_bad_companion_line_is_named(tmp_path: Path) -> None:
     write(tmp_path / "movies.dat", MOVIES + "\n40::No genre\n")
     with pytest.raises(DataError, match=r"movies.dat line 5: expected MovieID::Title::Genres"):
         load(ratings)
+    write(tmp_path / "movies.dat", "10::T::A\n20::Short::\n30::U::B\n")  # MovieTweetings has such
+    assert load(ratings).categories == [(), ("A",), (), ("B",)]
     write(tmp_path / "movies.dat", "10::T::A||B\n")
     with pytest.raises(DataError, match=r"movies.dat line 1: expected Genre\|Genre"):
         load(ratings)

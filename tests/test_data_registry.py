@@ -207,6 +207,8 @@ def test_the_command_prints_what_the_data_set_holds(
         "all           5 users, 5 items, 25 actions; 5.0 actions/user (5 to 5), 5.0 actions/item",
         "train part    15 actions; 3.0 actions/user, 3.0 actions/item",
         "evaluated     5 users",
+        "repeats       forbid (auto); 0.00% of the validation targets and 0.00% of the test "
+        "targets were met before",
         f"source        {dataset.source}",
         f"fingerprint   {dataset.fingerprint()}",
     ]

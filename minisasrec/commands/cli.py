@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from minisasrec.backends import backend, use_backend
 from minisasrec.data import DataWarning, load_dataset
+from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
 from minisasrec.learn.config import TrainConfig, make_model
@@ -111,22 +112,26 @@ def load_split(config: TrainConfig) -> Split:
         config.dataset,
         data_dir=config.data_dir,
         download=config.data_dir is None,
+        repeats=config.repeats,
         **config.columns.given(),
     )
     return leave_one_out(dataset)
 
 
 def load_run(
-    folder: Path, data_dir: Path | None = None
+    folder: Path, data_dir: Path | None = None, repeats: Repeats | None = None
 ) -> tuple[Run, TrainConfig, Split, Recommender]:
     """A finished or interrupted run: its settings, its data and its best model.
 
+    `data_dir` and `repeats` take the place of the run's own, where given.
     Raises `CheckpointError` if the data is not what it was trained on.
     """
     run = Run.open(folder)
     config, facts = run.settings()
     if data_dir is not None:
         config = replace(config, data_dir=data_dir)
+    if repeats is not None:
+        config = replace(config, repeats=repeats)
     use_machine(replace(config, threads=None))  # as many as this machine has
     split = load_split(config)
     check_data(run, facts, split.dataset.fingerprint())

@@ -22,6 +22,7 @@ from minisasrec.data.dataset import (
     Dataset,
     DataWarning,
     Filter,
+    Repeats,
     assemble,
     emit_warnings,
 )
@@ -230,6 +231,7 @@ def load_dataset(
     title_column: str | None = None,
     separator: str | None = None,
     encoding: str | None = None,
+    repeats: Repeats = "auto",
     download: bool = True,
     progress: bool = True,
 ) -> Dataset:
@@ -249,6 +251,8 @@ def load_dataset(
 
     ``min_actions`` and ``filter`` are those of `build_dataset`; by default a named data set has the
     paper's, and a file of one's own ``"one-pass"`` with 5, except ``.txt``, which is not filtered.
+    ``repeats`` says whether users may be recommended what they have met: see `Split.repeats`;
+    a folder of `Dataset.save` keeps the setting that it was saved with unless another is given.
     Raises DataError, one line, for anything that cannot be found, read or used.
     """
     columns = {
@@ -260,6 +264,19 @@ def load_dataset(
         "encoding": encoding,
     }
     options = {key: value for key, value in columns.items() if value is not None}
+    dataset = _load(name_or_path, data_dir, min_actions, filter, options, download, progress)
+    return dataset if repeats == "auto" else replace(dataset, repeats=repeats)
+
+
+def _load(
+    name_or_path: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None,
+    min_actions: int | None,
+    filter: Filter | None,
+    options: dict[str, str],
+    download: bool,
+    progress: bool,
+) -> Dataset:
     name = os.fspath(name_or_path)
     try:
         if name in DATASETS:
@@ -448,7 +465,7 @@ def _read(
         actions, name=name, source="; ".join(about), min_actions=least, filter=filter
     )
     if spec is None:  # what is odd about the known ones is in the docs, not news on every run
-        emit_warnings(dataset, stacklevel=4)
+        emit_warnings(dataset, stacklevel=5)
     return dataset
 
 
@@ -472,5 +489,5 @@ def _check_counts(spec: DatasetSpec, form: FileFormat, source: Source, dataset: 
         f"{source} has {got}; the published {spec.title} has {want}: a variant, not comparable "
         "with the paper's row",
         DataWarning,
-        stacklevel=4,
+        stacklevel=5,
     )

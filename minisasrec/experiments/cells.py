@@ -23,13 +23,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from minisasrec import __version__
 from minisasrec.backends import backend
 from minisasrec.data import DataWarning, Split, leave_one_out, load_dataset
+from minisasrec.data.dataset import Repeats
 from minisasrec.errors import (
     CheckpointError,
     ConfigError,
@@ -73,16 +74,23 @@ _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a
 
 
 def make_cell(
-    config: TrainConfig, fingerprint: str, base: Path, name: str = "", test: bool = True
+    config: TrainConfig,
+    fingerprint: str,
+    base: Path,
+    name: str = "",
+    test: bool = True,
+    repeats: Literal["allow", "forbid"] = "forbid",
 ) -> Cell:
     """The cell of a configuration; its folder's name has a hash of all that its result depends on.
 
     That is the data's fingerprint and the settings, without those of the machine (`MACHINE`) and
-    those of other models. Delete a cell's folder to have it computed again.
+    those of other models, and with the rule `repeats` that "auto" comes to for the data. Delete a
+    cell's folder to have it computed again.
     """
     own = MODELS[config.model][1]
     left_out = (MACHINE | {section for _, section in MODELS.values()}) - {own}
     settings = {key: value for key, value in config.to_json().items() if key not in left_out}
+    settings["repeats"] = repeats
     text = json.dumps([fingerprint, settings], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = base.resolve() / f"{Path(config.dataset).stem}-{config.model}-{digest}"
@@ -154,7 +162,8 @@ def _found(cell: Cell) -> Record:
 def _data_of(cell: Cell) -> Split:
     """The cell's data, read again if the file has changed since this process first read it."""
     for _ in range(2):
-        split, _ = load(cell.config.dataset, cell.config.data_dir, cell.config.columns)
+        config = cell.config
+        split, _ = load(config.dataset, config.data_dir, config.columns, config.repeats)
         if cell.fingerprint in ("", split.dataset.fingerprint()):
             return split
         load.cache_clear()
@@ -177,16 +186,20 @@ def load(
     dataset: str,
     data_dir: Path | None,
     columns: DataColumns = DataColumns(),  # noqa: B008 (it cannot be changed)
+    repeats: Repeats = "auto",
     download: bool = True,
 ) -> tuple[Split, list[str]]:
     """A data set, split, and what a reader of its results should know."""
     download = download and data_dir is None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
-        data = load_dataset(dataset, data_dir=data_dir, download=download, **columns.given())
+        data = load_dataset(
+            dataset, data_dir=data_dir, download=download, repeats=repeats, **columns.given()
+        )
+        split = leave_one_out(data)
     told = (str(w.message).removeprefix(f"{data.name}: ") for w in caught)
     notes = [data.source, *dict.fromkeys([*data.warnings, *told])]
-    return leave_one_out(data), [f"{data.name}: {note}" for note in notes if note]
+    return split, [f"{data.name}: {note}" for note in notes if note]
 
 
 @contextmanager

@@ -67,6 +67,9 @@ class TrainConfig:
     """Folder that holds the data set's files already, zipped or not: nothing is downloaded."""
     columns: DataColumns = field(default_factory=DataColumns)
     """Column names of a table of your own."""
+    repeats: Literal["auto", "allow", "forbid"] = "auto"
+    """Whether items that a user has met may come again: as candidates, and as recommendations.
+    auto: allow where 5% or more of the validation targets were met before, else forbid."""
     model: ModelName = "sasrec"
     """sasrec; or to compare with (Sec. IV-B): bpr (matrix factorisation), fmc (factorised Markov
     chain), fpmc (both), transrec (translations), gru4rec and gru4rec+ (recurrent), caser

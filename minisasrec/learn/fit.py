@@ -18,7 +18,12 @@ from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
 from minisasrec.learn.config import TrainConfig
-from minisasrec.learn.evaluation import Evaluator, unmet_items, usual_protocols
+from minisasrec.learn.evaluation import (
+    Evaluator,
+    negatives_left,
+    too_few_negatives,
+    usual_protocols,
+)
 from minisasrec.learn.runs import Run
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn.optim import Adam, warm_up
@@ -90,9 +95,8 @@ def fit(
     protocol = usual_protocols(split)[0]
     if protocol != "sampled":
         warnings.warn(
-            f"{split.dataset.name}: a user has met all but {unmet_items(split)} of "
-            f"{split.dataset.num_items} items, too few to sample negatives from; validation and "
-            "test rank all items",
+            f"{split.dataset.name}: {too_few_negatives(split, negatives_left(split))}, too few to "
+            "sample negatives from; validation and test rank all items",
             DataWarning,
             stacklevel=2,
         )
