@@ -10,8 +10,10 @@ from minisasrec.backends import use_backend
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.learn import metrics
+from minisasrec.learn.config import from_json, make_model
 from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols
 from minisasrec.learn.recommendation import top_items
+from minisasrec.models import MODELS
 from minisasrec.models.base import Recommender
 from minisasrec.models.sasrec import SASRec, SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
@@ -332,6 +334,17 @@ def test_top_items_refuses_what_makes_no_list(split):
         top_items(model, [3], 0)
     with pytest.raises(DataError, match="needs at least one item"):
         top_items(model, [])
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "history", [[0, 0, 5, 7], [5, 7, 0], [5, 7.5], [5, -1], [5, 151], [5, 2**40]]
+)
+def test_no_model_takes_a_history_that_holds_what_is_no_item(split, name, history):
+    model = make_model(from_json({"model": name}), split)
+    with pytest.raises(DataError, match="item 0 is padding|from 1 to 150, the size of the catalog"):
+        top_items(model, history, user=3)
+    assert top_items(model, [5.0, 7.0], user=3) == top_items(model, [5, 7], user=3)
 
 
 def test_the_usual_protocols_under_both_rules():

@@ -41,7 +41,7 @@ def top_items(
     With `repeats="forbid"` the items of the history are left out; `split.repeats` is the rule of a
     data set. `user` is the user's number, for models that keep something about each user.
     Raises `ConfigError` for another rule or k below 1, `DataError` for a history that is empty or
-    holds what is no item.
+    holds what is no item of the model.
     """
     if repeats not in ("allow", "forbid"):
         raise ConfigError(
@@ -50,8 +50,9 @@ def top_items(
         )
     if k < 1:
         raise ConfigError(f"k is {k}; it must be at least 1")
-    scores = model.all_scores(np.array([user]), pack_sequences([history], model.n))
-    everything = pack_sequences([history], len(history))
+    everything = pack_sequences([history], max(len(history), 1), model.num_items)
+    recent = pack_sequences([history], model.n)
+    scores = model.all_scores(np.array([user]), recent)
     (ranked,) = rankable(scores.astype(np.float64), everything, repeats)
     best = np.argsort(-ranked, kind="stable")[:k]
     return [int(item) for item in best if ranked[item] > -np.inf]
