@@ -15,8 +15,9 @@ from minisasrec.commands.report import final_rows
 from minisasrec.data.dataset import Dataset, DataWarning
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.learn import fit as training
 from minisasrec.learn.config import TrainConfig, make_model
-from minisasrec.learn.evaluation import evaluate
+from minisasrec.learn.evaluation import Evaluation, evaluate
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.runs import Run, new_folder, newest_folder
 from minisasrec.models import SASRec, SASRecConfig
@@ -219,6 +220,45 @@ def test_it_ends_with_the_best_weights_and_stops_by_patience(split: Split, tmp_p
     best, _ = run.load_arrays("best.safetensors")
     for name, value in model.state().items():
         assert np.array_equal(value, best[name])
+
+
+@pytest.mark.parametrize(
+    ("eval_every", "patience", "better", "stops"),
+    [
+        (30, 20, {30}, 60),  # the validation at 60 comes, and decides
+        (30, 20, {30, 60}, 90),
+        (30, 30, {30}, 60),
+        (30, 31, {30}, 90),
+        (1, 20, {7}, 27),
+        (7, 20, {7, 14}, 35),
+        (30, 20, {30, 60, 90, 100}, 100),  # the last epoch is validated, too
+        (30, 0, {30}, 100),
+    ],
+)
+def test_training_stops_only_at_a_validation(
+    split: Split, monkeypatch: pytest.MonkeyPatch, eval_every: int, patience: int, better: set[int],
+    stops: int,
+) -> None:  # fmt: skip
+    done = []
+
+    def train_epoch(*arguments: object) -> dict[str, float]:
+        done.append(arguments[4])
+        return {"epoch": len(done), "loss": 1.0, "seconds": 0.1}
+
+    def metrics(self: Evaluation) -> dict[str, float]:
+        return {"NDCG@10": len([e for e in better if e <= len(done)]) / 10, "HR@10": 0.1}
+
+    monkeypatch.setattr(training, "train_epoch", train_epoch)
+    monkeypatch.setattr(Evaluation, "metrics", metrics)
+    config = dataclasses.replace(SMALL, epochs=100, eval_every=eval_every, patience=patience)
+    history = fit(new_model(split), split, config, progress=False)
+    assert len(history.epochs) == len(done) == stops
+    assert history.best_epoch == max(e for e in better if e <= stops)
+    validated = [e["epoch"] for e in history.epochs if "NDCG@10" in e]
+    assert validated == [
+        *range(eval_every, stops + 1, eval_every),
+        *([100] if stops == 100 and 100 % eval_every else []),
+    ]
 
 
 def test_a_loss_that_is_no_number_says_what_to_do(split: Split) -> None:

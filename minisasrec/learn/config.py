@@ -106,7 +106,8 @@ class TrainConfig:
     eval_every: int = 1
     """Epochs from one validation to the next."""
     patience: int = 20
-    """Stop after this many epochs without a better validation NDCG@10. Paper: 20; 0 = never."""
+    """Stop at a validation when the best NDCG@10 is this many epochs old, or older. Paper: 20;
+    0 = never."""
     max_users: int = 10_000
     """Users to evaluate, at random if there are more; 0 = all. Paper: 10,000."""
     seed: int = 0

@@ -59,8 +59,13 @@ class History:
         }
 
     def should_stop(self, patience: int) -> bool:
-        """True once `patience` epochs have passed since the best validation."""
-        return bool(patience and self.best_epoch and len(self.epochs) - self.best_epoch >= patience)
+        """True at a validation that `patience` epochs or more have brought no better result.
+
+        Between two validations nothing is known, so nothing is decided there. 0 = never stop.
+        """
+        if not (patience and self.best_epoch and SELECT in self.epochs[-1]):
+            return False
+        return len(self.epochs) - self.best_epoch >= patience
 
 
 def fit(
