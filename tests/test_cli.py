@@ -165,6 +165,17 @@ def test_a_run_is_not_overwritten_and_resumes_only_with_its_settings(
     assert done.returncode == 0 and json.loads(done.stdout)["epochs"] == 2
 
 
+def test_a_run_without_its_last_checkpoint_is_left_alone(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0], tmp_path / "run")
+    (tmp_path / "run" / "last.safetensors").unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    again = run("train", "--resume", "--out", "run", "--epochs", "5", cwd=tmp_path)
+    assert "last.safetensors is missing" in is_one_line(again, 1)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
 def test_a_run_of_a_bigger_machine_is_read_on_this_one(
     trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
