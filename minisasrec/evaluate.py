@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from minisasrec.commands.cli import load_run, read_options, run_command
 from minisasrec.commands.report import final_rows, format_rows
 from minisasrec.learn.evaluation import Protocol
+from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.runs import to_plain
 
 
@@ -36,6 +37,8 @@ class EvaluateConfig:
     are not, and a target that was met before counts as a miss."""
     data_dir: Path | None = None
     """Folder with the data set's files, if they have moved."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
     json: bool = False
     """Print one JSON object instead of a table."""
 
@@ -43,7 +46,9 @@ class EvaluateConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and print."""
     options = read_options(EvaluateConfig, "evaluate", argv)
-    _, config, split, model = load_run(options.run, options.data_dir, options.repeats)
+    _, config, split, model = load_run(
+        options.run, options.machine, options.data_dir, options.repeats
+    )
     if options.seed is not None:
         config = replace(config, seed=options.seed)
     if options.max_users is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from minisasrec.commands.cli import load_run, read_options, run_command
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models.base import NOBODY
 
@@ -32,6 +33,8 @@ class RecommendConfig:
     """Whether items of the history may be recommended again; by default the run's rule."""
     data_dir: Path | None = None
     """Folder with the data set's files, if they have moved."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError("give either --user ID or --items ID ID ...")
     if options.k < 1:
         raise ConfigError(f"--k is {options.k}; it must be at least 1")
-    _, _, split, model = load_run(options.run, options.data_dir, options.repeats)
+    _, _, split, model = load_run(options.run, options.machine, options.data_dir, options.repeats)
     user = NOBODY
     if options.user is None:
         history = find_items(split, options.items)

@@ -25,6 +25,7 @@ from minisasrec.experiments.cells import Cell, compute, load, make_cell
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
 from minisasrec.learn.config import DataColumns, TrainConfig
+from minisasrec.learn.machine import MachineOptions, use_machine
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class ReproduceConfig:
     """Folder for table and plot; by default reproduce/TARGET-DATASET."""
     cells: Path = Path("reproduce/cells")
     """Folder of the cells, shared by all targets; each is a run that `evaluate` can read."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
 
 
 def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
@@ -161,6 +164,7 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
         data_dir=data_dir,
         columns=options.columns,
         repeats=options.repeats,
+        machine=options.machine,
         seed=seed,
         epochs=epochs,
     )
@@ -169,6 +173,7 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
 def main(argv: Sequence[str] | None = None) -> None:
     """Compute what is missing, print the table, write the files."""
     options = read_options(ReproduceConfig, "reproduce", argv)
+    use_machine(options.machine)
     if options.target != "table2" and options.target not in TARGETS:
         known = ", ".join(["table2", *TARGETS])
         raise ConfigError(f"there is no target {options.target!r}; choose one of {known}")

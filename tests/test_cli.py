@@ -11,10 +11,17 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from minisasrec.__main__ import COMMANDS
+from minisasrec.commands import cli
+from minisasrec.commands.cli import load_run, run_command
+from minisasrec.errors import CheckpointError
+from minisasrec.learn.machine import MachineOptions
 
 FAST = ("--epochs", "2", "--n", "10", "--d", "8", "--blocks", "1", "--batch-size", "32")
 
@@ -182,7 +189,7 @@ def test_a_run_of_a_bigger_machine_is_read_on_this_one(
     out, _ = trained
     shutil.copytree(out, tmp_path / "run")
     config = json.loads((out / "config.json").read_text())
-    config["settings"]["threads"] = 9999
+    config["settings"]["machine"]["threads"] = 9999
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     done = run("recommend", "run", "--user", "u3", "--k", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -231,6 +238,53 @@ def test_wrong_input_is_one_line(
     before = {path.name for path in tmp_path.iterdir()}
     assert says in is_one_line(run("train", *arguments, cwd=tmp_path), code)
     assert {path.name for path in tmp_path.iterdir()} == before  # nothing half-written
+
+
+ARGUMENTS = {
+    "train": ("--dataset", "nowhere.csv"),
+    "evaluate": ("nowhere",),
+    "recommend": ("nowhere", "--user", "u"),
+    "reproduce": ("table3", "--dry-run"),
+    "explain": ("softmax",),
+    "data": ("nowhere.csv",),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_threads_and_backend(
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = import_module("minisasrec." + ("data.__main__" if command == "data" else command))
+    assert run_command(module.main, [*ARGUMENTS[command], "--threads", "0"]) == 2
+    assert capsys.readouterr().err == "error: --threads is 0; it must be at least 1\n"
+    asked: list[MachineOptions] = []
+    monkeypatch.setattr(module, "use_machine", asked.append, raising=False)
+    run_command(module.main, [*ARGUMENTS[command], "--threads", "3", "--backend", "numpy"])
+    told = capsys.readouterr().err
+    if command in ("evaluate", "recommend"):  # which first need a run that there is
+        assert "nowhere holds no run" in told
+    else:
+        assert asked == [MachineOptions(threads=3, backend="numpy")]
+
+
+def test_a_runs_backend_holds_unless_the_command_names_one(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = json.loads((trained[0] / "config.json").read_text())
+    config["settings"]["machine"] = {"threads": 5, "backend": "numpy"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    asked: list[MachineOptions] = []
+    monkeypatch.setattr(cli, "use_machine", asked.append)
+    for given in (MachineOptions(threads=2), MachineOptions(backend="numba")):
+        with pytest.raises(CheckpointError, match="best.safetensors is missing"):
+            load_run(tmp_path, given)
+    assert asked == [MachineOptions(2, "numpy"), MachineOptions(None, "numba")]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -41,6 +41,7 @@ from minisasrec.errors import (
 from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
 from minisasrec.learn.evaluation import Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
+from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, to_plain
 from minisasrec.models import MODELS, SequenceModel
 
@@ -69,7 +70,7 @@ class Cell:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-MACHINE = {"dataset", "data_dir", "columns", "threads", "backend", "out", "resume", "json"}
+MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
@@ -109,6 +110,7 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
             return _found(cell)
         start = time.perf_counter()
         config = cell.config
+        use_machine(config.machine)  # a worker is told so by nobody else
         split = _data_of(cell)
         model = make_model(config, split)
         if (cell.folder / "config.json").is_file():
@@ -283,7 +285,7 @@ def _run_on_joblib(cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, Record]
     from concurrent.futures import BrokenExecutor
 
     joblib = _extra("joblib", "--jobs")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = cells[0].config.machine.threads or max(1, (os.cpu_count() or 1) // jobs)
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=threads):
             parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
+from minisasrec.learn.machine import MachineOptions
 from minisasrec.models import MODELS, Recommender
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
@@ -112,11 +113,8 @@ class TrainConfig:
     """Users to evaluate, at random if there are more; 0 = all. Paper: 10,000."""
     seed: int = 0
     """Everything random follows from this number."""
-    threads: int | None = None
-    """Threads of the numba backend, set by the commands; by default up to all cores, or one for
-    steps too small to share. Results do not depend on it."""
-    backend: Literal["numba", "numpy"] | None = None
-    """numba: fast. numpy: by the book, no compilation. Default: numba, or $MINISASREC_BACKEND."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend, which the commands apply."""
     out: Path | None = None
     """Folder for checkpoints, history and plot; by default a new one in runs/."""
     resume: bool = False
@@ -136,8 +134,7 @@ class TrainConfig:
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
         if not self.lr > 0:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"--threads is {self.threads}; it must be at least 1")
+        self.machine.check()
         for name in ("l2", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(

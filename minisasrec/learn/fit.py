@@ -176,7 +176,7 @@ def train_epoch(
 
 def _paced(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
     """What the batches of an epoch pass through: the choice between one thread and all of them."""
-    if config.threads is not None or backend() == "numpy":
+    if config.machine.threads is not None or backend() == "numpy":
         return iter
     from minisasrec.kernels import threads
 
