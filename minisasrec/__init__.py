@@ -29,6 +29,7 @@ _LAZY = {  # what costs time to import, imported when first asked for
     "evaluate": "minisasrec.learn.evaluation",
     "threads": "minisasrec.kernels.threads",
     "thread_count": "minisasrec.kernels.threads",
+    "top_items": "minisasrec.learn.recommendation",
 }
 
 __all__ = [

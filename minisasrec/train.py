@@ -24,13 +24,13 @@ from minisasrec.commands.cli import (
     errors_in_one_line,
     load_split,
     run_command,
-    use_machine,
 )
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
 from minisasrec.learn.config import TrainConfig, from_json, make_model, preset, read_json
 from minisasrec.learn.fit import History, fit
+from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, new_folder, newest_folder, to_plain
 from minisasrec.models import MODELS, Recommender, SequenceModel
 from minisasrec.plots import learning_curve
@@ -101,7 +101,7 @@ def _unchecked(config: type[Any], fields: Sequence[Any] = ()) -> type[Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, write the run's files."""
     config = parse(argv)
-    use_machine(config)
+    use_machine(config.machine)
     split = load_split(config)
     model = make_model(config, split)
     run, config = open_run(config, split.dataset.fingerprint())
@@ -162,7 +162,7 @@ def open_run(config: TrainConfig, fingerprint: str) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, fingerprint)
-    free = {"epochs", "patience", "threads", "backend", "out", "resume", "json", "data_dir"}
+    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

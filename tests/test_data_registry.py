@@ -151,7 +151,7 @@ def test_names_and_paths_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_text("")
     with pytest.raises(DataError, match=r"cannot tell the format of .*a.doc by its name"):
         load_dataset(tmp_path / "a.doc")
-    with pytest.raises(DataError, match="holds no file that is known"):
+    with pytest.raises(DataError, match="holds no file whose ending is known"):
         load_dataset(tmp_path)
     with pytest.raises(DataError, match="user_column is for files of one's own, not for 'ml-1m'"):
         load_dataset("ml-1m", user_column="u")
@@ -163,12 +163,61 @@ def test_a_data_dir_variable_that_is_wrong(tmp_path: Path, monkeypatch: pytest.M
         load_dataset("ml-1m")
 
 
-@pytest.mark.parametrize("place", ["zip", "loose"])
+@pytest.mark.parametrize("place", ["zip", "loose", "loose in subfolder"])
 def test_an_archive_or_folder_by_its_path(tmp_path: Path, place: str) -> None:
-    path = PLACES[place](tmp_path / "some.thing")
-    dataset = load_dataset(path)
+    PLACES[place](tmp_path / "ml-1m")
+    dataset = load_dataset(
+        tmp_path / "ml-1m" / "ml-1m.zip" if place == "zip" else tmp_path / "ml-1m"
+    )
     assert dataset.num_actions == 25 and dataset.titles is not None
-    assert dataset.name == {"zip": "ml-1m", "loose": "some.thing"}[place]
+    assert dataset.name == "ml-1m" and dataset.titles[1] == "Film 1"
+    dataset = load_dataset(loose(tmp_path / "some.thing"))  # the only table, with its titles
+    assert dataset.name == "some.thing" and dataset.titles is not None
+
+
+OWN = "user,item,time\n" + "".join(f"{u},{i},{10 * u + i}\n" for u in range(6) for i in range(5))
+
+
+@pytest.mark.parametrize("where", ["file", "folder", "zip"])
+def test_the_name_of_a_file_of_ones_own_does_not_change_how_it_is_read(
+    tmp_path: Path, where: str
+) -> None:
+    text = OWN + "7,once,1\n"  # a user and an item that the filter drops
+    said = {}
+    for name in ("other.csv", "interactions.csv", "ratings.csv", "RATINGS.CSV"):
+        folder = tmp_path / name.removesuffix(".csv")
+        folder.mkdir()
+        path = folder / name
+        if where == "zip":
+            path = folder / "mine.zip"
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr(name, text)
+        else:
+            path.write_text(text)
+        dataset = load_dataset(folder if where == "folder" else path)
+        assert dataset.num_users == 6 and dataset.num_items == 5
+        said[name] = dataset.source.split("; ")[1:]
+    assert set(map(tuple, said.values())) == {("one-pass filter, min_actions=5",)}
+    # in the folder of the data set it is the data set's file
+    own = tmp_path / "online-retail"
+    own.mkdir()
+    (own / "interactions.csv").write_text(text)
+    assert load_dataset(own).num_users == 7 and "no filter" in load_dataset(own).source
+    with pytest.warns(DataWarning, match="a variant"):
+        assert load_dataset("online-retail", data_dir=tmp_path).num_users == 7
+    assert load_dataset(own / "interactions.csv").num_users == 6  # a path to a file: its ending
+
+
+def test_a_folder_of_two_tables_names_what_to_do(tmp_path: Path) -> None:
+    for name in ("interactions.csv", "items.csv"):
+        (tmp_path / name).write_text(OWN)
+    with pytest.raises(
+        DataError, match="holds more than one table: give a file's path, or the nam"
+    ):
+        load_dataset(tmp_path)
+    (tmp_path / "Online Retail.xlsx").write_bytes(b"")
+    with pytest.raises(DataError, match="give the data set's name and --data-dir"):
+        load_dataset(tmp_path / "Online Retail.xlsx")
 
 
 def test_ones_own_file_in_a_zip(tmp_path: Path) -> None:
@@ -207,6 +256,8 @@ def test_the_command_prints_what_the_data_set_holds(
         "all           5 users, 5 items, 25 actions; 5.0 actions/user (5 to 5), 5.0 actions/item",
         "train part    15 actions; 3.0 actions/user, 3.0 actions/item",
         "evaluated     5 users",
+        "repeats       forbid (auto); 0.00% of the validation targets and 0.00% of the test "
+        "targets were met before",
         f"source        {dataset.source}",
         f"fingerprint   {dataset.fingerprint()}",
     ]

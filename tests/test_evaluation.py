@@ -10,7 +10,10 @@ from minisasrec.backends import use_backend
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.learn import metrics
-from minisasrec.learn.evaluation import Evaluator, evaluate, unmet_items, usual_protocols
+from minisasrec.learn.config import from_json, make_model
+from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols
+from minisasrec.learn.recommendation import top_items
+from minisasrec.models import MODELS
 from minisasrec.models.base import Recommender
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
@@ -37,7 +40,7 @@ class Scores(Recommender):
 
 @pytest.fixture(scope="module")
 def split():
-    return random_split(users=50, num_items=150, longest=20)
+    return random_split(users=50, num_items=150, longest=20, repeated=False)
 
 
 # --- metrics by hand -------------------------------------------------------------------------
@@ -106,7 +109,8 @@ def test_equal_scores_are_in_the_middle(split):
     found = evaluate(same, split, "test", "full")
     for user, rank in zip(found.users, found.ranks, strict=True):
         history, target = split.history(user, "test"), split.test[user]
-        left = len(set(range(1, 151)) - set(history.tolist()) | {int(target)})
+        left = len(set(range(1, 151)) - set(history.tolist()))
+        assert target not in history
         assert rank == (left + 1) / 2
 
 
@@ -214,14 +218,145 @@ def test_full_ranks_all_items_not_met(split, part, batch_size):
         assert rank == 1 + sum(score > noise[user, target] for score in others)
 
 
-def test_a_target_met_before_is_ranked_all_the_same():
-    split = make_split([[1, 2, 3, 4, 2, 1]], 10)
+# --- items met before: one rule for evaluation and recommendation ------------------------------
+
+
+class MetBefore(Recommender):
+    """Knows what a user has met and nothing else: met items in random order, then the others."""
+
+    def __init__(self, split, seed=0):
+        self.n, self.num_items = 50, split.dataset.num_items
+        self.random = np.random.default_rng(seed)
+
+    def all_scores(self, users, histories):
+        scores = self.random.random((len(users), self.num_items + 1))
+        scores[np.repeat(np.arange(len(users)), np.diff(histories.offsets)), histories.items] += 1
+        return scores
+
+
+def visits(pages, repeats="auto", users=600):
+    """Everybody sees the same five of all pages again and again, at random."""
+    random = np.random.default_rng(0)
+    sequences = []
+    for _ in range(users):
+        own = 1 + random.permutation(pages)[:5]
+        sequences.append([*own, *random.choice(own, 15)])
+    return make_split(sequences, pages, repeats)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize("protocol", ["sampled", "full"])
+def test_knowing_what_was_met_is_not_enough_where_repeats_are_allowed(protocol, part):
+    split = visits(101)  # 100 negatives and the target are all pages: both protocols are one
+    assert split.repeats == "allow"
+    found = evaluate(MetBefore(split), split, part, protocol)
+    assert found.metrics(1)["HR@1"] == pytest.approx(1 / 5, abs=4 * np.sqrt(0.16 / 600))
+    assert set(found.ranks) == {1, 2, 3, 4, 5}
+
+
+def test_of_sampled_candidates_as_many_were_met_as_chance_has_it():
+    split = visits(400)
+    evaluator = Evaluator(split, "test")
+    for user, row in zip(evaluator.users, evaluator.candidates, strict=True):
+        assert row[0] == split.test[user] and len(set(row)) == 101  # distinct, the target once
+        assert row.min() >= 1 and row.max() <= 400
+    rows = zip(evaluator.users, evaluator.candidates, strict=True)
+    own = np.array([np.isin(row[1:], split.history(u, "test")).sum() for u, row in rows])
+    # four more of 399 pages were met, 100 are drawn: hypergeometric
+    assert own.mean() == pytest.approx(400 / 399, abs=4 * np.sqrt(0.75 / 600))
+    counts = np.bincount(evaluator.candidates[:, 1:].ravel(), minlength=401)[1:]
+    expected = 600 * 100 / 400
+    assert abs(((counts - expected) ** 2 / expected).sum() - 399) < 5 * np.sqrt(2 * 399)
+
+
+def test_the_authors_candidates_may_have_been_met_where_repeats_are_allowed():
+    split = visits(130)
+    evaluator = Evaluator(split, "test", "authors")
+    hits = evaluator(MetBefore(split)).metrics(1)["HR@1"]
+    rows = zip(evaluator.users, evaluator.candidates, strict=True)
+    met = [np.isin(row[1:], split.train_sequence(u)).mean() for u, row in rows]
+    assert np.mean(met) == pytest.approx(5 / 130, abs=0.004)
+    assert hits < 0.4  # 1 if the target were the only one that was met
+
+
+def test_every_other_item_can_be_asked_for_where_repeats_are_allowed():
+    split = make_split([[1, 2, 3, 2, 1], [4, 5, 6, 7, 4]], 12, "allow")
+    assert negatives_left(split) == 11
+    rows = Evaluator(split, "test", negatives=11).candidates
+    assert [set(row) for row in rows] == [set(range(1, 13))] * 2
+    with pytest.raises(ConfigError, match="12 negatives asked for, but the catalogue has 12 items"):
+        Evaluator(split, negatives=12)
+
+
+def test_a_user_who_has_met_everything_can_be_evaluated_where_repeats_are_allowed():
+    split = make_split([[1, 2, 3, 1, 2, 3]], 3, "allow")
     model = Scores(split, lambda users, items: -items)
-    # valid: target 2; met 1 2 3 4, so only the target and 5 to 10 are ranked
-    assert evaluate(model, split, "valid", "full").ranks.tolist() == [1]
-    assert evaluate(model, split, "test", "full").ranks.tolist() == [1]
+    assert evaluate(model, split, "test", "full").ranks.tolist() == [3]
+
+
+@pytest.mark.parametrize("protocol", ["sampled", "full"])
+def test_a_target_met_before_is_a_miss_where_repeats_are_forbidden(protocol):
+    # user 0 meets both held-out items again, user 1 the last one, user 2 none
+    sequences = [[1, 2, 3, 4, 2, 1], [1, 2, 3, 4, 1], [1, 2, 3, 4, 5]]
+    split = make_split(sequences, 120, "forbid")
+    targets = split.targets("test")
+    best = Scores(split, lambda users, items: (items == targets[users]) * 1.0)
+    found = evaluate(best, split, "test", protocol)
+    assert found.ranks.tolist() == [np.inf, np.inf, 1]
+    assert found.metrics() == {"HR@10": 1 / 3, "NDCG@10": 1 / 3, "MRR": 1 / 3}
+    model = Scores(split, lambda users, items: -items)
+    assert evaluate(model, split, "valid", protocol).ranks.tolist()[0] == np.inf
+    assert evaluate(model, split, "valid", protocol).ranks.tolist()[1:] == [1, 1]
+
+
+@pytest.mark.parametrize("repeats", ["allow", "forbid"])
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_full_ranking_is_what_recommendation_does(repeats, part):
+    split = random_split(users=60, num_items=25, longest=20, repeats=repeats)
+    noise = np.random.default_rng(0).standard_normal((60, 26))
+    model = Scores(split, lambda users, items: noise[users, items])
+    found = evaluate(model, split, part, "full")
+    assert 0 < split.met_before(part)[found.users].mean() < 1
+    for user, rank in zip(found.users, found.ranks, strict=True):
+        history = split.history(user, part).tolist()
+        best = top_items(model, history, 25, user=user, repeats=repeats)
+        target = split.targets(part)[user]
+        assert rank == (best.index(target) + 1 if target in best else np.inf)
+        assert len(best) == (25 if repeats == "allow" else 25 - len(set(history)))
+
+
+def test_top_items_refuses_what_makes_no_list(split):
     model = Scores(split, lambda users, items: items)
-    assert evaluate(model, split, "valid", "full").ranks.tolist() == [7]
+    assert top_items(model, [150, 3], 3) == [149, 148, 147]
+    assert top_items(model, [150, 3], 3, repeats="allow") == [150, 149, 148]
+    with pytest.raises(ConfigError, match="repeats is 'auto'; choose"):
+        top_items(model, [3], repeats="auto")
+    with pytest.raises(ConfigError, match="k is 0"):
+        top_items(model, [3], 0)
+    with pytest.raises(DataError, match="needs at least one item"):
+        top_items(model, [])
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "history", [[0, 0, 5, 7], [5, 7, 0], [5, 7.5], [5, -1], [5, 151], [5, 2**40]]
+)
+def test_no_model_takes_a_history_that_holds_what_is_no_item(split, name, history):
+    model = make_model(from_json({"model": name}), split)
+    with pytest.raises(DataError, match="item 0 is padding|from 1 to 150, the size of the catalog"):
+        top_items(model, history, user=3)
+    assert top_items(model, [5.0, 7.0], user=3) == top_items(model, [5, 7], user=3)
+
+
+def test_the_usual_protocols_under_both_rules():
+    sequences = [[1, 2, 3], list(range(1, 51)) + [1, 2]]
+    for num_items, forbid, allow in (
+        (150, ("sampled", "full"), ("sampled", "full")),
+        (149, ("full",), ("sampled", "full")),
+        (100, ("full",), ("full",)),
+    ):
+        assert usual_protocols(make_split(sequences, num_items, "forbid")) == forbid
+        assert usual_protocols(make_split(sequences, num_items, "allow")) == allow
 
 
 # --- authors ---------------------------------------------------------------------------------
@@ -321,7 +456,7 @@ def test_the_usual_protocols_follow_from_what_is_left_unmet():
         if enough:
             Evaluator(split, "test", "sampled")
         else:
-            assert unmet_items(split) == num_items - 4
+            assert negatives_left(split) == num_items - 4
             with pytest.raises(ConfigError):
                 Evaluator(split, "test", "sampled")
 

@@ -259,7 +259,7 @@ def _item_rows(
 
 def _genres(text: str, source: Source, line: int) -> tuple[str, ...]:
     """``Comedy|Drama`` -> its genres; MovieLens writes ``(no genres listed)`` for none."""
-    if text.startswith("("):
+    if not text or text.startswith("("):
         return ()
     genres = tuple(text.split("|"))
     if "" in genres:

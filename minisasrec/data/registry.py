@@ -22,6 +22,7 @@ from minisasrec.data.dataset import (
     Dataset,
     DataWarning,
     Filter,
+    Repeats,
     assemble,
     emit_warnings,
 )
@@ -230,6 +231,7 @@ def load_dataset(
     title_column: str | None = None,
     separator: str | None = None,
     encoding: str | None = None,
+    repeats: Repeats = "auto",
     download: bool = True,
     progress: bool = True,
 ) -> Dataset:
@@ -240,8 +242,9 @@ def load_dataset(
     downloads; then it is downloaded, unless ``download`` is False. A download that breaks off is
     continued by the next call.
 
-    A path may be a folder written by `Dataset.save`, an archive or folder in a layout of
-    `DATASETS`, or a file: ``.dat`` (MovieLens), ``.data`` (ML-100K), ``.inter`` (RecBole),
+    A path may be a folder written by `Dataset.save`, a folder or archive called like a data set of
+    `DATASETS` and laid out like it, or a file, which goes by its ending whatever else it is called:
+    ``.dat`` (MovieLens), ``.data`` (ML-100K), ``.inter`` (RecBole),
     ``.csv``/``.tsv``, ``.parquet``, ``.json``/``.jsonl`` (one object a line; Steam's Python
     literals too), ``.txt`` (``user item`` per line, in order); each also with ``.gz`` or as the
     only one of these in a ``.zip``. Only tables and JSON take the ``*_column`` options, and only
@@ -249,6 +252,8 @@ def load_dataset(
 
     ``min_actions`` and ``filter`` are those of `build_dataset`; by default a named data set has the
     paper's, and a file of one's own ``"one-pass"`` with 5, except ``.txt``, which is not filtered.
+    ``repeats`` says whether users may be recommended what they have met: see `Split.repeats`;
+    a folder of `Dataset.save` keeps the setting that it was saved with unless another is given.
     Raises DataError, one line, for anything that cannot be found, read or used.
     """
     columns = {
@@ -260,6 +265,19 @@ def load_dataset(
         "encoding": encoding,
     }
     options = {key: value for key, value in columns.items() if value is not None}
+    dataset = _load(name_or_path, data_dir, min_actions, filter, options, download, progress)
+    return dataset if repeats == "auto" else replace(dataset, repeats=repeats)
+
+
+def _load(
+    name_or_path: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None,
+    min_actions: int | None,
+    filter: Filter | None,
+    options: dict[str, str],
+    download: bool,
+    progress: bool,
+) -> Dataset:
     name = os.fspath(name_or_path)
     try:
         if name in DATASETS:
@@ -381,11 +399,11 @@ def _file_names(forms: Iterable[FileFormat]) -> list[str]:
 
 
 FORMS_BY_SUFFIX = {
-    ".dat": FileFormat((), readers.read_movielens),
-    ".data": FileFormat((), readers.read_ml_100k),
+    ".dat": FileFormat((), readers.read_movielens, ("movies.dat",)),
+    ".data": FileFormat((), readers.read_ml_100k, ("u.item",)),
     ".csv": FileFormat((), readers.read_table),
     ".tsv": FileFormat((), readers.read_table),
-    ".inter": FileFormat((), readers.read_table),
+    ".inter": FileFormat((), readers.read_table, ("{stem}.item",)),
     ".parquet": FileFormat((), readers.read_parquet),
     ".json": FileFormat((), readers.read_json_lines),
     ".jsonl": FileFormat((), readers.read_json_lines),
@@ -394,30 +412,50 @@ FORMS_BY_SUFFIX = {
 
 
 def _form_of_path(path: Path) -> tuple[FileFormat, Source, Source | None]:
-    """How to read a file or folder that is not in a data set's place."""
-    forms = [form for spec in DATASETS.values() if spec is not None for form in spec.forms]
-    source, folder = Source(path), path.parent
-    if path.is_dir() or path.suffix.lower() == ".zip":
-        if found := _search([path], forms):
-            return found
-        sources = [] if path.is_dir() else [Source(path, m) for m in files.members(path)]
-        own = [s for s in sources if Path(s.name).suffix in FORMS_BY_SUFFIX]
-        if len(own) != 1:
-            known = ", ".join(dict.fromkeys([SAVED_META, *_file_names(forms)]))
-            what = "more than one table" if own else f"no file that is known ({known})"
-            raise DataError(f"{path} holds {what}: give a file's path")
-        source, folder = own[0], path
-    for form in forms:
-        if source.name in (name.lower() for name in form.files):
-            return form, source, files.find(folder, form.companions)
-    form_by_suffix = FORMS_BY_SUFFIX.get(Path(source.name).suffix)
-    if form_by_suffix is None:
+    """How to read a file, folder or archive that is given by its path.
+
+    A file goes by its ending, whatever else it is called: an `interactions.csv` of one's own is
+    not Online Retail. Only in a folder or archive that is called like a data set, or like its
+    download, are files known by their names; any other must hold one table.
+    """
+    if not path.is_dir() and path.suffix.lower() != ".zip":
+        return _form_of_file(Source(path), path.parent)
+    for spec in DATASETS.values():
+        if spec is not None and path.name.lower() in (spec.name, f"{spec.name}.zip", spec.file):
+            places = _with_archives([path, path / spec.name], spec.archives)
+            if found := _search([path] if path.is_file() else places, spec.forms):
+                return found
+    if path.is_file():
+        sources = [Source(path, member) for member in files.members(path)]
+    else:
+        sources = [Source(file) for file in sorted(path.iterdir()) if file.is_file()]
+    tables = [source for source in sources if Path(source.name).suffix in FORMS_BY_SUFFIX]
+    titles = {name for source in tables for name in _companions(source)}
+    tables = [source for source in tables if source.name not in titles]
+    if len(tables) != 1:
+        what = "more than one table" if tables else "no file whose ending is known"
         raise DataError(
-            f"cannot tell the format of {path} by its name; known endings are "
-            f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip"
+            f"{path} holds {what}: give a file's path, or the name of a public data set and "
+            "--data-dir (data_dir=)"
         )
-    companions = (f"{Path(source.name).stem}.item",) if source.name.endswith(".inter") else ()
-    return form_by_suffix, source, files.find(folder, companions)
+    return _form_of_file(tables[0], path)
+
+
+def _form_of_file(source: Source, folder: Path) -> tuple[FileFormat, Source, Source | None]:
+    form = FORMS_BY_SUFFIX.get(Path(source.name).suffix)
+    if form is None:
+        raise DataError(
+            f"cannot tell the format of {source} by its name; known endings are "
+            f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip; for a file of a public "
+            "data set give the data set's name and --data-dir (data_dir=)"
+        )
+    return form, source, files.find(folder, _companions(source))
+
+
+def _companions(source: Source) -> tuple[str, ...]:
+    """Names of the file of titles that may lie beside a file, by the file's ending."""
+    form = FORMS_BY_SUFFIX[Path(source.name).suffix]
+    return tuple(name.format(stem=Path(source.name).stem) for name in form.companions)
 
 
 def _read(
@@ -448,7 +486,7 @@ def _read(
         actions, name=name, source="; ".join(about), min_actions=least, filter=filter
     )
     if spec is None:  # what is odd about the known ones is in the docs, not news on every run
-        emit_warnings(dataset, stacklevel=4)
+        emit_warnings(dataset, stacklevel=5)
     return dataset
 
 
@@ -472,5 +510,5 @@ def _check_counts(spec: DatasetSpec, form: FileFormat, source: Source, dataset: 
         f"{source} has {got}; the published {spec.title} has {want}: a variant, not comparable "
         "with the paper's row",
         DataWarning,
-        stacklevel=4,
+        stacklevel=5,
     )

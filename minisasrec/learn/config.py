@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
+from minisasrec.learn.machine import MachineOptions
 from minisasrec.models import MODELS, Recommender
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
@@ -67,6 +68,9 @@ class TrainConfig:
     """Folder that holds the data set's files already, zipped or not: nothing is downloaded."""
     columns: DataColumns = field(default_factory=DataColumns)
     """Column names of a table of your own."""
+    repeats: Literal["auto", "allow", "forbid"] = "auto"
+    """Whether items that a user has met may come again: as candidates, and as recommendations.
+    auto: allow where 5% or more of the validation targets were met before, else forbid."""
     model: ModelName = "sasrec"
     """sasrec; or to compare with (Sec. IV-B): bpr (matrix factorisation), fmc (factorised Markov
     chain), fpmc (both), transrec (translations), gru4rec and gru4rec+ (recurrent), caser
@@ -103,16 +107,14 @@ class TrainConfig:
     eval_every: int = 1
     """Epochs from one validation to the next."""
     patience: int = 20
-    """Stop after this many epochs without a better validation NDCG@10. Paper: 20; 0 = never."""
+    """Stop at a validation when the best NDCG@10 is this many epochs old, or older. Paper: 20;
+    0 = never."""
     max_users: int = 10_000
     """Users to evaluate, at random if there are more; 0 = all. Paper: 10,000."""
     seed: int = 0
     """Everything random follows from this number."""
-    threads: int | None = None
-    """Threads of the numba backend, set by the commands; by default up to all cores, or one for
-    steps too small to share. Results do not depend on it."""
-    backend: Literal["numba", "numpy"] | None = None
-    """numba: fast. numpy: by the book, no compilation. Default: numba, or $MINISASREC_BACKEND."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend, which the commands apply."""
     out: Path | None = None
     """Folder for checkpoints, history and plot; by default a new one in runs/."""
     resume: bool = False
@@ -132,8 +134,7 @@ class TrainConfig:
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
         if not self.lr > 0:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"--threads is {self.threads}; it must be at least 1")
+        self.machine.check()
         for name in ("l2", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(

@@ -10,11 +10,18 @@ authors   what the authors' released code does, flaws included, to compare with 
           numbers: candidates are drawn with replacement and avoid the train items only, so the
           validation item or the target itself may be among them; they are drawn anew at every
           call; ties fall as an unstable sort leaves them.
+
+This is so where the data set forbids repeats (`Split.repeats`). A target that its user had met
+before is then a miss in the first two, of rank infinity, since it would not be recommended; the
+third keeps it, as the authors' code does. Where repeats are allowed, items met before are
+candidates like all others: sampled draws from all items but the target, full ranks the whole
+catalogue, authors draws from all items. To leave them out there would give the target away: of all
+that the user has met, it would be the only candidate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +33,7 @@ from minisasrec.data.split import Part, Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn import metrics
+from minisasrec.learn.recommendation import rankable
 from minisasrec.models.base import Recommender
 from minisasrec.random import make_key, random_uint32
 
@@ -85,6 +93,9 @@ class Evaluator:
         if max_users and len(self.users) > max_users:
             order = random_uint32(make_key(seed, USERS), self.users)
             self.users = np.sort(self.users[np.argsort(order, kind="stable")[:max_users]])
+        self.missed = np.zeros(len(self.users), dtype=bool)
+        if split.repeats == "forbid" and protocol != "authors":
+            self.missed = split.met_before(part)[self.users]
         self.calls = 0
         self.chooser = ThreadChooser(first=1, block=1, blocks=6, period=256)  # there are few steps
         if protocol == "sampled":
@@ -108,6 +119,7 @@ class Evaluator:
                 ranks[part] = 1 + (-scores).argsort(axis=1).argsort(axis=1)[:, 0]
             else:
                 ranks[part] = metrics.rank_of_first(scores)
+        ranks[self.missed] = np.inf
         size = self.split.dataset.num_items if self.protocol == "full" else 1 + self.negatives
         return Evaluation(self.protocol, self.part, self.users, ranks, size)
 
@@ -132,37 +144,39 @@ class Evaluator:
         scores = model.all_scores(users, histories)
         items, starts, ends = self._history_slices(users)
         met = pack(items, starts, ends, int((ends - starts).max()))
-        row = np.repeat(np.arange(len(users)), np.diff(met.offsets))
-        targets = self.split.targets(self.part)[users]
-        target_scores = np.take_along_axis(scores, targets[:, None], axis=1)
-        # a new array (the model may keep its own), with the target in the column of the padding
-        ranked = np.concatenate([target_scores, scores[:, 1:]], axis=1)
-        ranked[row, met.items] = -np.inf  # what the user has met is not ranked
-        ranked[np.arange(len(users)), targets] = -np.inf  # the target is in column 0 already
+        ranked = rankable(scores, met, self.split.repeats)
+        user, targets = np.arange(len(users)), self.split.targets(self.part)[users]
+        ranked[:, 0] = ranked[user, targets]  # the target goes to the column of the padding
+        ranked[user, targets] = -np.inf
         return metrics.rank_of_first(ranked)
 
     def _sample(self) -> Array:
-        """Target and distinct unmet items for each user, int32 (users, 1 + negatives)."""
+        """Target and distinct negatives for each user, int32 (users, 1 + negatives)."""
         dataset, users = self.split.dataset, self.users
-        everything = Split(  # "met" covers the held-out items too: the train part is all there is
-            dataset,
-            dataset.offsets[1:],
-            np.zeros_like(self.split.valid),
-            np.zeros_like(self.split.test),
-        )
-        seen = SeenItems(everything)
-        unmet = dataset.num_items - int(seen.distinct[users].max())
-        if unmet < self.negatives:
+        targets = self.split.targets(self.part)[users][:, None]
+        refused: Callable[[Array], Array] = lambda items: items == targets  # noqa: E731
+        left = dataset.num_items - 1
+        if self.split.repeats == "forbid":
+            everything = Split(  # the held-out items are met too: all actions are the train part
+                dataset,
+                dataset.offsets[1:],
+                np.zeros_like(self.split.valid),
+                np.zeros_like(self.split.test),
+            )
+            seen = SeenItems(everything)
+            refused = lambda items: seen.contains(users[:, None], items)  # noqa: E731
+            left = dataset.num_items - int(seen.distinct[users].max())
+        if left < self.negatives:
             raise ConfigError(
-                f"{dataset.name}: {self.negatives} negatives asked for, but a user has met all but "
-                f"{unmet} of {dataset.num_items} items; evaluate with the full protocol"
+                f"{dataset.name}: {self.negatives} negatives asked for, but "
+                f"{too_few_negatives(self.split, left)}; evaluate with the full protocol"
             )
         key = make_key(self.seed, CANDIDATES)
         slots = np.arange(self.negatives)
         counter = users[:, None] * self.negatives + slots
         drawn = draw_items(key, counter, 0, dataset.num_items)
         for attempt in range(1, 2**20):  # every round redraws a small share of what is left
-            again = seen.contains(users[:, None], drawn) | _repeats(drawn)
+            again = refused(drawn) | _repeats(drawn)
             rows = np.flatnonzero(again.any(axis=1))
             if not len(rows):
                 break
@@ -170,26 +184,31 @@ class Evaluator:
                 make_key(self.seed, CANDIDATES, attempt), counter[rows], 0, dataset.num_items
             )
             drawn[rows] = np.where(again[rows], fresh, drawn[rows])
-        return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
+        return np.concatenate([targets, drawn], axis=1)
 
     def _sample_as_the_authors(self) -> Array:
         """Target and items without a train action, with replacement, new ones at every call."""
-        seen, users = SeenItems(self.split), self.users
+        users = self.users
         counter = users[:, None] * self.negatives + np.arange(self.negatives)
         key = make_key(self.seed, CANDIDATES, self.calls)
         drawn = draw_items(key, counter, 0, self.split.dataset.num_items)
+        seen = SeenItems(self.split) if self.split.repeats == "forbid" else None
         for attempt in range(1, 2**20):
-            met = seen.contains(users[:, None], drawn)
-            if not met.any():
+            if seen is None or not (met := seen.contains(users[:, None], drawn)).any():
                 break
             key = make_key(self.seed, CANDIDATES, self.calls, attempt)
             drawn = np.where(met, draw_items(key, counter, 0, self.split.dataset.num_items), drawn)
         return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
 
 
-def unmet_items(split: Split) -> int:
-    """How many items the user who has met most of them has not met."""
+def negatives_left(split: Split) -> int:
+    """How many different items can be drawn as negatives for every user.
+
+    Where repeats are allowed, all but the target; else what the user who has met most has not met.
+    """
     dataset = split.dataset
+    if split.repeats == "allow":
+        return dataset.num_items - 1
     lengths = np.diff(dataset.offsets)
     fewest = dataset.num_items - int(lengths.max())
     if fewest >= NEGATIVES:  # even if nothing was repeated: no need to look
@@ -198,9 +217,17 @@ def unmet_items(split: Split) -> int:
     return dataset.num_items - max(len(np.unique(dataset.sequence(int(u)))) for u in many)
 
 
+def too_few_negatives(split: Split, left: int) -> str:
+    """Why no more than `left` negatives can be drawn, for a message."""
+    size = split.dataset.num_items
+    if split.repeats == "allow":
+        return f"the catalogue has {size} items, so {left} beside the target"
+    return f"a user has met all but {left} of {size} items"
+
+
 def usual_protocols(split: Split) -> tuple[Protocol, ...]:
-    """Both, or only the full one where a user has met too many of the items to sample from."""
-    return ("sampled", "full") if unmet_items(split) >= NEGATIVES else ("full",)
+    """Both, or only the full one where there are too few items to sample negatives from."""
+    return ("sampled", "full") if negatives_left(split) >= NEGATIVES else ("full",)
 
 
 def _repeats(rows: Array) -> Array:
