@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minisasrec.kernels.jit import exact_kernel, kernel
@@ -53,3 +55,24 @@ def scale(x, factor):
     flat = np.ascontiguousarray(x).reshape(-1)
     run(_scale_worker, -(-y.size // NUMBERS), flat, factor, y.reshape(-1))
     return y
+
+
+@kernel
+def _gelu_worker(counter, x, y, slope):
+    root, density = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
+    task = next_task(counter)
+    while task >= 0:
+        for i in range(task * NUMBERS, min((task + 1) * NUMBERS, len(y))):
+            v = float(x[i])
+            below = (1 + math.erf(v * root)) / 2  # the share of a normal distribution below v
+            y[i] = v * below
+            slope[i] = below + v * density * math.exp(-v * v / 2)
+        task = next_task(counter)
+
+
+def gelu(x):
+    """y = x Phi(x) and its slope, the derivative dy/dx, both of the shape of x."""
+    y, slope = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    flat = np.ascontiguousarray(x).reshape(-1)
+    run(_gelu_worker, -(-y.size // NUMBERS), flat, y.reshape(-1), slope.reshape(-1))
+    return y, slope
