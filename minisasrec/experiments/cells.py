@@ -39,7 +39,7 @@ from minisasrec.errors import (
     TrainingError,
 )
 from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
-from minisasrec.learn.evaluation import Protocol, evaluate, usual_protocols
+from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, to_plain
@@ -138,7 +138,13 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
             if protocol == "sampled" and protocol not in usual_protocols(split):
                 continue  # too few items to sample from
             found = evaluate(
-                model, split, "test", protocol, seed=config.seed, max_users=config.max_users
+                model,
+                split,
+                "test",
+                protocol,
+                seed=config.seed,
+                max_users=config.max_users,
+                lists=LISTS,
             )
             test.append({"protocol": protocol, "model": config.model, **found.metrics()})
             ranks |= {protocol: found.ranks, "users": found.users}
