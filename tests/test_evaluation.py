@@ -473,6 +473,22 @@ def test_a_sample_of_the_users(split):
     np.testing.assert_array_equal(few.candidates, all_of_them.candidates[few.users])
 
 
+def test_the_choice_of_users_says_nothing_about_their_candidates():
+    """They are drawn from two streams of random numbers; from one, this is 100 of 100."""
+    split = make_split([[1, 2, 3]] * 6400, 300)
+    agree = total = 0
+    for seed in range(8):
+        evaluator = Evaluator(split, max_users=3200, seed=seed)
+        if evaluator.users[0] != 0:
+            continue
+        # user 64 s was chosen by the number that would then have drawn candidate s of user 0
+        chosen = np.isin(64 * np.arange(100), evaluator.users)
+        agree += int((chosen == (evaluator.candidates[0, 1:] <= 150)).sum())
+        total += 100
+    assert total >= 200
+    assert abs(agree / total - 0.5) < 4 * np.sqrt(0.25 / total)
+
+
 def test_an_unknown_protocol(split):
     with pytest.raises(ConfigError, match="protocol is 'fast'; choose one of sampled, full, auth"):
         Evaluator(split, protocol="fast")
