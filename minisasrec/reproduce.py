@@ -24,7 +24,7 @@ from minisasrec.experiments import paper
 from minisasrec.experiments.cells import Cell, compute, load, make_cell
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
-from minisasrec.learn.config import DataColumns, TrainConfig
+from minisasrec.learn.config import DataColumns, TrainConfig, is_chosen, unchosen
 from minisasrec.learn.machine import MachineOptions, use_machine
 
 
@@ -130,6 +130,10 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     of_rows = [[done[c.folder] for c in of_row] for of_row in good]
     found = records(rows, of_rows) if target.test else validation_records(rows, of_rows)
     report = Report(f"{target.title}, on {split.dataset.name}", found, list(notes))
+    of_models = {row.config.model: row.config for row in rows}
+    report.notes += [
+        unchosen(config) for model, config in of_models.items() if not is_chosen(dataset, model)
+    ]
     if options.epochs is not None and any(options.epochs < row.config.epochs for row in rows):
         report.notes.append(f"shortened, --epochs {options.epochs}: these are no results to quote")
     if target.test and dataset not in paper.DATASETS:

@@ -26,9 +26,18 @@ from minisasrec.commands.cli import (
     run_command,
 )
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
+from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
-from minisasrec.learn.config import TrainConfig, from_json, make_model, preset, read_json
+from minisasrec.learn.config import (
+    TrainConfig,
+    from_json,
+    is_chosen,
+    make_model,
+    preset,
+    read_json,
+    unchosen,
+)
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, new_folder, newest_folder, to_plain
@@ -82,6 +91,8 @@ def _options(default: TrainConfig, file: Path | None) -> Any:
     fields: list[Any] = [(name, Annotated[(types[name], *hidden)]) for name in others]
     help_text = "JSON file of settings; options given here win over it."
     fields.append(("config", Annotated[Path | None, tyro.conf.arg(help=help_text)]))
+    help_text = f"{', '.join(DATASETS)}, or the path of a file of your own."
+    fields.append(("dataset", Annotated[str, tyro.conf.arg(help=help_text)]))
     values: dict[str, Any] = {**vars(default), "config": file}
     if own:
         section = _unchecked(types[own])
@@ -104,6 +115,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     use_machine(config.machine)
     split = load_split(config)
     model = make_model(config, split)
+    section = MODELS[config.model][1]
+    default = preset(config.dataset, config.model)
+    if not is_chosen(config.dataset, config.model) and (
+        getattr(config, section) == getattr(default, section)
+    ):
+        print(f"note: {unchosen(config)}", file=sys.stderr)
     run, config = open_run(config, split.dataset.fingerprint())
     try:
         _train_and_report(model, split, config, run)

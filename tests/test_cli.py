@@ -77,6 +77,7 @@ def test_training_on_ones_own_table(trained: tuple[Path, subprocess.CompletedPro
     out, done = trained
     result = json.loads(done.stdout)  # --json: one object and nothing else
     assert result["epochs"] == 2 and result["seed"] == 3
+    assert "nobody has chosen settings" not in done.stderr  # --n and --d were given
     assert {row["model"] for row in result["test"]} == {"sasrec", "poprec"}
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in history] == [1, 2]
@@ -269,6 +270,18 @@ def test_every_command_takes_threads_and_backend(
         assert "nowhere holds no run" in told
     else:
         assert asked == [MachineOptions(threads=3, backend="numpy")]
+
+
+def test_a_data_set_without_settings_of_its_own_says_so(clicks: Path, tmp_path: Path) -> None:
+    columns = ("--user-column", "visitor", "--item-column", "page", "--time-column", "at")
+    data = ("--dataset", str(clicks), *columns, "--min-actions", "1", "--epochs", "1")
+    told = run("train", *data, "--out", "fmc", "--model", "fmc", cwd=tmp_path).stderr
+    assert (
+        "note: nobody has chosen settings of fmc for clicks.csv: it runs with n 10000, d 50, "
+        in told
+    )
+    told = run("train", *data, "--out", "pop", "--model", "poprec", cwd=tmp_path).stderr
+    assert "nobody has chosen" not in told
 
 
 def test_a_runs_backend_holds_unless_the_command_names_one(

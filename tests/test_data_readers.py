@@ -187,7 +187,7 @@ def test_an_empty_file(tmp_path: Path, name: str) -> None:
 
 HEAD = "user,item,timestamp\n"
 BAD_LINES = [
-    ("a.dat", "1::2::3\n", 1, r"expected UserID::MovieID::Rating::Timestamp, got 3 field\(s\)"),
+    ("a.dat", "1::2::3\n", 1, r"expected user::item::rating::time, got 3 field\(s\)"),
     ("a.dat", ML_1M + "1::2::3::4::5\n", 5, r"got 5 field\(s\): '1' '2' '3' '4' '5"),
     ("a.dat", ML_1M + "\n1::2::3::x\n", 6, "the time must be a number >= 0, .* got 'x"),
     ("a.dat", "1::2::3::-4\n", 1, "got '-4"),
@@ -195,7 +195,7 @@ BAD_LINES = [
     ("a.dat", "1::2::3::inf\n", 1, "got 'inf"),
     ("a.dat", "::2::3::4\n", 1, "the user id is missing"),
     ("u.data", "1\t\t3\t4\n", 1, "the item id is missing"),
-    ("u.data", "1 2 3 4\n", 1, r"expected user, item, rating, timestamp with tabs between, got 1"),
+    ("u.data", "1 2 3 4\n", 1, r"expected user, item, rating, time with tabs between, got 1"),
     ("a.txt", "1 2\n3\n", 2, r"expected user item, got 1 field\(s\): '3'"),
     ("a.txt", "1 2 3\n", 1, "got 3"),
     ("a.csv", HEAD + "1,2,3\n1,2\n", 3, r"expected 3 fields \(user, item, timestamp\), got 2"),

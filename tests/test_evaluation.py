@@ -7,6 +7,7 @@ import pytest
 from strategies import make_split, random_split
 
 from minisasrec.backends import use_backend
+from minisasrec.commands.report import final_rows, format_rows
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.learn import metrics
@@ -62,26 +63,80 @@ def test_ranks():
 
 
 def test_metrics_by_hand():
-    ranks = np.array([1, 2, 3, 10, 11, 100.0])
-    assert metrics.hit_rate(ranks) == pytest.approx(4 / 6)
-    assert metrics.hit_rate(ranks, 2) == pytest.approx(2 / 6)
-    gains = [1, 1 / np.log2(3), 1 / 2, 1 / np.log2(11), 0, 0]
-    assert metrics.ndcg(ranks) == pytest.approx(sum(gains) / 6)
-    assert metrics.ndcg(ranks, 1) == pytest.approx(1 / 6)
-    assert metrics.mrr(ranks) == pytest.approx((1 + 1 / 2 + 1 / 3 + 0.1 + 1 / 11 + 0.01) / 6)
-    assert metrics.all_metrics(ranks, 5) == {
-        "HR@5": metrics.hit_rate(ranks, 5),
-        "NDCG@5": metrics.ndcg(ranks, 5),
-        "MRR": metrics.mrr(ranks),
+    ranking = metrics.Ranking(np.array([1, 2, 3, 10, 11, 100, np.inf]))
+    assert metrics.HitRate().over_all(ranking) == pytest.approx(4 / 7)
+    assert metrics.HitRate(2).over_all(ranking) == pytest.approx(2 / 7)
+    gains = [1, 1 / np.log2(3), 1 / 2, 1 / np.log2(11), 0, 0, 0]
+    assert metrics.NDCG().by_user(ranking) == pytest.approx(gains)
+    assert metrics.NDCG().over_all(ranking) == pytest.approx(sum(gains) / 7)
+    assert metrics.NDCG(1).over_all(ranking) == pytest.approx(1 / 7)
+    reciprocal = 1 + 1 / 2 + 1 / 3 + 0.1 + 1 / 11 + 0.01
+    assert metrics.MRR().over_all(ranking) == pytest.approx(reciprocal / 7)
+    assert metrics.all_metrics(ranking, 5) == {
+        "HR@5": metrics.HitRate(5).over_all(ranking),
+        "NDCG@5": metrics.NDCG(5).over_all(ranking),
+        "MRR": metrics.MRR().over_all(ranking),
     }
+    assert metrics.labels(5) == ["HR@5", "NDCG@5", "MRR", "coverage@5"]
+
+
+def test_coverage_by_hand():
+    items = np.array([[1, 2, 3], [2, 1, 9], [4, 0, 0]])
+    ranking = metrics.Ranking(np.ones(3), items, num_items=10)
+    for k, share in ((1, 0.3), (2, 0.3), (3, 0.5)):  # 1 2 4; 1 2 4; 1 2 3 4 9
+        assert metrics.Coverage(k).over_all(ranking) == pytest.approx(share)
+    assert "coverage@3" in metrics.all_metrics(ranking, 3)
+    assert "coverage@4" not in metrics.all_metrics(ranking, 4)  # the lists are too short
+    with pytest.raises(TypeError, match="coverage@3 has one value over all users"):
+        metrics.Coverage(3).by_user(ranking)
+
+
+@pytest.mark.parametrize("repeats", ["allow", "forbid"])
+def test_lists_are_those_of_top_items(repeats):
+    split = random_split(users=40, num_items=25, longest=30, repeats=repeats)
+    coarse = np.random.default_rng(0).integers(0, 4, (40, 26))  # with many equal scores
+    model = Scores(split, lambda users, items: coarse[users, items])
+    for lists in (1, 10, 25, 99):
+        found = evaluate(model, split, "test", "full", lists=lists)
+        assert found.items.shape == (len(found.users), min(lists, 25))
+        for user, row in zip(found.users, found.items, strict=True):
+            history = split.history(user, "test").tolist()
+            best = top_items(model, history, lists, user=user, repeats=repeats)
+            assert row[row > 0].tolist() == best
+            left = range(1, 26) if repeats == "allow" else set(range(1, 26)) - set(history)
+            assert best == sorted(left, key=lambda i, user=user: (-coarse[user, i], i))[:lists]
+    found = evaluate(model, split, "test", "full", lists=10)
+    shown = {item for row in found.items.tolist() for item in row if item}
+    assert found.metrics()["coverage@10"] == len(shown) / 25
+    without = evaluate(model, split, "test", "full")
+    assert without.items is None and "coverage@10" not in without.metrics()
+    np.testing.assert_array_equal(without.ranks, found.ranks)
+
+
+def test_a_new_metric_is_one_class(monkeypatch, split):
+    class MeanRankInTheCatalogue(metrics.Metric):
+        name, cut_off = "mean rank in the catalogue", False
+
+        def by_user(self, ranking):
+            return ranking.ranks / ranking.num_items
+
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, MeanRankInTheCatalogue))
+    config = from_json({"model": "poprec"})
+    rows = final_rows(make_model(config, split), split, config)
+    table = format_rows(rows).splitlines()
+    assert "sampled" in table[1] and "full" in table[2] and "HR@10" in table[0]
+    for name in ("coverage@10", "mean rank in the catalogue"):
+        assert f"  {name}" in table[0] and name in rows[-1]
+    assert len(table[0]) == len(table[1]) == len(table[2])
+    assert "coverage@10" not in rows[0]  # sampled: nothing is known of lists
 
 
 def test_random_scores_are_at_chance():
     scores = np.random.default_rng(0).standard_normal((100_000, 101))
-    ranks = metrics.rank_of_first(scores)
+    found = metrics.all_metrics(metrics.Ranking(metrics.rank_of_first(scores)))
     # 10 of 101, and the mean gain of the first ten ranks
-    assert metrics.hit_rate(ranks) == pytest.approx(0.0990, abs=0.004)
-    assert metrics.ndcg(ranks) == pytest.approx(0.0450, abs=0.002)
+    assert found["HR@10"] == pytest.approx(0.0990, abs=0.004)
+    assert found["NDCG@10"] == pytest.approx(0.0450, abs=0.002)
 
 
 # --- models whose ranks are known ------------------------------------------------------------
@@ -335,6 +390,9 @@ def test_top_items_refuses_what_makes_no_list(split):
         top_items(model, [3], 0)
     with pytest.raises(DataError, match="needs at least one item"):
         top_items(model, [])
+    nan = Scores(split, lambda users, items: np.where(items == 7, np.nan, items))
+    with pytest.raises(TrainingError, match="a score is NaN"):
+        top_items(nan, [3])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -414,6 +472,22 @@ def test_a_sample_of_the_users(split):
     # the candidates of a user do not depend on who else is evaluated
     few, all_of_them = (Evaluator(split, max_users=m, negatives=10) for m in (20, 0))
     np.testing.assert_array_equal(few.candidates, all_of_them.candidates[few.users])
+
+
+def test_the_choice_of_users_says_nothing_about_their_candidates():
+    """They are drawn from two streams of random numbers; from one, this is 100 of 100."""
+    split = make_split([[1, 2, 3]] * 6400, 300)
+    agree = total = 0
+    for seed in range(8):
+        evaluator = Evaluator(split, max_users=3200, seed=seed)
+        if evaluator.users[0] != 0:
+            continue
+        # user 64 s was chosen by the number that would then have drawn candidate s of user 0
+        chosen = np.isin(64 * np.arange(100), evaluator.users)
+        agree += int((chosen == (evaluator.candidates[0, 1:] <= 150)).sum())
+        total += 100
+    assert total >= 200
+    assert abs(agree / total - 0.5) < 4 * np.sqrt(0.25 / total)
 
 
 def test_an_unknown_protocol(split):

@@ -344,7 +344,9 @@ def test_a_small_catalogue_is_ranked_whole(folder, capsys, monkeypatch) -> None:
 
 def test_table2_reads_what_is_at_hand(folder, capsys, monkeypatch) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(reproduce, "DATASETS", {"bookshop": None, "steam": DATASETS["steam"]})
+    monkeypatch.setattr(
+        reproduce, "DATASETS", {name: DATASETS[name] for name in ("bookshop", "steam")}
+    )
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     monkeypatch.delenv("MINISASREC_DATA_DIR", raising=False)
     assert run_command(reproduce.main, ["table2"]) == 0

@@ -8,13 +8,13 @@ import numpy as np
 
 from minisasrec.data.split import Part, Split
 from minisasrec.experiments import paper
+from minisasrec.learn import metrics
 from minisasrec.learn.config import TrainConfig
-from minisasrec.learn.evaluation import Evaluator, Protocol, usual_protocols
+from minisasrec.learn.evaluation import LISTS, Evaluator, Protocol, usual_protocols
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models import Popularity, Recommender
 
 Row = dict[str, Any]
-METRICS = ("HR@10", "NDCG@10", "MRR")
 
 
 def final_rows(
@@ -29,13 +29,15 @@ def final_rows(
     rows: list[Row] = []
     oracle: Any = split.dataset.oracle
     for protocol in protocols:
-        evaluator = Evaluator(split, part, protocol, seed=config.seed, max_users=config.max_users)
+        evaluator = Evaluator(
+            split, part, protocol, seed=config.seed, max_users=config.max_users, lists=LISTS
+        )
         contenders: list[tuple[str, Recommender]] = [(config.model, model)]
         if config.model != "poprec":
             contenders.append(("poprec", Popularity(split)))
         for name, contender in contenders:
-            metrics = evaluator(contender).metrics()
-            rows.append({"protocol": protocol, "model": name, **metrics})
+            found = evaluator(contender).metrics()
+            rows.append({"protocol": protocol, "model": name, **found})
         if oracle is not None and knows_best(split, protocol):
             best = oracle.best_reachable(part, protocol)
             rows.append({"protocol": protocol, "model": "best reachable", **best})
@@ -55,9 +57,11 @@ def knows_best(split: Split, protocol: Protocol) -> bool:
 
 def format_rows(rows: list[Row]) -> str:
     """The rows as a text table."""
-    lines = [f"{'protocol':10}{'model':18}" + "".join(f"{name:>9}" for name in METRICS)]
+    names = [name for name in metrics.labels() if any(name in row for row in rows)]
+    widths = {name: max(9, len(name) + 2) for name in names}
+    lines = [f"{'protocol':10}{'model':18}" + "".join(f"{n:>{w}}" for n, w in widths.items())]
     for row in rows:
-        cells = "".join(f"{row[n]:9.4f}" if n in row else f"{'':9}" for n in METRICS)
+        cells = "".join(f"{row[n]:{w}.4f}" if n in row else " " * w for n, w in widths.items())
         lines.append(f"{row['protocol']:10}{row['model']:18}{cells}")
     return "\n".join(lines)
 

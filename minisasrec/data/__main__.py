@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from minisasrec.commands.cli import read_options, run_command
-from minisasrec.data import DataWarning, leave_one_out, load_dataset
+from minisasrec.data import DATASETS, DataWarning, leave_one_out, load_dataset
 from minisasrec.learn.config import DataColumns
 from minisasrec.learn.machine import MachineOptions, use_machine
 
@@ -21,8 +21,8 @@ from minisasrec.learn.machine import MachineOptions, use_machine
 class DataConfig:
     """Print what a data set holds: counts, source, warnings, fingerprint."""
 
-    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A name as in docs/datasets.md, or the path of a file or folder."""
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = ""
+    """A name, or the path of a file or folder; without it, the names are listed."""
     data_dir: Path | None = None
     """Folder that holds the data sets' files already; by default $MINISASREC_DATA_DIR."""
     columns: DataColumns = field(default_factory=DataColumns)
@@ -39,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print statistics, source and warnings."""
     options = read_options(DataConfig, "data", argv)
     use_machine(options.machine)
+    if not options.data:
+        for spec in DATASETS.values():
+            print(f"{spec.name:14}{spec.title}; {spec.licence}")
+        return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
         dataset = load_dataset(

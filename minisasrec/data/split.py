@@ -86,12 +86,12 @@ class Split:
     def repeats(self) -> Literal["allow", "forbid"]:
         """The rule about items that a user has met, for evaluation and recommendation alike.
 
-        allow:   they are candidates like all others, and may be recommended again.
-        forbid:  they are no candidates and are never recommended; a held-out item that its user
-                 had met before counts as a miss.
+            allow    they are candidates like all others, and may be recommended again
+            forbid   they are no candidates and are never recommended; a held-out item that its
+                     user had met before counts as a miss
 
-        The data set's setting; if that is "auto", allow where 5% or more of the validation targets
-        were met before. The test part has no say in it.
+        It is the data set's setting. "auto" allows repeats where 5% or more of the validation
+        targets were met before; the test part has no say in it.
         """
         if self.dataset.repeats != "auto":
             return self.dataset.repeats

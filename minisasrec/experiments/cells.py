@@ -40,7 +40,7 @@ from minisasrec.errors import (
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import thread_count
 from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
-from minisasrec.learn.evaluation import Protocol, evaluate, usual_protocols
+from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, to_plain
@@ -139,7 +139,13 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
             if protocol == "sampled" and protocol not in usual_protocols(split):
                 continue  # too few items to sample from
             found = evaluate(
-                model, split, "test", protocol, seed=config.seed, max_users=config.max_users
+                model,
+                split,
+                "test",
+                protocol,
+                seed=config.seed,
+                max_users=config.max_users,
+                lists=LISTS,
             )
             test.append({"protocol": protocol, "model": config.model, **found.metrics()})
             ranks |= {protocol: found.ranks, "users": found.users}

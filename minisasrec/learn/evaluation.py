@@ -33,7 +33,7 @@ from minisasrec.data.split import Part, Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn import metrics
-from minisasrec.learn.recommendation import rankable
+from minisasrec.learn.recommendation import rankable, top_lists
 from minisasrec.models.base import Recommender
 from minisasrec.random import make_key, random_uint32
 
@@ -42,6 +42,7 @@ Protocol = Literal["sampled", "full", "authors"]
 PROTOCOLS = ("sampled", "full", "authors")
 
 NEGATIVES = 100  # sampled candidates beside the target (Sec. IV-D)
+LISTS = 10  # items of each user that final figures look at
 USERS, CANDIDATES = -2, -3  # streams of random numbers
 SCORES_AT_ONCE = 8_000_000  # of the full protocol: 32 MB of float32
 ROWS_AT_ONCE = 16_384  # of histories, about: arrays of as many rows stay in the last cache
@@ -49,25 +50,31 @@ ROWS_AT_ONCE = 16_384  # of histories, about: arrays of as many rows stay in the
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The ranks of the held-out items of `users`, and what they amount to."""
+    """The ranks of the held-out items of `users`, and what they amount to.
+
+    `items` are the best items of each user, where the evaluator was asked to keep lists.
+    """
 
     protocol: Protocol
     part: Part
     users: Array
     ranks: Array
     candidates: int
+    items: Array | None = None
+    num_items: int = 0
 
     def metrics(self, k: int = 10) -> dict[str, float]:
-        """HR@k, NDCG@k and MRR."""
-        return metrics.all_metrics(self.ranks, k)
+        """HR@k, NDCG@k, MRR and, of lists, coverage@k."""
+        return metrics.all_metrics(metrics.Ranking(self.ranks, self.items, self.num_items), k)
 
 
 class Evaluator:
     """Ranks held-out items; candidates are drawn once and kept for the next model.
 
     `max_users` users are taken at random where there are more (0 = all; the paper takes 10,000),
-    `negatives` is the number of sampled candidates beside the target. At most `batch_size` users
-    are ranked at a time, fewer if their histories are long.
+    `negatives` is the number of sampled candidates beside the target. With `lists` the full
+    protocol keeps so many of each user's best items, for metrics that look at items. At most
+    `batch_size` users are ranked at a time, fewer if their histories are long.
     """
 
     def __init__(
@@ -80,11 +87,13 @@ class Evaluator:
         max_users: int = 10_000,
         seed: int = 0,
         batch_size: int = 512,
+        lists: int = 0,
     ) -> None:
         if protocol not in PROTOCOLS:
             raise ConfigError(f"protocol is {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
         self.split, self.part, self.protocol = split, part, protocol
         self.negatives, self.seed, self.batch_size = negatives, seed, batch_size
+        self.lists = min(lists, split.dataset.num_items) if protocol == "full" else 0
         self.users = split.eval_users(part)
         if not len(self.users):
             raise DataError(
@@ -107,11 +116,12 @@ class Evaluator:
         if self.protocol == "authors":
             self.candidates = self._sample_as_the_authors()
         ranks = np.empty(len(self.users))
+        items = np.zeros((len(self.users), self.lists), np.int32)
         for part in self.chooser.over(self._batches(model.n), lambda part: len(self.users[part])):
             users = self.users[part]
             histories = self.histories(users, model.n)
             if self.protocol == "full":
-                ranks[part] = self._rank_all(model, users, histories)
+                ranks[part], items[part] = self._rank_all(model, users, histories)
                 continue
             scores = model.candidate_scores(users, histories, self.candidates[part])
             if self.protocol == "authors":
@@ -121,7 +131,15 @@ class Evaluator:
                 ranks[part] = metrics.rank_of_first(scores)
         ranks[self.missed] = np.inf
         size = self.split.dataset.num_items if self.protocol == "full" else 1 + self.negatives
-        return Evaluation(self.protocol, self.part, self.users, ranks, size)
+        return Evaluation(
+            self.protocol,
+            self.part,
+            self.users,
+            ranks,
+            size,
+            items if self.lists else None,
+            self.split.dataset.num_items,
+        )
 
     def histories(self, users: Array, n: int) -> Packed:
         """What the model sees: the train items; for the test part the validation item, too."""
@@ -140,15 +158,19 @@ class Evaluator:
             size = max(1, min(size, SCORES_AT_ONCE // self.split.dataset.num_items))
         return (slice(i, i + size) for i in range(0, len(self.users), size))
 
-    def _rank_all(self, model: Recommender, users: Array, histories: Packed) -> Array:
+    def _rank_all(self, model: Recommender, users: Array, histories: Packed) -> tuple[Array, Array]:
+        """Ranks (B) and lists (B, lists)."""
         scores = model.all_scores(users, histories)
         items, starts, ends = self._history_slices(users)
         met = pack(items, starts, ends, int((ends - starts).max()))
         ranked = rankable(scores, met, self.split.repeats)
+        lists = np.zeros((len(users), 0), np.int32)
+        if self.lists:
+            lists = top_lists(ranked, self.lists)
         user, targets = np.arange(len(users)), self.split.targets(self.part)[users]
         ranked[:, 0] = ranked[user, targets]  # the target goes to the column of the padding
         ranked[user, targets] = -np.inf
-        return metrics.rank_of_first(ranked)
+        return metrics.rank_of_first(ranked), lists
 
     def _sample(self) -> Array:
         """Target and distinct negatives for each user, int32 (users, 1 + negatives)."""
@@ -249,6 +271,7 @@ def evaluate(
     *,
     seed: int = 0,
     max_users: int = 10_000,
+    lists: int = 0,
 ) -> Evaluation:
     """Rank the held-out items of `part` once; see `Evaluator` for more than one model."""
-    return Evaluator(split, part, protocol, seed=seed, max_users=max_users)(model)
+    return Evaluator(split, part, protocol, seed=seed, max_users=max_users, lists=lists)(model)

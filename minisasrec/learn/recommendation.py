@@ -8,6 +8,7 @@ import numpy as np
 
 from minisasrec.data.sequences import Packed, pack_sequences
 from minisasrec.errors import ConfigError
+from minisasrec.learn.metrics import refuse_nan
 from minisasrec.models.base import NOBODY, Recommender
 
 Array = np.ndarray
@@ -28,6 +29,24 @@ def rankable(scores: Array, met: Packed, repeats: Literal["allow", "forbid"]) ->
     return ranked
 
 
+def top_lists(ranked: Array, k: int) -> Array:
+    """The k best items of each user, best first, int32 (B, k); 0 where there are no more.
+
+    `ranked` (B, |I| + 1) comes from `rankable`. Of equal scores the lower item number comes first.
+    """
+    k = min(k, ranked.shape[1])
+    # at least k scores are as good as the k-th best of the maxima of 4 k pieces of the row (each
+    # maximum is one of them), so that only those few need sorting
+    pieces = np.arange(0, ranked.shape[1], max(1, ranked.shape[1] // (4 * k)))
+    least = np.partition(np.maximum.reduceat(ranked, pieces, axis=1), -k, axis=1)[:, -k]
+    lists = np.zeros((len(ranked), k), np.int32)
+    for row, scores, bound in zip(lists, ranked, least, strict=True):
+        best = np.flatnonzero((scores >= bound) & (scores > -np.inf))
+        best = best[np.argsort(-scores[best], kind="stable")[:k]]
+        row[: len(best)] = best
+    return lists
+
+
 def top_items(
     model: Recommender,
     history: list[int],
@@ -41,7 +60,7 @@ def top_items(
     With `repeats="forbid"` the items of the history are left out; `split.repeats` is the rule of a
     data set. `user` is the user's number, for models that keep something about each user.
     Raises `ConfigError` for another rule or k below 1, `DataError` for a history that is empty or
-    holds what is no item of the model.
+    holds what is no item of the model, `TrainingError` for scores that are NaN.
     """
     if repeats not in ("allow", "forbid"):
         raise ConfigError(
@@ -53,6 +72,6 @@ def top_items(
     everything = pack_sequences([history], max(len(history), 1), model.num_items)
     recent = pack_sequences([history], model.n)
     scores = model.all_scores(np.array([user]), recent)
-    (ranked,) = rankable(scores.astype(np.float64), everything, repeats)
-    best = np.argsort(-ranked, kind="stable")[:k]
-    return [int(item) for item in best if ranked[item] > -np.inf]
+    refuse_nan(scores[:, 1:])
+    ranked = rankable(scores.astype(np.float64), everything, repeats)
+    return [int(item) for item in top_lists(ranked, k)[0] if item]
