@@ -178,10 +178,14 @@ def test_our_logits_are_the_port_s(version, heads, each_backend):
     assert (config.n, config.d, config.blocks, config.heads) == (N, D, BLOCKS, heads)
     assert (config.norm, config.padding, model.num_items) == (norm, padding, ITEMS)
     close(scores(model, lists), want)
-    # the padding is that of the wiring unless given, and the reference batch says all of it
+    assert config.output_projection and config.inner_dropout and config.dropout == 0.2
+    _, other = quietly(module.state_dict(), norm, heads, padding=padding, dropout=0.7)
+    assert other == dataclasses.replace(config, dropout=0.7)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DataWarning)
         from_port(module.state_dict(), norm, heads, padding=padding, reference=(lists, want))
+        if version != "between":  # the padding is that of the wiring unless given
+            assert from_port(module.state_dict(), norm, heads, reference=(lists, want))[1] == config
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth", ".pt"])
@@ -506,6 +510,15 @@ def test_one_weight_that_differs_is_seen():
     theirs["attention_layers.0.in_proj_bias"][2 * D + 3] += 0.05
     with pytest.raises(CheckpointError, match="no other wiring"):
         from_port(theirs, "post", reference=reference)
+
+
+def test_a_reading_is_named_only_if_it_fits_the_whole_batch():
+    theirs, model = weights_of()
+    lists = sequences(lengths=(3,) * 40)  # more than other readings are first tried on
+    logits = scores(model, lists)
+    logits[-1] = logits[-1, ::-1]
+    with pytest.raises(CheckpointError, match="no other wiring"):
+        from_port(theirs, "pre", reference=(lists, logits))
 
 
 def test_a_batch_that_leaves_things_open_says_so():
