@@ -97,10 +97,9 @@ def _torch(
     import torch
 
     from benchmarks.peers import PEERS
-    from minisasrec.kernels import threads
     from minisasrec.kernels.memory import keep_freed_memory
 
-    threads.set_threads(1)  # drawing a batch leaves no helper awake, which would take a core
+    threads(1)  # drawing a batch leaves no helper awake, which would take a core
     keep_freed_memory()  # as ours: each step finds the memory of the one before
     torch.set_flush_denormal(True)
     torch.set_num_threads(args.threads)

@@ -43,7 +43,6 @@ PROTOCOLS = ("sampled", "full", "authors")
 
 NEGATIVES = 100  # sampled candidates beside the target (Sec. IV-D)
 LISTS = 10  # items of each user that final figures look at
-USERS, CANDIDATES = -2, -3  # streams of random numbers
 SCORES_AT_ONCE = 8_000_000  # of the full protocol: 32 MB of float32
 ROWS_AT_ONCE = 16_384  # of histories, about: arrays of as many rows stay in the last cache
 
@@ -100,7 +99,7 @@ class Evaluator:
                 f"{split.dataset.name}: no user has three actions, so there is nothing to evaluate"
             )
         if max_users and len(self.users) > max_users:
-            order = random_uint32(make_key(seed, USERS), self.users)
+            order = random_uint32(make_key(seed, "users"), self.users)
             self.users = np.sort(self.users[np.argsort(order, kind="stable")[:max_users]])
         self.missed = np.zeros(len(self.users), dtype=bool)
         if split.repeats == "forbid" and protocol != "authors":
@@ -193,7 +192,7 @@ class Evaluator:
                 f"{dataset.name}: {self.negatives} negatives asked for, but "
                 f"{too_few_negatives(self.split, left)}; evaluate with the full protocol"
             )
-        key = make_key(self.seed, CANDIDATES)
+        key = make_key(self.seed, "candidates")
         slots = np.arange(self.negatives)
         counter = users[:, None] * self.negatives + slots
         drawn = draw_items(key, counter, 0, dataset.num_items)
@@ -203,7 +202,7 @@ class Evaluator:
             if not len(rows):
                 break
             fresh = draw_items(
-                make_key(self.seed, CANDIDATES, attempt), counter[rows], 0, dataset.num_items
+                make_key(self.seed, "candidates", attempt), counter[rows], 0, dataset.num_items
             )
             drawn[rows] = np.where(again[rows], fresh, drawn[rows])
         return np.concatenate([targets, drawn], axis=1)
@@ -212,13 +211,13 @@ class Evaluator:
         """Target and items without a train action, with replacement, new ones at every call."""
         users = self.users
         counter = users[:, None] * self.negatives + np.arange(self.negatives)
-        key = make_key(self.seed, CANDIDATES, self.calls)
+        key = make_key(self.seed, "candidates", self.calls)
         drawn = draw_items(key, counter, 0, self.split.dataset.num_items)
         seen = SeenItems(self.split) if self.split.repeats == "forbid" else None
         for attempt in range(1, 2**20):
             if seen is None or not (met := seen.contains(users[:, None], drawn)).any():
                 break
-            key = make_key(self.seed, CANDIDATES, self.calls, attempt)
+            key = make_key(self.seed, "candidates", self.calls, attempt)
             drawn = np.where(met, draw_items(key, counter, 0, self.split.dataset.num_items), drawn)
         return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
 
