@@ -22,7 +22,8 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
 from minisasrec.data.split import leave_one_out
 from minisasrec.learn.evaluation import Evaluator
-from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
 

@@ -24,9 +24,12 @@ __version__ = "0.1.0"
 _LAZY = {  # what costs time to import, imported when first asked for
     "load_dataset": "minisasrec.data",
     "SASRec": "minisasrec.models.sasrec",
-    "SASRecConfig": "minisasrec.models.sasrec",
+    "SASRecConfig": "minisasrec.models.sasrec_config",
     "fit": "minisasrec.learn.fit",
     "evaluate": "minisasrec.learn.evaluation",
+    "threads": "minisasrec.kernels.threads",
+    "thread_count": "minisasrec.kernels.threads",
+    "top_items": "minisasrec.learn.recommendation",
 }
 
 __all__ = [

@@ -1,14 +1,18 @@
 """Random numbers that depend on where they are used, not on when.
 
 A generator with a state gives a number that depends on how many were drawn before. Here a number
-is a hash of (seed, step, stream) and a counter that names the place: the element of the array
-that it drops, the position that a negative is drawn for. So the numbers are the same whatever the
-number of threads, the padded and the packed layout drop the same elements, the backward pass can
-make the mask again instead of keeping it, and a resumed run goes on exactly as it would have.
+is a hash of a key and a counter. The key says what the number is for: the seed, a name, and what
+else tells one use from another, such as (seed, "negatives", step). The counter says where: the
+element of the array that dropout drops, the position that a negative is drawn for. So the numbers
+are the same whatever the number of threads, the padded and the packed layout drop the same
+elements, the backward pass can make the mask again instead of keeping it, and a resumed run goes on
+exactly as it would have.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,15 +28,49 @@ class Key(NamedTuple):
     k1: int
 
 
-def make_key(*words: int) -> Key:
-    """The key of a tuple of integers such as (seed, step, stream), by splitmix64."""
+def make_key(*words: int | str) -> Key:
+    """The key of numbers and names such as (seed, "negatives", step), by splitmix64.
+
+    Numbers are taken modulo 2^64; a name counts as the first 64 bits of its BLAKE2b hash.
+    """
     state = 0
     for word in words:
-        state = (state + 0x9E3779B97F4A7C15 + (word & _MASK64)) & _MASK64
+        number = word if isinstance(word, int) else _number_of(word)
+        state = (state + 0x9E3779B97F4A7C15 + (number & _MASK64)) & _MASK64
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK64
         state ^= state >> 31
     return Key(state & 0xFFFFFFFF, state >> 32)
+
+
+@functools.lru_cache
+def _number_of(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A seed and the names that lead from it to one of its uses.
+
+    Each part of a model is given `seed.spawn(NAME)`, as with NumPy's SeedSequence. So no two parts
+    start from the same numbers, and a part that is added or left out changes no other.
+    """
+
+    words: tuple[int | str, ...]
+
+    @classmethod
+    def of(cls, seed: int | Seed) -> Seed:
+        """A number as a `Seed`; a `Seed` as it is."""
+        return seed if isinstance(seed, Seed) else cls((int(seed),))
+
+    def spawn(self, name: str) -> Seed:
+        """The seed of the part with this name."""
+        return Seed((*self.words, name))
+
+    @property
+    def key(self) -> Key:
+        """The key for what is drawn here."""
+        return make_key(*self.words)
 
 
 def lowbias32(x: np.ndarray) -> np.ndarray:
@@ -65,7 +103,7 @@ def drop_threshold(rate: float) -> int:
 
 @dataclass
 class Keys:
-    """The keys of one training step, one for each place that needs random numbers, in order."""
+    """The keys of one training step: one for each place of the model that drops or draws."""
 
     seed: int
     step: int
@@ -74,4 +112,4 @@ class Keys:
     def next(self) -> Key:
         """The key of the next place."""
         self.used += 1
-        return make_key(self.seed, self.step, self.used)
+        return make_key(self.seed, "step", self.step, self.used)

@@ -12,18 +12,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from minisasrec.commands.cli import read_options, run_command
+from minisasrec.commands.report import knows_best
 from minisasrec.data import DATASETS
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
 from minisasrec.experiments.cells import Cell, compute, load, make_cell
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
-from minisasrec.learn.config import DataColumns, TrainConfig
+from minisasrec.learn.config import DataColumns, TrainConfig, is_chosen, unchosen
+from minisasrec.learn.machine import MachineOptions, use_machine
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class ReproduceConfig:
     """Folder that holds the data sets' files already; nothing is downloaded then."""
     columns: DataColumns = field(default_factory=DataColumns)
     """Column names of a table of your own."""
+    repeats: Literal["auto", "allow", "forbid"] = "auto"
+    """Whether items that a user has met may come again; auto goes by the data, as in train."""
     seeds: tuple[int, ...] = (0,)
     """A run for each; with several, mean and standard deviation are shown."""
     methods: tuple[str, ...] = ()
@@ -62,6 +66,8 @@ class ReproduceConfig:
     """Folder for table and plot; by default reproduce/TARGET-DATASET."""
     cells: Path = Path("reproduce/cells")
     """Folder of the cells, shared by all targets; each is a run that `evaluate` can read."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
 
 
 def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
@@ -94,7 +100,7 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
 def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     """Any other target; None after a dry run. What cannot be written is found before the work."""
     target, dataset = TARGETS[options.target], options.dataset or "bookshop"
-    split, notes = load(dataset, options.data_dir, options.columns)
+    split, notes = load(dataset, options.data_dir, options.columns, options.repeats)
     rows = target.rows(dataset)
     if options.methods:
         rows = [row for row in rows if {row.name, row.name.split()[0]} & {*options.methods}]
@@ -107,7 +113,7 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     fingerprint = split.dataset.fingerprint()
     seeds = dict.fromkeys(options.seeds)
     grid = [[make_cell(_settled(row.config, seed, options), fingerprint, options.cells, row.name,
-                       target.test) for seed in seeds] for row in rows]  # fmt: skip
+                       target.test, split.repeats) for seed in seeds] for row in rows]  # fmt: skip
     if options.dry_run:
         for row, of_row in zip(rows, grid, strict=True):
             for cell in of_row:
@@ -124,12 +130,16 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     of_rows = [[done[c.folder] for c in of_row] for of_row in good]
     found = records(rows, of_rows) if target.test else validation_records(rows, of_rows)
     report = Report(f"{target.title}, on {split.dataset.name}", found, list(notes))
+    of_models = {row.config.model: row.config for row in rows}
+    report.notes += [
+        unchosen(config) for model, config in of_models.items() if not is_chosen(dataset, model)
+    ]
     if options.epochs is not None and any(options.epochs < row.config.epochs for row in rows):
         report.notes.append(f"shortened, --epochs {options.epochs}: these are no results to quote")
     if target.test and dataset not in paper.DATASETS:
         report.notes.append(f"the paper has no figures for {split.dataset.name}")
     oracle: Any = split.dataset.oracle
-    if target.test and oracle is not None:
+    if target.test and oracle is not None and knows_best(split, "sampled"):
         best = oracle.best_reachable("test", "sampled")
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")
@@ -157,6 +167,8 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
         dataset=dataset,
         data_dir=data_dir,
         columns=options.columns,
+        repeats=options.repeats,
+        machine=options.machine,
         seed=seed,
         epochs=epochs,
     )
@@ -165,6 +177,7 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
 def main(argv: Sequence[str] | None = None) -> None:
     """Compute what is missing, print the table, write the files."""
     options = read_options(ReproduceConfig, "reproduce", argv)
+    use_machine(options.machine)
     if options.target != "table2" and options.target not in TARGETS:
         known = ", ".join(["table2", *TARGETS])
         raise ConfigError(f"there is no target {options.target!r}; choose one of {known}")

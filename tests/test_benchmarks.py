@@ -16,7 +16,7 @@ PLACES = re.findall(r"<!-- table: ([\w-]+) -->\n(?:[^<].*\n)*<!-- end -->", PAGE
 TINY = {  # sizes at which nothing is worth measuring, and the tables that come out
     "compare": (
         "--scale .004 --steps 1 --repeats 1 --rounds 1 --skip-numpy --threads 1",
-        ["compare"],
+        ["compare"],  # with more threads than one, "compare-one-thread", too
     ),
     "ops": (
         "--scale .002 --users 2 --steps 1 --largest 32 --budget .001 --threads 2",
@@ -74,3 +74,22 @@ def test_a_clean_environment() -> None:
     env = environment(3)
     assert env["NUMBA_NUM_THREADS"] == env["OPENBLAS_NUM_THREADS"] == "3"
     assert not {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(env)
+
+
+def test_the_fastest_peer_stands_out() -> None:
+    """It, and not the one that makes us look best, has the targets beside it."""
+    from benchmarks.compare import fastest, lines
+
+    def row(median: float, peak: float) -> dict[str, object]:
+        return {"median": median, "min": median, "max": median, "peak_mib": peak, "drawing": [0.1]}
+
+    names = {"ours": row(1, 100), "tuned": row(9, 400), "packed": row(3, 250), "port": row(12, 500)}
+    names["padded-numpy"] = row(0.5, 90)  # ours, and no peer
+    assert fastest(names) == "packed"
+    for threads, goal in ((2, "4"), (1, "3.5")):
+        table = lines({("ml-1m", "train"): names}, threads)
+        assert [line[-2] for line in table] == [
+            "", "9.0 times", f"**3.0 times** (target {goal})", "12.0 times", "0.5 times"
+        ]  # fmt: skip
+        assert table[2][-1] == "0.40 (target 0.5)"
+        assert "the fastest peer" in table[2][1]

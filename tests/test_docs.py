@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import doctest
 import re
+import warnings
 from pathlib import Path
 
 import pytest
 
+from minisasrec.backends import backend, use_backend
+from minisasrec.data import DataWarning
 from minisasrec.evaluate import EvaluateConfig
 from minisasrec.train import parse
 
@@ -47,3 +51,27 @@ def test_the_paper_map_names_options_that_exist(option: str) -> None:
     if name in ("beta2", "epochs", "l2", "negatives", "patience"):
         values = ["1"]
     parse([f"--{name}", *values])
+
+
+def run_page(name: str) -> int:
+    """Run the examples of a page; how many there are."""
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    page = re.sub(r"^```.*$", "", text, flags=re.MULTILINE)  # an example ends at an empty line
+    examples = doctest.DocTestParser().get_doctest(page, {}, name, None, 0)
+    with use_backend(backend()), warnings.catch_warnings():  # the page may choose both
+        warnings.simplefilter("error", DataWarning)  # a note that the page does not mention
+        assert not doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples).failed
+    return len(examples.examples)
+
+
+def test_one_gradient_is_what_the_package_computes() -> None:
+    assert run_page("one_gradient.md") > 30
+
+
+def test_weights_in_and_out_are_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    monkeypatch.chdir(tmp_path)  # the page writes files
+    assert run_page("exchange.md") > 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -14,7 +15,9 @@ from minisasrec.data.batches import TrainingBatches
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.models.base import Recommender, SequenceModel
-from minisasrec.models.sasrec import SASRec, SASRecConfig, gbce_beta
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
+from minisasrec.models.variants import SASRecVariant, gbce_beta
 from minisasrec.nn import Embedding, LayerNorm, Linear, Module, Parameter
 from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
@@ -127,12 +130,75 @@ def test_the_company_in_a_batch_does_not_matter(norm, each_backend):
     close(backwards[::-1], together)
 
 
-@pytest.mark.parametrize("change", [{"norm": norm} for norm in NORMS] + [{"blocks": 0}])
-def test_last_only_is_the_last_row_of_everything(change, each_backend):
-    model, packed = model_with(heads=2, **change), pack_sequences(sequences(4, 1, N, 2 * N), N)
-    close(model(packed, last_only=True).data, model(packed).data[packed.last])
-    with pytest.raises(ConfigError, match="last_only needs packed sequences"):
-        model(packed.padded(), last_only=True)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"heads": 1},
+        {"blocks": 0},
+        {"output_projection": True, "inner_dropout": True},
+        {"residual": False, "heads": 1},
+        {"layer_norm": False, "positions": False, "shared_embedding": False},
+        *[{"norm": norm, "output_projection": norm == "post"} for norm in NORMS],
+        *[{"norm": norm, "padding": "visible"} for norm in NORMS],
+        {"padding": "zeroed"},
+    ],
+    ids=str,
+)
+def test_a_prediction_is_the_last_row_of_everything(change, each_backend):
+    model, packed = model_with(**change), pack_sequences(sequences(4, 1, N, 2 * N), N)
+    close(model.encode(np.arange(4), packed), model(packed).data[packed.last])
+
+
+def test_the_paper_s_model_is_a_class_of_its_own():
+    assert type(SASRec(ITEMS)) is type(model_with()) is SASRec
+    assert type(model_with(norm="post")) is type(model_with(loss="softmax")) is SASRecVariant
+    # of the paper's choices, both make the same numbers
+    inputs, paper = pack_sequences(sequences(4, N), N), model_with(dropout=0.3)
+    variant = SASRecVariant(ITEMS, paper.config)
+    variant.load_state(paper.state())
+    np.testing.assert_array_equal(variant(inputs, Keys(1, 1)).data, paper(inputs, Keys(1, 1)).data)
+    again = SASRecVariant(
+        ITEMS, paper.config, seed=5
+    ).state()  # the seed of a part goes by its name
+    for name, weights in SASRec(ITEMS, paper.config, seed=5).state().items():
+        np.testing.assert_array_equal(weights, again[name])
+    one, three = (SASRec(ITEMS, dataclasses.replace(CONFIG, blocks=b)).state() for b in (1, 3))
+    assert all((one[name] == three[name]).all() for name in one)  # more blocks change no other
+    assert type(copy.deepcopy(variant)) is SASRecVariant
+
+
+# --- padding that takes part -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("padding", ["visible", "zeroed"])
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("norm", NORMS)
+def test_padding_as_one_row_is_padding_by_the_book(norm, heads, padding, each_backend):
+    model = model_with(norm=norm, heads=heads, padding=padding, output_projection=norm != "authors")
+    packed = pack_sequences(sequences(1, 2, 5, N - 1, N, 3 * N), N)
+    got, want = hidden(model, packed, "packed"), hidden(model, packed, "padded")
+    assert got.shape == want.shape == (packed.offsets[-1], CONFIG.d)
+    close(got, want)
+    unseen = SASRec(ITEMS, dataclasses.replace(model.config, padding="hidden"))
+    unseen.load_state(model.state())
+    apart = np.abs(hidden(unseen, packed, "packed") - got).max(axis=1)
+    full = np.repeat(np.diff(packed.offsets) == N, np.diff(packed.offsets))
+    assert apart[~full].min() > 1e-4 and apart[full].max() < 1e-5  # without padding, no difference
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_padding_as_one_row_has_the_gradients_of_the_book(norm, each_backend):
+    model = model_with(norm=norm, padding="visible", loss="softmax")
+    batch = next(TrainingBatches(random_split(num_items=ITEMS), n=N, batch_size=16).epoch(0))
+    found = []
+    for one in (batch, batch.padded()):
+        for parameter in model.parameters():
+            parameter.grad = None
+        model.loss(one).backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    for got, want in zip(*found, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-6)
 
 
 # --- causality -------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import pytest
 
 from minisasrec import Tensor
 from minisasrec.backends import use_backend
-from minisasrec.errors import ConfigError, TrainingError
-from minisasrec.nn import Parameter
+from minisasrec.errors import CheckpointError, ConfigError, TrainingError
+from minisasrec.nn import Linear, Module, Parameter
 from minisasrec.nn.optim import SGD, Adam, Optimizer, warm_up
 
 BACKENDS = ["numpy", "numba"]
@@ -200,3 +200,132 @@ def test_the_base_class_cannot_step():
     optimizer = Optimizer(parameters(), lr=1.0)
     with pytest.raises(TypeError, match="Optimizer has no _update"):
         train(optimizer, 1)
+
+
+# --- what an optimiser is given ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+@pytest.mark.parametrize("kind", [Parameter, lambda data: Tensor(data, requires_grad=True)])
+def test_an_array_that_a_caller_gave_stays_as_it_is(optimizer, kind):
+    given = np.ones(3, np.float32)
+    x = kind(given)
+    step = optimizer([x], lr=0.1)
+    (x * np.arange(3, dtype=np.float32)).sum().backward()
+    step.step()
+    np.testing.assert_array_equal(given, np.ones(3))
+    assert x.data[1] < 1
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda x: [x, Parameter(np.ones(1)), x], "parameter 2, x, is there twice"),
+        (lambda x: [x * 2.0], "parameter 0 is the result of an op"),
+        (lambda x: [Tensor(np.ones(2))], "parameter 0 is Tensor"),
+        (lambda x: [x.data], "parameter 0 is array"),
+        (lambda x: x, "takes a list of parameters"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(make, says):
+    with pytest.raises(ConfigError, match=says):
+        Adam(make(Parameter(np.ones(2, np.float32), "x")))
+
+
+# --- modules and the parameters in them ----------------------------------------------------------
+
+
+def linear():
+    return Linear(2, 2, 0)
+
+
+def parameter():
+    return Parameter(np.ones(2, np.float32))
+
+
+class Bag:  # no module
+    def __init__(self, content):
+        self.content = content
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (parameter(), ["part"]),
+        ([parameter(), parameter()], ["part.0", "part.1"]),
+        ((linear(),), ["part.0.W", "part.0.b"]),
+        ({"a": linear(), "b": parameter()}, ["part.a.W", "part.a.b", "part.b"]),
+        ([[linear()], {"x": (parameter(),)}], ["part.0.0.W", "part.0.0.b", "part.1.x.0"]),
+        ([np.ones(2), "text", None, Bag(3), {1, 2}, Tensor(np.ones(2))], []),
+    ],
+    ids=["alone", "list", "tuple", "dict", "nested", "none"],
+)
+def test_parameters_are_found_however_they_are_held(value, names):
+    module = Module()
+    module.part = value
+    assert [name for name, _ in module.named_parameters()] == names
+    assert list(module.state()) == names
+
+
+def test_a_parameter_held_twice_counts_once():
+    module, shared = Module(), linear()
+    module.one, module.two, module.weight = shared, [shared], shared.W
+    module.me = module
+    assert [name for name, _ in module.named_parameters()] == ["one.W", "one.b"]
+    assert module.num_parameters() == 6
+    Adam(module.parameters())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {parameter()},
+        [frozenset({linear()})],
+        Bag(parameter()),
+        [Bag({"x": [linear()]})],
+        Tensor(np.ones(2), requires_grad=True),
+    ],
+    ids=["set", "frozenset", "object", "deep in an object", "tensor"],
+)
+def test_parameters_that_would_not_be_found_are_refused(value):
+    module = Module()
+    module.part = value
+    with pytest.raises(
+        ConfigError, match="^part.* (is a set|is a frozenset|is a Bag|is a Tensor) "
+    ):
+        module.parameters()
+
+
+def test_a_parameter_of_the_class_is_refused():
+    class Shared(Module):
+        weight = parameter()
+
+    with pytest.raises(ConfigError, match="Shared.weight belongs to the class"):
+        Shared().parameters()
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"W": np.full((2, 2), np.nan), "b": np.ones(2)}, "W holds NaN or infinity"),
+        ({"W": np.ones((2, 2)), "b": np.array([1, np.inf])}, "b holds NaN or infinity"),
+        ({"W": np.ones((2, 2)), "b": ["a", "b"]}, "b is no array of numbers"),
+        ({"W": np.ones((2, 2)), "b": np.ones(3)}, r"b has shape \(3,\), the model needs \(2,\)"),
+    ],
+)
+def test_weights_that_cannot_be_right_change_nothing(state, says):
+    module = linear()
+    before = {name: array.copy() for name, array in module.state().items()}
+    with pytest.raises(CheckpointError, match=says):
+        module.load_state(state)
+    for name, array in module.state().items():
+        np.testing.assert_array_equal(array, before[name])
+    module.load_state({"W": [[1, 2], [3, 4]], "b": (0, 1)})
+    assert module.b.data.tolist() == [0, 1]
+
+
+def test_weights_of_torch_are_loaded():
+    torch = pytest.importorskip("torch")
+    module = linear()
+    module.load_state({"W": torch.ones(2, 2), "b": torch.zeros(2)})
+    assert module.W.data.sum() == 4

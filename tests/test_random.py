@@ -13,6 +13,7 @@ from minisasrec.ops.dropout import keep_mask
 from minisasrec.random import (
     Key,
     Keys,
+    Seed,
     drop_threshold,
     lowbias32,
     make_key,
@@ -42,10 +43,25 @@ def test_keys_differ_by_every_word():
     assert make_key(2**64 + 5) == make_key(5)  # words are taken modulo 2^64
 
 
+def test_names_are_words_of_a_key():
+    assert make_key(7, "negatives", 3) == make_key(7, "negatives", 3)
+    names = ["negatives", "candidates", "users", "order", "step", ""]
+    assert len({make_key(7, name, 3) for name in names}) == len(names)
+    assert make_key("a", "b") != make_key("ab") != make_key("b", "a")
+    assert make_key("M") == Key(0xBD1808D4, 0xEB8EB582)  # as it was
+
+
+def test_a_part_draws_by_its_name():
+    seed = Seed.of(7)
+    assert seed.spawn("query").key == make_key(7, "query") == Seed.of(seed.spawn("query")).key
+    assert seed.spawn("block 0").spawn("query").key == make_key(7, "block 0", "query")
+
+
 def test_the_keys_of_a_step_come_in_order():
     keys = Keys(7, 3)
     first, second = keys.next(), keys.next()
-    assert first == make_key(7, 3, 1) and second == make_key(7, 3, 2) and keys.used == 2
+    assert first == make_key(7, "step", 3, 1) and second == make_key(7, "step", 3, 2)
+    assert keys.used == 2
     again = Keys(7, 3)
     assert (again.next(), again.next()) == (first, second)
 

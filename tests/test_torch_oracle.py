@@ -13,7 +13,8 @@ from strategies import examples, implementations, make_split, normal_like
 from minisasrec.autograd.registry import OPS
 from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
-from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.nn.optim import Adam
 from minisasrec.ops.attention import attention_keep
 from minisasrec.ops.dropout import keep_mask

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from minisasrec.data.sampling import SeenItems, sample_negatives
+from minisasrec.data.sampling import SeenItems, sample_negatives, sample_other_items
 from minisasrec.data.sequences import Padded, Sequences, pack
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
@@ -46,7 +46,8 @@ class TrainingBatches:
 
     A user's row is the last n + 1 train items: all but the last are the input, all but the first
     the target (shifted by one, Sec. III-E). Users with a single train item have no target and are
-    left out. Negatives are uniform over the items the user has no train action on.
+    left out. Negatives are uniform over the items the user has no train action on (Sec. III-E, j
+    not in S^u) or, where repeats are allowed (`Split.repeats`), over all items but the target.
 
     `order="every-user"` visits each user once an epoch, in a new order each time.
     `order="with-replacement"` draws users as the authors' sampler does: an epoch is
@@ -77,7 +78,7 @@ class TrainingBatches:
                 f"{split.dataset.name}: no user has two train actions, so there is nothing to "
                 "learn from; are the actions grouped under the right user column?"
             )
-        self.seen = SeenItems(split)
+        self.seen = SeenItems(split) if split.repeats == "forbid" else None
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -107,5 +108,9 @@ class TrainingBatches:
         inputs = pack(self.items, starts, ends - 1, self.n)
         targets = pack(self.items, starts + 1, ends, self.n).items
         key = make_key(self.seed, step, NEGATIVES)
-        negatives = sample_negatives(self.seen, users, inputs, self.negatives, key)
+        k, num_items = self.negatives, self.split.dataset.num_items
+        if self.seen is None:
+            negatives = sample_other_items(targets, inputs, k, num_items, key)
+        else:
+            negatives = sample_negatives(self.seen, users, inputs, k, key)
         return Batch(inputs, targets, negatives, users)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import statistics
 import sys
 import threading
@@ -23,13 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from minisasrec import __version__
 from minisasrec.backends import backend
 from minisasrec.data import DataWarning, Split, leave_one_out, load_dataset
+from minisasrec.data.dataset import Repeats
 from minisasrec.errors import (
     CheckpointError,
     ConfigError,
@@ -37,9 +37,12 @@ from minisasrec.errors import (
     MinisasrecError,
     TrainingError,
 )
+from minisasrec.kernels.cores import available_cores
+from minisasrec.kernels.threads import thread_count
 from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
-from minisasrec.learn.evaluation import Protocol, evaluate, usual_protocols
+from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
+from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, to_plain
 from minisasrec.models import MODELS, SequenceModel
 
@@ -68,21 +71,28 @@ class Cell:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-MACHINE = {"dataset", "data_dir", "columns", "threads", "backend", "out", "resume", "json"}
+MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
 def make_cell(
-    config: TrainConfig, fingerprint: str, base: Path, name: str = "", test: bool = True
+    config: TrainConfig,
+    fingerprint: str,
+    base: Path,
+    name: str = "",
+    test: bool = True,
+    repeats: Literal["allow", "forbid"] = "forbid",
 ) -> Cell:
     """The cell of a configuration; its folder's name has a hash of all that its result depends on.
 
     That is the data's fingerprint and the settings, without those of the machine (`MACHINE`) and
-    those of other models. Delete a cell's folder to have it computed again.
+    those of other models, and with the rule `repeats` that "auto" comes to for the data. Delete a
+    cell's folder to have it computed again.
     """
     own = MODELS[config.model][1]
     left_out = (MACHINE | {section for _, section in MODELS.values()}) - {own}
     settings = {key: value for key, value in config.to_json().items() if key not in left_out}
+    settings["repeats"] = repeats
     text = json.dumps([fingerprint, settings], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = base.resolve() / f"{Path(config.dataset).stem}-{config.model}-{digest}"
@@ -101,6 +111,7 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
             return _found(cell)
         start = time.perf_counter()
         config = cell.config
+        use_machine(config.machine)  # a worker is told so by nobody else
         split = _data_of(cell)
         model = make_model(config, split)
         if (cell.folder / "config.json").is_file():
@@ -128,7 +139,13 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
             if protocol == "sampled" and protocol not in usual_protocols(split):
                 continue  # too few items to sample from
             found = evaluate(
-                model, split, "test", protocol, seed=config.seed, max_users=config.max_users
+                model,
+                split,
+                "test",
+                protocol,
+                seed=config.seed,
+                max_users=config.max_users,
+                lists=LISTS,
             )
             test.append({"protocol": protocol, "model": config.model, **found.metrics()})
             ranks |= {protocol: found.ranks, "users": found.users}
@@ -154,7 +171,8 @@ def _found(cell: Cell) -> Record:
 def _data_of(cell: Cell) -> Split:
     """The cell's data, read again if the file has changed since this process first read it."""
     for _ in range(2):
-        split, _ = load(cell.config.dataset, cell.config.data_dir, cell.config.columns)
+        config = cell.config
+        split, _ = load(config.dataset, config.data_dir, config.columns, config.repeats)
         if cell.fingerprint in ("", split.dataset.fingerprint()):
             return split
         load.cache_clear()
@@ -177,16 +195,20 @@ def load(
     dataset: str,
     data_dir: Path | None,
     columns: DataColumns = DataColumns(),  # noqa: B008 (it cannot be changed)
+    repeats: Repeats = "auto",
     download: bool = True,
 ) -> tuple[Split, list[str]]:
     """A data set, split, and what a reader of its results should know."""
     download = download and data_dir is None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
-        data = load_dataset(dataset, data_dir=data_dir, download=download, **columns.given())
+        data = load_dataset(
+            dataset, data_dir=data_dir, download=download, repeats=repeats, **columns.given()
+        )
+        split = leave_one_out(data)
     told = (str(w.message).removeprefix(f"{data.name}: ") for w in caught)
     notes = [data.source, *dict.fromkeys([*data.warnings, *told])]
-    return leave_one_out(data), [f"{data.name}: {note}" for note in notes if note]
+    return split, [f"{data.name}: {note}" for note in notes if note]
 
 
 @contextmanager
@@ -208,9 +230,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _threads() -> int:
     if backend() == "numpy":
         return 1
-    from minisasrec.kernels import threads
-
-    return threads.get_threads()
+    return thread_count()
 
 
 # --- running a grid ------------------------------------------------------------------------------
@@ -270,7 +290,7 @@ def _run_on_joblib(cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, Record]
     from concurrent.futures import BrokenExecutor
 
     joblib = _extra("joblib", "--jobs")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = cells[0].config.machine.threads or max(1, available_cores() // jobs)
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=threads):
             parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)

@@ -48,8 +48,8 @@ def record(
 
 
 GROUPS = {
-    "sampled": "Against 100 items that the user never met",
-    "full": "Against all items that the user has not met",
+    "sampled": "Against 100 sampled items",
+    "full": "Against all items",
     "authors": "Against 100 items as the authors' code draws them",
     "all": "All actions",
     "train": "Train part",

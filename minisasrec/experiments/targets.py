@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from minisasrec.experiments.cells import Cell
 from minisasrec.experiments.grids import GRIDS, Row
 from minisasrec.experiments.significance import paired_bootstrap, paired_differences
 from minisasrec.experiments.tables import Record, Report, record, values_of
+from minisasrec.learn import metrics
 from minisasrec.learn.config import make_model
 from minisasrec.learn.evaluation import PROTOCOLS, usual_protocols
 from minisasrec.learn.fit import SELECT
-from minisasrec.learn.metrics import ndcg_by_user
 from minisasrec.learn.runs import Run
 from minisasrec.models import MODELS, SASRec
 
@@ -36,7 +37,7 @@ def records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Re
             tests = [t for r in of_row for t in r["test"] if t["protocol"] == protocol]
             if not tests:  # sampled, of a small catalogue
                 continue
-            values = {m: [t[m] for t in tests] for m in ("HR@10", "NDCG@10", "MRR")}
+            values = {m: [t[m] for t in tests] for m in metrics.labels() if m in tests[0]}
             first = not found or found[0]["group"] == protocol
             if first and of_row[0]["epochs"]:  # speed does not depend on the protocol
                 values |= {key: [r[key] for r in of_row] for key in ("epochs", "threads")}
@@ -50,7 +51,7 @@ def records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Re
 
 def validation_records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Record]:
     """The same of cells whose test part is not read: the best validation and its epoch."""
-    metrics = {
+    columns = {
         "NDCG@10": f"best_validation_{SELECT}",
         "best epoch": "best_epoch",
         "epochs": "epochs",
@@ -60,7 +61,7 @@ def validation_records(rows: Sequence[Row], results: Sequence[Sequence[Record]])
         record(row.name, "valid", metric, [r[key] for r in of_row], None)
         for row, of_row in zip(rows, results, strict=True)
         if of_row
-        for metric, key in metrics.items()
+        for metric, key in columns.items()
     ]
 
 
@@ -106,13 +107,16 @@ def draw_table3(report: Report, split: Split, rows: list[Row], cells: list[list[
         report.notes.append(f"no test of significance: {error}")
         return
     of_seeds = f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}"
-    hit: Callable[[Array], Array] = lambda found: found <= 10  # noqa: E731
-    for metric, gain in (("HR@10", hit), ("NDCG@10", ndcg_by_user)):
+    for metric in (metrics.HitRate(), metrics.NDCG()):
+        gain = partial(_by_user, metric)
         for protocol in usual_protocols(split) if pairs else ():
             said = paired_bootstrap(paired_differences(pairs, protocol, gain))
-            report.notes.append(
-                f"sasrec minus {best}, the best other, {of_seeds}: {metric}, {protocol}: {said}"
-            )
+            which = f"{of_seeds}: {metric.label}, {protocol}"
+            report.notes.append(f"sasrec minus {best}, the best other, {which}: {said}")
+
+
+def _by_user(metric: metrics.Metric, ranks: Array) -> Array:
+    return metric.by_user(metrics.Ranking(ranks))
 
 
 def draw_tuning(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:

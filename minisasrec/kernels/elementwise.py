@@ -1,4 +1,4 @@
-"""Element-wise kernels that several threads share."""
+"""Threaded element-wise kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minisasrec.kernels.jit import exact_kernel, kernel
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 NUMBERS = 8192  # numbers a task: a block of the result stays in the nearest cache
 
@@ -52,8 +52,8 @@ def _scale_worker(counter, x, factor, y):
 def scale(x, factor):
     """y = factor * x; `factor` is of the type of x."""
     y = np.empty(x.shape, x.dtype)
-    run(_scale_worker, -(-y.size // NUMBERS), np.ascontiguousarray(x).reshape(-1), factor,
-        y.reshape(-1))  # fmt: skip
+    flat = np.ascontiguousarray(x).reshape(-1)
+    run(_scale_worker, -(-y.size // NUMBERS), flat, factor, y.reshape(-1))
     return y
 
 
@@ -73,6 +73,6 @@ def _gelu_worker(counter, x, y, slope):
 def gelu(x):
     """y = x Phi(x) and its slope, the derivative dy/dx, both of the shape of x."""
     y, slope = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    run(_gelu_worker, -(-y.size // NUMBERS), np.ascontiguousarray(x).reshape(-1), y.reshape(-1),
-        slope.reshape(-1))  # fmt: skip
+    flat = np.ascontiguousarray(x).reshape(-1)
+    run(_gelu_worker, -(-y.size // NUMBERS), flat, y.reshape(-1), slope.reshape(-1))
     return y, slope

@@ -9,9 +9,11 @@ from minisasrec.models.factors import FactorConfig, FactorModel
 from minisasrec.models.fmc import FMC
 from minisasrec.models.fpmc import FPMC
 from minisasrec.models.gru4rec import GRU4Rec, GRU4RecConfig, GRU4RecPlusConfig
-from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
 from minisasrec.models.transrec import TransRec
+from minisasrec.models.variants import SASRecVariant
 
 __all__ = [
     "BPR",
@@ -30,6 +32,7 @@ __all__ = [
     "Recommender",
     "SASRec",
     "SASRecConfig",
+    "SASRecVariant",
     "SequenceModel",
     "TransRec",
 ]

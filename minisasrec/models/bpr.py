@@ -8,8 +8,6 @@ here have, an item after another, so not from a user's first one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from minisasrec import ops
@@ -17,15 +15,16 @@ from minisasrec.autograd.tensor import Tensor
 from minisasrec.models.factors import Array, FactorModel
 from minisasrec.nn import Embedding
 from minisasrec.nn.init import constant
+from minisasrec.random import Seed
 
 
 class BPR(FactorModel):
     """q(u, i) = [gamma_u, 1] and w(j) = [gamma_j, beta_j]."""
 
-    def create(self, d: int, seeds: Iterator[int]) -> None:
+    def create(self, d: int, seed: Seed) -> None:
         """User and item vectors, and one bias per item that begins at 0."""
-        self.user = Embedding(self.num_users, d, next(seeds))
-        self.item = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
+        self.user = Embedding(self.num_users, d, seed.spawn("user"))
+        self.item = Embedding(self.num_items + 1, d, seed.spawn("item"), padding_id=0)
         self.beta = constant((self.num_items + 1, 1), 0)
 
     def query(self, users: Array, last: Array) -> Tensor:

@@ -24,7 +24,6 @@ What differs from that paper and its code:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ from minisasrec.models.base import SequenceModel
 from minisasrec.nn import Embedding, Linear, Module, dropout
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.nn.module import Parameter
-from minisasrec.random import Keys, make_key
+from minisasrec.random import Keys, Seed
 
 Array = np.ndarray
 
@@ -79,7 +78,7 @@ class CaserConfig:
 class HorizontalFilters(Module):
     """n_h filters of one height h: the largest of their results over time, after ReLU (eq. 3-6)."""
 
-    def __init__(self, filters: int, height: int, d: int, seed: int) -> None:
+    def __init__(self, filters: int, height: int, d: int, seed: Seed) -> None:
         # drawn as the matrix that a window, seen as one row, is multiplied with
         weights = glorot_uniform((filters, height * d), seed).data
         self.F = Parameter(weights.reshape(filters, height, d))
@@ -94,26 +93,33 @@ class Caser(SequenceModel):
     """The model for `num_users` users and items 1 to num_items (0 is padding)."""
 
     def __init__(
-        self, num_users: int, num_items: int, config: CaserConfig | None = None, seed: int = 0
+        self,
+        num_users: int,
+        num_items: int,
+        config: CaserConfig | None = None,
+        seed: int | Seed = 0,
     ) -> None:
         config = config or CaserConfig()
         self.num_users, self.num_items = num_users, num_items
         self.config, self.n = config, config.n
-        seeds = (make_key(seed, i).k0 for i in count())
+        seed = Seed.of(seed)
         L, d = config.L, config.d
-        self.item_embedding = Embedding(num_items + 1, d, next(seeds), padding_id=0)
-        self.user_embedding = Embedding(num_users, d, next(seeds))
+        self.item_embedding = Embedding(
+            num_items + 1, d, seed.spawn("item_embedding"), padding_id=0
+        )
+        self.user_embedding = Embedding(num_users, d, seed.spawn("user_embedding"))
         heights = range(1, L + 1) if config.n_h else ()
-        self.horizontal = [HorizontalFilters(config.n_h, h, d, next(seeds)) for h in heights]
+        self.horizontal = [
+            HorizontalFilters(config.n_h, h, d, seed.spawn(f"horizontal.{h}")) for h in heights
+        ]
         if config.n_v:
-            self.vertical = glorot_uniform((config.n_v, L), next(seeds))
+            self.vertical = glorot_uniform((config.n_v, L), seed.spawn("vertical"))
         width = config.n_v * d + config.n_h * L
-        self.interest = Linear(width, d, next(seeds), activation="relu")
+        self.interest = Linear(width, d, seed.spawn("interest"), activation="relu")
         # W' and, as its last column, b'
-        output = glorot_uniform((num_items + 1, 2 * d), next(seeds)).data
+        output = glorot_uniform((num_items + 1, 2 * d), seed.spawn("output")).data
         self.output = Parameter(np.pad(output, ((0, 0), (0, 1))))
-        for name, parameter in self.named_parameters():
-            parameter.name = name
+        self.name_parameters()
 
     @classmethod
     def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> Caser:

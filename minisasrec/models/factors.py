@@ -11,9 +11,7 @@ sequence the item that came next should score higher than one that the user neve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 
@@ -25,7 +23,7 @@ from minisasrec.data.sequences import Packed
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
-from minisasrec.random import Keys, make_key
+from minisasrec.random import Keys, Seed
 
 Array = np.ndarray
 
@@ -59,13 +57,16 @@ class FactorModel(SequenceModel):
     """
 
     def __init__(
-        self, num_users: int, num_items: int, config: FactorConfig | None = None, seed: int = 0
+        self,
+        num_users: int,
+        num_items: int,
+        config: FactorConfig | None = None,
+        seed: int | Seed = 0,
     ) -> None:
         self.config = config or FactorConfig()
         self.num_users, self.num_items, self.n = num_users, num_items, self.config.n
-        self.create(self.config.d, (make_key(seed, i).k0 for i in count()))
-        for name, parameter in self.named_parameters():
-            parameter.name = name
+        self.create(self.config.d, Seed.of(seed))
+        self.name_parameters()
 
     @classmethod
     def for_split(
@@ -74,7 +75,7 @@ class FactorModel(SequenceModel):
         """The untrained model for the users and items of a data set."""
         return cls(split.dataset.num_users, split.dataset.num_items, settings, seed)
 
-    def create(self, d: int, seeds: Iterator[int]) -> None:
+    def create(self, d: int, seed: Seed) -> None:
         """Make the vectors, each table with a seed of its own."""
         raise TypeError(f"{type(self).__name__} has no create")
 

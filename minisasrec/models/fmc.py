@@ -9,20 +9,19 @@ M = N it would be symmetric and could not tell "i then j" from "j then i" (Sec. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.models.factors import Array, FactorModel
 from minisasrec.nn import Embedding
+from minisasrec.random import Seed
 
 
 class FMC(FactorModel):
     """q(u, i) = M_i and w(j) = N_j: SASRec without attention, positions and users (Sec. III-G)."""
 
-    def create(self, d: int, seeds: Iterator[int]) -> None:
+    def create(self, d: int, seed: Seed) -> None:
         """Two item embeddings."""
-        self.M = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
-        self.N = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
+        self.M = Embedding(self.num_items + 1, d, seed.spawn("M"), padding_id=0)
+        self.N = Embedding(self.num_items + 1, d, seed.spawn("N"), padding_id=0)
 
     def check_users(self, users: Array) -> Array:
         """Anybody: the model goes by the last item alone."""

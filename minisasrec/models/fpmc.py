@@ -7,23 +7,22 @@ What the user likes, and what follows the last item: the sum of BPR without bias
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from minisasrec import ops
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.models.factors import Array, FactorModel
 from minisasrec.nn import Embedding
+from minisasrec.random import Seed
 
 
 class FPMC(FactorModel):
     """q(u, i) = [gamma_u, M_i] and w(j) = [gamma_j, N_j]: a sum of dot products is one of both."""
 
-    def create(self, d: int, seeds: Iterator[int]) -> None:
+    def create(self, d: int, seed: Seed) -> None:
         """One user embedding and three item embeddings."""
-        self.user = Embedding(self.num_users, d, next(seeds))
-        self.item = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
-        self.M = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
-        self.N = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
+        self.user = Embedding(self.num_users, d, seed.spawn("user"))
+        self.item = Embedding(self.num_items + 1, d, seed.spawn("item"), padding_id=0)
+        self.M = Embedding(self.num_items + 1, d, seed.spawn("M"), padding_id=0)
+        self.N = Embedding(self.num_items + 1, d, seed.spawn("N"), padding_id=0)
 
     def query(self, users: Array, last: Array) -> Tensor:
         """[gamma_u, M_i], (T, 2 d)."""

@@ -31,7 +31,6 @@ What differs from those papers and their code:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ from minisasrec.models.base import SequenceModel
 from minisasrec.nn import Embedding, Linear, dropout
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.ops.ranking import RANKING_LOSSES, RankingLoss
-from minisasrec.random import Key, Keys, make_key, random_uint32
+from minisasrec.random import Key, Keys, Seed, make_key, random_uint32
 
 Array = np.ndarray
 
@@ -123,26 +122,31 @@ class GRU4Rec(SequenceModel):
         self,
         num_items: int,
         config: GRU4RecConfig | None = None,
-        seed: int = 0,
+        seed: int | Seed = 0,
         popularity: Array | None = None,
     ) -> None:
         config = config or GRU4RecConfig()
         self.num_items, self.config, self.n = num_items, config, config.n
-        seeds = (make_key(seed, i).k0 for i in count())
+        seed = Seed.of(seed)
         d = config.d
         if config.shared_embedding:
-            self.item_embedding = Embedding(num_items + 1, d, next(seeds), padding_id=0)
-            self.input = Linear(d, 3 * d, next(seeds))
+            self.item_embedding = Embedding(
+                num_items + 1, d, seed.spawn("item_embedding"), padding_id=0
+            )
+            self.input = Linear(d, 3 * d, seed.spawn("input"))
         else:  # a one-hot input times W is a row of W
-            self.item_embedding = Embedding(num_items + 1, 3 * d, next(seeds), padding_id=0)
-            self.output_embedding = glorot_uniform((num_items + 1, d), next(seeds))
-        self.U = glorot_uniform((d, 3 * d), next(seeds))
+            self.item_embedding = Embedding(
+                num_items + 1, 3 * d, seed.spawn("item_embedding"), padding_id=0
+            )
+            self.output_embedding = glorot_uniform(
+                (num_items + 1, d), seed.spawn("output_embedding")
+            )
+        self.U = glorot_uniform((d, 3 * d), seed.spawn("U"))
         self.b = constant(3 * d, 0)
         self.output_bias = constant((num_items + 1, 1), 0)
         counts = np.ones(num_items) if popularity is None else popularity[1:]
         self.chances = np.cumsum(counts.astype(np.float64) ** config.alpha)
-        for name, parameter in self.named_parameters():
-            parameter.name = name
+        self.name_parameters()
 
     @classmethod
     def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> GRU4Rec:

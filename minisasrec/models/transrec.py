@@ -10,8 +10,6 @@ so that no item can run away from all others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from minisasrec import ops
@@ -19,6 +17,7 @@ from minisasrec.autograd.tensor import Tensor
 from minisasrec.models.factors import Array, FactorModel
 from minisasrec.nn import Embedding
 from minisasrec.nn.init import constant, glorot_uniform
+from minisasrec.random import Seed
 
 
 class TransRec(FactorModel):
@@ -28,11 +27,11 @@ class TransRec(FactorModel):
     A user that the data set lacks moves by T alone.
     """
 
-    def create(self, d: int, seeds: Iterator[int]) -> None:
+    def create(self, d: int, seed: Seed) -> None:
         """Points and T begin as random unit vectors, beta and t_u at 0, as in the paper."""
-        self.point = Embedding(self.num_items + 1, d, next(seeds), padding_id=0)
+        self.point = Embedding(self.num_items + 1, d, seed.spawn("point"), padding_id=0)
         self.point.table.data[1:] /= np.linalg.norm(self.point.table.data[1:], axis=1)[:, None]
-        self.T = glorot_uniform((1, d), next(seeds))
+        self.T = glorot_uniform((1, d), seed.spawn("T"))
         self.T.data /= np.linalg.norm(self.T.data)
         self.user = constant((self.num_users + 1, d), 0)  # the last row, for users unknown, stays 0
         self.beta = constant((self.num_items + 1, 1), 0)
@@ -63,3 +62,4 @@ class TransRec(FactorModel):
         """Bring points outside the unit ball back to it: gamma <- gamma / max(1, |gamma|)."""
         gamma = self.point.table.data
         gamma /= np.maximum(1, np.linalg.norm(gamma, axis=1))[:, None]
+        self.point.table.mark_changed()

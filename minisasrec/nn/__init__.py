@@ -1,6 +1,15 @@
-"""Modules, layers and initial weights."""
+"""Modules, layers, initial weights and optimisers."""
 
-from minisasrec.nn.layers import Embedding, LayerNorm, Linear, dropout, residual
+from minisasrec.nn.layers import Embedding, Identity, LayerNorm, Linear, Residual, dropout
 from minisasrec.nn.module import Module, Parameter
 
-__all__ = ["Embedding", "LayerNorm", "Linear", "Module", "Parameter", "dropout", "residual"]
+__all__ = [
+    "Embedding",
+    "Identity",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "Parameter",
+    "Residual",
+    "dropout",
+]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec.nn.module import Parameter
-from minisasrec.random import make_key, random_uint32
+from minisasrec.random import Seed, random_uint32
 
-AT_ONCE = 1 << 20  # numbers drawn at a time: the table of a million items needs no more memory
+DRAWN_AT_ONCE = 1 << 20  # so that the table of a million items needs no second one to draw from
 
 
-def glorot_uniform(shape: tuple[int, int], seed: int) -> Parameter:
+def glorot_uniform(shape: tuple[int, int], seed: int | Seed) -> Parameter:
     """Uniform in +-sqrt(6 / (rows + columns)): keeps the size of signals through a layer.
 
     The authors' code leaves every table and dense layer to this TensorFlow default. Drawn from
@@ -18,9 +18,10 @@ def glorot_uniform(shape: tuple[int, int], seed: int) -> Parameter:
     """
     limit = np.sqrt(6 / sum(shape))
     weights = np.empty(shape[0] * shape[1], dtype=np.float32)
-    for start in range(0, len(weights), AT_ONCE):
-        part = weights[start : start + AT_ONCE]
-        word = random_uint32(make_key(seed), np.arange(start, start + len(part)))
+    key = Seed.of(seed).key
+    for start in range(0, len(weights), DRAWN_AT_ONCE):
+        part = weights[start : start + DRAWN_AT_ONCE]
+        word = random_uint32(key, np.arange(start, start + len(part)))
         part[:] = (word / 2**31 - 1) * limit
     return Parameter(weights.reshape(shape))
 

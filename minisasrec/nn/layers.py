@@ -10,14 +10,14 @@ from minisasrec import ops
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.nn.module import Module
-from minisasrec.random import Keys
+from minisasrec.random import Keys, Seed
 
 
 class Linear(Module):
     """y = x W + b, optionally with ReLU; x (... k) -> (... m)."""
 
     def __init__(
-        self, k: int, m: int, seed: int, activation: Literal["relu"] | None = None
+        self, k: int, m: int, seed: int | Seed, activation: Literal["relu"] | None = None
     ) -> None:
         self.W = glorot_uniform((k, m), seed)
         self.b = constant(m, 0)
@@ -44,7 +44,7 @@ class LayerNorm(Module):
 class Embedding(Module):
     """Rows of a table by id; with `padding_id` that row reads as the zero vector (Sec. III-A)."""
 
-    def __init__(self, rows: int, d: int, seed: int, padding_id: int | None = None) -> None:
+    def __init__(self, rows: int, d: int, seed: int | Seed, padding_id: int | None = None) -> None:
         self.table = glorot_uniform((rows, d), seed)
         self.padding_id = padding_id
         if padding_id is not None:
@@ -53,6 +53,14 @@ class Embedding(Module):
     def forward(self, ids: np.ndarray) -> Tensor:
         """table[ids]."""
         return ops.embedding(self.table, ids=ids, padding_id=self.padding_id)
+
+
+class Identity(Module):
+    """y = x: stands where a layer is left out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x."""
+        return x
 
 
 def dropout(
@@ -64,10 +72,16 @@ def dropout(
     return ops.dropout(x, rate=rate, key=keys.next(), slot_ids=slot_ids)
 
 
-def residual(
-    x: Tensor, g: Tensor, rate: float, keys: Keys | None, slot_ids: np.ndarray | None = None
-) -> Tensor:
-    """x + dropout(g) (Sec. III-C)."""
-    if keys is None or rate == 0:
-        return x + g
-    return ops.add_dropout(x, g, rate=rate, key=keys.next(), slot_ids=slot_ids)
+class Residual(Module):
+    """x + Dropout(g): the residual connection around a sub-layer whose result is g (Sec. III-C)."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def forward(
+        self, x: Tensor, g: Tensor, keys: Keys | None, slot_ids: np.ndarray | None = None
+    ) -> Tensor:
+        """x + Dropout(g); without `keys`, x + g."""
+        if keys is None or self.rate == 0:
+            return x + g
+        return ops.add_dropout(x, g, rate=self.rate, key=keys.next(), slot_ids=slot_ids)

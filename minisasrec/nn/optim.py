@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import backend
 from minisasrec.errors import ConfigError, TrainingError
 from minisasrec.nn.module import Parameter
@@ -18,14 +19,18 @@ SMALL = 16_384  # numbers in a parameter that Adam updates together with others
 
 
 class Optimizer:
-    """Base: holds the parameters, clears their gradients, clips them by their common norm."""
+    """Base: holds the parameters, clears their gradients, clips them by their common norm.
 
-    def __init__(self, parameters: Sequence[Parameter], lr: float, clip_norm: float = 0.0) -> None:
+    Weights change in place. So a plain `Tensor` among the parameters gets a copy of its array
+    first, as a `Parameter` has anyway: an array that a caller gave stays as it is.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], lr: float, clip_norm: float = 0.0) -> None:
         if not lr > 0:
             raise ConfigError(f"learning rate is {lr}; it must be above 0")
         if clip_norm < 0:
             raise ConfigError(f"clip_norm is {clip_norm}; it is a length, 0 = no clipping")
-        self.parameters = list(parameters)
+        self.parameters = _checked(parameters)
         self.lr, self.clip_norm = lr, clip_norm
         self.steps = 0
 
@@ -71,6 +76,31 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} has no _update")
 
 
+def _checked(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The parameters as a list, each of them once, a leaf, and the owner of its array."""
+    if isinstance(parameters, Tensor):
+        raise ConfigError(
+            "an optimiser takes a list of parameters; write [x], or model.parameters()"
+        )
+    found = list(parameters)
+    for i, each in enumerate(found):
+        if not isinstance(each, Tensor) or each.op is not None or not each.requires_grad:
+            seen = (
+                "the result of an op" if isinstance(each, Tensor) and each.op else repr(each)[:60]
+            )
+            raise ConfigError(
+                f"parameter {i} is {seen}; an optimiser changes Parameters, or Tensors made with "
+                "requires_grad=True"
+            )
+        if any(each is other for other in found[:i]):
+            raise ConfigError(
+                f"parameter {i}, {each.name or 'unnamed'}, is there twice; give it once"
+            )
+        if not isinstance(each, Parameter):
+            each.data = each.data.copy()
+    return found
+
+
 class SGD(Optimizer):
     """w <- w - lr * gradient."""
 
@@ -93,7 +123,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Sequence[Parameter],
+        parameters: Sequence[Tensor],
         lr: float = 1e-3,
         *,
         beta1: float = 0.9,
@@ -157,6 +187,8 @@ class Adam(Optimizer):
             update(w, g, self.small_m, self.small_v, *settings)
             for weight, new in zip(weights, _parts(w, [w.shape for w in weights]), strict=True):
                 weight[...] = new
+            for i in self.small:
+                self.parameters[i].mark_changed()
             trained = self.large
         for i in trained:
             # the kernel needs w as one run of memory, or it would change a copy
@@ -164,6 +196,7 @@ class Adam(Optimizer):
             dw = self.parameters[i].grad
             assert dw is not None
             update(w, dw, self.m[i], self.v[i], *settings)
+            self.parameters[i].mark_changed()
 
 
 def _parts(flat: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> Iterator[np.ndarray]:

@@ -210,11 +210,11 @@ def _(
     q, k, v = map(np.ascontiguousarray, (q, k, v))
     names = kernels.dropout.row_names(q, slot_ids)
     fixed = (offsets, names, heads, rate, key)
-    y, lse = kernels.attention.attention_forward(q, k, v, *fixed)
+    y, *saved = kernels.attention.attention_forward(q, k, v, *fixed)
 
     def backward(dy: Array) -> tuple[Array, ...]:
         dy = np.ascontiguousarray(dy)
-        return kernels.attention.attention_backward(dy, q, k, v, y, lse, *fixed)
+        return kernels.attention.attention_backward(dy, (q, k, v), (y, *saved), *fixed)
 
     return y, backward
 

@@ -180,15 +180,13 @@ def _(h: Array, items: Array, *, targets: Array, block: int | None = None) -> Re
     targets = _check_softmax(h, items, targets, block)
     h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
     wanted = targets.astype(np.int64) - 1  # the catalogue begins with item 1
-    losses, lse, dh, saved = kernels.loss.softmax_loss_forward(h, items[1:], wanted)
+    losses, dh, saved = kernels.loss.softmax_loss_forward(h, items[1:], wanted)
     count = max(int(np.count_nonzero(targets)), 1)
 
     def backward(dloss: Array) -> tuple[Array, ...]:
         factor = float(dloss) / count
         ditems = np.zeros_like(items)
-        ditems[1:] = kernels.loss.softmax_loss_backward(
-            saved, h.shape[1], wanted, lse, factor, len(items) - 1
-        )
+        ditems[1:] = kernels.loss.softmax_loss_backward(saved, wanted, factor, ditems[1:].shape)
         return dh * h.dtype.type(factor), ditems
 
     return h.dtype.type(losses.sum(dtype=np.float64) / count), backward

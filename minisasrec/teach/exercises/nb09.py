@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.teach.exercises import Wrong, exercise
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.models.sasrec import SASRec, SASRecConfig
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
+from minisasrec.models.variants import SASRecVariant
 from minisasrec.teach.exercises import Wrong, exercise
 
 HISTORIES = [[3], [1, 2], [5, 1, 4], [2, 6, 3, 1, 5, 4, 2]]
@@ -39,10 +41,12 @@ def _(answer: Any) -> str:
         rng = np.random.default_rng(seed)
         for parameter in model.parameters():  # biases, too, start from something
             parameter.data[:] = rng.uniform(-1, 1, parameter.shape)
+        assert isinstance(model, SASRecVariant)
         table, output = model.item_embedding.table.data.copy(), model.output_embedding.data.copy()
         changed = answer(model)
         if not isinstance(changed, SASRec):
             raise Wrong(f"your function returns {type(changed).__name__}, expected the model")
+        assert isinstance(changed, SASRecVariant)
         model = changed
         if not (
             np.array_equal(model.item_embedding.table.data, table)

@@ -1,0 +1,46 @@
+"""What differs between the two layouts of a batch: attention, and the rows that have a target.
+
+Everything else in SASRec works row by row, on packed rows (T, d) as on padded ones (B, n, d).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisasrec import ops
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import Padded, Sequences
+from minisasrec.random import Keys
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    inputs: Sequences,
+    heads: int,
+    rate: float = 0.0,
+    keys: Keys | None = None,
+) -> Tensor:
+    """Causal attention inside each sequence; with `keys`, `rate` of the weights are dropped."""
+    drop: dict[str, Any] = {"rate": rate, "key": keys.next()} if keys and rate else {}
+    if isinstance(inputs, Padded):
+        return ops.causal_attention(q, k, v, real=inputs.real, heads=heads, **drop)
+    return ops.packed_causal_attention(
+        q, k, v, offsets=inputs.offsets, slot_ids=inputs.slot_ids, heads=heads, **drop
+    )
+
+
+def rows_with_targets(h: Tensor, batch: Batch) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Hidden states (rows, d), their targets (rows) and negatives (rows, k), padded rows included.
+
+    The target of a padded row is 0, which the losses leave out.
+    """
+    targets, negatives = batch.targets, batch.negatives
+    if isinstance(batch.inputs, Padded):
+        h = h.reshape(-1, h.shape[-1])
+        targets, negatives = targets.reshape(-1), negatives.reshape(len(h), -1)
+    return h, targets, negatives

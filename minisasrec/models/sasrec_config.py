@@ -1,0 +1,86 @@
+"""Every choice of SASRec, with the paper's value or that of its authors' code."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from minisasrec.errors import ConfigError
+
+Norm = Literal["pre", "post", "authors"]
+Loss = Literal["bce", "gbce", "softmax"]
+Padding = Literal["hidden", "visible", "zeroed"]
+
+
+@dataclass(frozen=True)
+class SASRecConfig:
+    """Every choice of the model; the defaults are the paper's (Sec. IV-C) for ML-1M."""
+
+    n: int = 200
+    """Longest sequence; longer ones keep their last n items. Paper: 200 on ML-1M, 50 elsewhere."""
+    d: int = 50
+    """Latent dimension. Paper: 50."""
+    blocks: int = 2
+    """Self-attention blocks b. Paper: 2."""
+    heads: int = 1
+    """Attention heads h; must divide d. Paper: 1."""
+    dropout: float = 0.2
+    """Share of elements dropped in training. Paper: .2 on ML-1M, .5 on the sparse sets."""
+    positions: bool = True
+    """Learned position embedding P (Table IV, row 1 turns it off)."""
+    shared_embedding: bool = True
+    """Score items by the input embedding, N = M (Table IV, row 2)."""
+    residual: bool = True
+    """Residual connections (Table IV, row 3)."""
+    layer_norm: bool = True
+    """Layer normalisation."""
+    norm: Norm = "pre"
+    """pre: x + Dropout(g(LN(x))), the paper's text. post: LN(x + Dropout(g(x))). authors: the
+    released code: LN on the query only, residual from the normalised query, and its dropouts."""
+    padding: Padding = "hidden"
+    """hidden: nothing attends to padding. visible: items attend to it, as in the public PyTorch
+    port. zeroed: the same, and every block sees it as zero vectors, as that port before 2025."""
+    output_projection: bool = False
+    """A d x d layer after attention (W_O), as the public PyTorch port has; the paper has none."""
+    inner_dropout: bool = False
+    """Drop attention weights and the FFN's hidden layer too, as the authors' code does; the
+    paper's text drops only what a sub-layer returns. Always on with norm=authors."""
+    scale_embedding: bool = True
+    """Multiply the input embedding by sqrt(d), as the authors' code does; not in the paper."""
+    loss: Loss = "bce"
+    """bce: the paper's. gbce: its correction for few negatives. softmax: over all items."""
+    gbce_t: float = 0.75
+    """Calibration t of gBCE, 0 (plain BCE) to 1 (full correction); arXiv 2308.07192."""
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a setting outside its range."""
+        for name, low in (("n", 1), ("d", 1), ("blocks", 0), ("heads", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        if self.d % self.heads:
+            raise ConfigError(f"heads is {self.heads}, which does not divide d = {self.d}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}; it is the share dropped, 0 <= share < 1")
+        if not 0 <= self.gbce_t <= 1:
+            raise ConfigError(f"gbce-t is {self.gbce_t}; 0 <= t <= 1")
+        for name, choices in (("norm", Norm), ("loss", Loss), ("padding", Padding)):
+            if getattr(self, name) not in choices.__args__:  # type: ignore[attr-defined]
+                allowed = ", ".join(choices.__args__)  # type: ignore[attr-defined]
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose one of {allowed}")
+
+    @property
+    def is_the_papers(self) -> bool:
+        """True if no setting departs from the model of Sec. III; its sizes are free."""
+        sizes = ("n", "d", "blocks", "heads", "dropout", "gbce_t")
+        plain = SASRecConfig()
+        return all(
+            getattr(self, f.name) == getattr(plain, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in sizes
+        )
+
+    @property
+    def inner_rate(self) -> float:
+        """The share of attention weights and of the FFN's hidden layer that is dropped."""
+        return self.dropout if self.inner_dropout or self.norm == "authors" else 0.0

@@ -1,0 +1,210 @@
+"""SASRec with other choices than the paper's: ablations (Table IV), other wirings, other losses.
+
+`SASRec(num_items, config)` is of the class below where its configuration departs from the paper's.
+Which block it has is chosen by name, in `BLOCKS`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minisasrec import ops
+from minisasrec.autograd.engine import no_grad
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import Packed, Sequences
+from minisasrec.models.layouts import attend, rows_with_targets
+from minisasrec.models.padding import PaddingShown, attend_with_padding, show_padding
+from minisasrec.models.sasrec import Block, FeedForward, SASRec, SelfAttention
+from minisasrec.models.sasrec_config import SASRecConfig
+from minisasrec.models.shortcut import last_attention
+from minisasrec.nn import Embedding, Identity, LayerNorm, Linear, Module, Residual, dropout
+from minisasrec.nn.init import glorot_uniform
+from minisasrec.random import Keys, Seed
+
+
+class ChosenAttention(SelfAttention):
+    """Self-attention with, as chosen, a last projection W_O and dropout of its weights."""
+
+    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
+        super().__init__(config, seed)
+        d = config.d
+        self.output = Linear(d, d, seed.spawn("output")) if config.output_projection else Identity()
+        self.rate = config.inner_rate
+
+    def forward(
+        self, x: Tensor, inputs: Sequences, keys: Keys | None = None, x_q: Tensor | None = None
+    ) -> Tensor:
+        """As in the paper; the queries come from `x_q` if it is given."""
+        q, k, v = self.query(x if x_q is None else x_q), self.key(x), self.value(x)
+        if isinstance(inputs, PaddingShown):
+            return self.output(attend_with_padding(q, k, v, inputs, self.heads, self.rate, keys))
+        return self.output(attend(q, k, v, inputs, self.heads, self.rate, keys))
+
+    def last(self, x_q: Tensor, x: Tensor, inputs: Packed) -> Tensor:
+        """The last row of each sequence alone."""
+        return self.output(last_attention(self, x_q, x, inputs))
+
+
+class ChosenFeedForward(FeedForward):
+    """The FFN with dropout of its hidden layer."""
+
+    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
+        super().__init__(config, seed)
+        self.rate = config.inner_rate
+
+    def forward(self, s: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
+        """Dropout(ReLU(s W1 + b1)) W2 + b2."""
+        return self.layer2(dropout(self.layer1(s), self.rate, keys, inputs.slot_ids))
+
+
+class NoResidual(Residual):
+    """Dropout(g): what is left without the connection (Table IV, row 3)."""
+
+    def forward(
+        self, x: Tensor, g: Tensor, keys: Keys | None, slot_ids: np.ndarray | None = None
+    ) -> Tensor:
+        """Dropout(g)."""
+        return dropout(g, self.rate, keys, slot_ids)
+
+
+class PreNormBlock(Block):
+    """The paper's wiring, of parts as chosen."""
+
+    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
+        def norm() -> Module:
+            return LayerNorm(config.d) if config.layer_norm else Identity()
+
+        self.attention_norm = norm()
+        self.attention = ChosenAttention(config, seed.spawn("attention"))
+        self.ffn_norm = norm()
+        self.ffn = ChosenFeedForward(config, seed.spawn("ffn"))
+        self.residual = (Residual if config.residual else NoResidual)(config.dropout)
+
+
+class PostNormBlock(PreNormBlock):
+    """LayerNorm(x + Dropout(g(x))), as in the first Transformer and the port since 2025."""
+
+    def forward(self, x: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
+        """The block's output, of the shape of x."""
+        s = self.attention(x, inputs, keys)
+        x = self.attention_norm(self.residual(x, s, keys, inputs.slot_ids))
+        f = self.ffn(x, inputs, keys)
+        return self.ffn_norm(self.residual(x, f, keys, inputs.slot_ids))
+
+    def last(self, x: Tensor, inputs: Packed) -> Tensor:
+        """The block's last row of each sequence."""
+        s = self.attention.last(x, x, inputs)
+        x = self.attention_norm(self.residual(x[inputs.last], s, None))
+        return self.ffn_norm(self.residual(x, self.ffn(x, inputs), None))
+
+
+class AuthorsBlock(PreNormBlock):
+    """The released code: LayerNorm on the query only, and that normalised query is added back.
+
+    Nothing drops what attention returns.
+    """
+
+    def forward(self, x: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
+        """The block's output, of the shape of x."""
+        q = self.attention_norm(x)
+        z = self.ffn_norm(self._add(q, self.attention(x, inputs, keys, x_q=q)))
+        return self.residual(z, self.ffn(z, inputs, keys), keys, inputs.slot_ids)
+
+    def last(self, x: Tensor, inputs: Packed) -> Tensor:
+        """The block's last row of each sequence."""
+        q = self.attention_norm(x)
+        s = self.attention.last(q, x, inputs)
+        z = self.ffn_norm(self._add(q[inputs.last], s))
+        return self.residual(z, self.ffn(z, inputs), None)
+
+    def _add(self, q: Tensor, s: Tensor) -> Tensor:
+        return self.residual(q, s, None)  # without keys: no dropout
+
+
+BLOCKS: dict[str, type[PreNormBlock]] = {
+    "pre": PreNormBlock,
+    "post": PostNormBlock,
+    "authors": AuthorsBlock,
+}
+
+
+class SASRecVariant(SASRec):
+    """SASRec as a configuration with other choices than the paper's has it."""
+
+    def build(self, seed: Seed) -> None:
+        """Make the layers that are chosen, each with a seed of its own name."""
+        c, block = self.config, BLOCKS[self.config.norm]
+        self.item_embedding = Embedding(self.num_items + 1, c.d, seed.spawn("M"), padding_id=0)
+        if c.positions:
+            self.position_embedding = Embedding(c.n, c.d, seed.spawn("P"))
+        self.blocks = [block(c, seed.spawn(f"block {b}")) for b in range(c.blocks)]
+        self.final_norm = LayerNorm(c.d) if c.layer_norm else Identity()
+        if not c.shared_embedding:
+            self.output_embedding = glorot_uniform((self.num_items + 1, c.d), seed.spawn("N"))
+
+    def embed(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
+        """E, with or without positions; zero vectors at padding that is shown."""
+        self.check_length(inputs)
+        c = self.config
+        x = self.item_embedding(inputs.items)
+        if c.scale_embedding or c.norm == "authors":
+            x = x * math.sqrt(c.d)
+        if c.positions:
+            x = x + self.position_embedding(inputs.slots)
+        return self._hide(dropout(x, c.dropout, keys, inputs.slot_ids), inputs)
+
+    def forward(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
+        """F of the last block, a row per item, whether padding takes part or not."""
+        if self.config.padding == "hidden":
+            return super().forward(inputs, keys)
+        shown = show_padding(inputs)
+        x = self.embed(shown, keys)
+        for block in self.blocks:
+            x = block(self._hide(x, shown) if self.config.padding == "zeroed" else x, shown, keys)
+        x = self.final_norm(x)
+        return x[np.flatnonzero(shown.items)] if isinstance(shown, PaddingShown) else x
+
+    def _hide(self, x: Tensor, inputs: Sequences) -> Tensor:
+        """x with zero vectors at padding."""
+        if self.config.padding == "hidden":
+            return x
+        return ops.masked_fill(x, mask=(inputs.items == 0)[..., None], value=0.0)
+
+    def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
+        """The loss that the configuration names, over every position with a target."""
+        F, targets, negatives = rows_with_targets(self(batch.inputs, keys), batch)
+        N = self.output_items()
+        if self.config.loss == "softmax":
+            return ops.softmax_cross_entropy(F, N, targets=targets)
+        beta = 1.0
+        if self.config.loss == "gbce":
+            beta = gbce_beta(negatives.shape[-1], self.num_items, self.config.gbce_t)
+        return ops.sampled_bce(F, N, targets=targets, negatives=negatives, beta=beta)
+
+    def output_items(self) -> Tensor:
+        """N: M itself, or a table of its own (Table IV, row 2)."""
+        if self.config.shared_embedding:
+            return self.item_embedding.table
+        return self.output_embedding
+
+    def encode(self, users: np.ndarray, histories: Packed) -> np.ndarray:
+        """F at the last item of each history, (B, d)."""
+        if self.config.padding == "hidden":
+            return super().encode(users, histories)
+        with no_grad():
+            return self(histories).data[histories.last]
+
+
+SASRec.variant = SASRecVariant
+
+
+def gbce_beta(negatives: int, num_items: int, t: float) -> float:
+    """The power of gBCE: alpha (t (1 - 1/alpha) + 1/alpha), alpha = k / (|I| - 1).
+
+    alpha is the share of negatives that is sampled; t = 0 gives 1, plain BCE.
+    """
+    alpha = min(negatives / max(num_items - 1, 1), 1.0)
+    return alpha * (t * (1 - 1 / alpha) + 1 / alpha)
