@@ -481,7 +481,10 @@ def test_the_wrong_gradient_of_many_arguments_is_counted(temporary_op):
         (lambda x: x[:2], "must return its result .* got a ndarray"),
         (lambda x: (2.0, np.sum), "y must be an array, got a float"),
         (lambda x: (x.tolist(), np.sum), "y must be an array, got a list"),
-        (lambda x: (x.sum(0), np.sum), r"y has shape \(3,\), by the signature \(2, 3\); .* x \("),
+        (
+            lambda x: (x.sum(0), np.sum),
+            r"y has shape \(3,\), by the signature x .* it is \(2, 3\)$",
+        ),
         (lambda x: (x.astype(np.float32), np.sum), "y is float32, the arguments are float64"),
         (lambda x: (x.argmax(0) + 0 * x.astype(int), np.sum), "y is int64, the arguments are fl"),
     ],
@@ -503,9 +506,7 @@ def test_the_result_is_held_against_what_is_known_of_its_shape(temporary_op):
     temporary_op("x (T d), y (V d) -> (V T)")(named("turned", lambda x, y: (x @ y.T, None.__eq__)))
     x, y = np.ones((2, 3)), np.ones((4, 3))
     assert OPS["scores"](x, y).shape == (2, 4)
-    with pytest.raises(
-        GradientError, match=r"^turned: y has shape \(2, 4\), by the signature \(4, 2"
-    ):
+    with pytest.raises(GradientError, match=r"^turned: y has shape \(2, 4\), .* it is \(4, 2\)$"):
         OPS["turned"](x, y)
     with pytest.raises(
         ConfigError, match=r"no argument has the axis m of the result; write \(\?\)"

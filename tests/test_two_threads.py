@@ -115,7 +115,7 @@ def serving(model: Any) -> Any:
 
 
 def test_training_beside_recommending_gives_the_same_weights() -> None:
-    split, config = random_split(), SASRecConfig(n=10, d=8, dropout=0.2)
+    split, config = random_split(num_items=200), SASRecConfig(n=10, d=8, dropout=0.2)
     weights = []
     for beside in (False, True):
         model, served = (SASRec(split.dataset.num_items, config, seed=seed) for seed in (3, 9))

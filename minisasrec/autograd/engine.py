@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from minisasrec.autograd.op import Op
     from minisasrec.autograd.tensor import Tensor
 
+ARRAYS = (np.ndarray, np.generic, SparseRows)
 MOST_WAITING = 4  # gradients of one tensor that wait to be summed: each of them holds memory
 
 
@@ -49,8 +49,7 @@ def no_grad() -> Iterator[None]:
         _mode.recording = previous
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One step of the backward pass: `dy` has arrived at `node`, `input_gradients` were sent on."""
 
     node: Tensor
@@ -97,7 +96,7 @@ def topological_order(root: Tensor) -> list[Tensor]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((parent, False) for parent in node.parents if parent.requires_grad)
+            stack += [(parent, False) for parent in node.parents if parent.requires_grad]
     return order
 
 
@@ -125,10 +124,13 @@ def backward_steps(
         dy = arrived.total(node)
         if node.op is None:  # a leaf keeps its gradient, added to what earlier walks left there
             node.grad = dy if node.grad is None else node.grad + dy
+            yield Step(node, (), dy, ())
+            continue
         parents, input_gradients = node.parents, node.vjp(dy, retain_graph)
-        _check_gradients(node.op, parents, input_gradients)
-        for parent, dx in zip(parents, input_gradients, strict=True):
+        _check_count(node.op, len(parents), input_gradients)
+        for i, (parent, dx) in enumerate(zip(parents, input_gradients, strict=True)):
             if parent.requires_grad:
+                _check_gradient(node.op, i, parent._data, dx)
                 arrived.add(parent, dx)
         yield Step(node, parents, dy, input_gradients)
 
@@ -146,43 +148,39 @@ def _check_start(loss: Tensor, dloss: Any) -> np.ndarray:
                 f"backward: only a scalar has one gradient, this tensor has shape {loss.shape}; "
                 "call .sum() or .mean() first, or pass dloss of that shape"
             )
-        return np.ones_like(loss.data)
+        return np.ones(loss.shape, loss.dtype)
     dloss = np.asarray(dloss, dtype=loss.dtype)
     if dloss.shape != loss.shape:
         raise GradientError(f"backward: dloss has shape {dloss.shape}, the tensor {loss.shape}")
     return dloss
 
 
-def _check_gradients(op: Op | None, parents: Sequence[Tensor], gradients: Any) -> None:
-    """Raise `GradientError` unless there is one gradient per parent, of its shape and type."""
-    if op is None:
-        return
-    if not isinstance(gradients, tuple) or len(gradients) != len(parents):
-        got = kind_of(gradients)
-        if isinstance(gradients, tuple):
-            got = f"{len(gradients)}"
+def _check_count(op: Op, count: int, gradients: Any) -> None:
+    """Raise `GradientError` unless `gradients` is a tuple of that many."""
+    if type(gradients) is not tuple or len(gradients) != count:
+        got = len(gradients) if isinstance(gradients, tuple) else kind_of(gradients)
         raise GradientError(
-            f"{op.name}: backward must return a tuple of {len(parents)} gradients, one per "
-            f"positional argument, for one argument (dx,); got {got}"
+            f"{op.name}: backward must return a tuple of {count} gradients, one per positional "
+            f"argument, for one argument (dx,); got {got}"
         )
-    for i, (x, dx) in enumerate(zip(parents, gradients, strict=True)):
-        if not x.requires_grad:
-            continue
-        if not isinstance(dx, np.ndarray | np.generic | SparseRows):
-            raise GradientError(
-                f"{op.name}: the gradient of {op.argument(i)} is {kind_of(dx)}; backward must "
-                f"return an array of the argument's shape {x.shape}"
-            )
-        if dx.shape != x.shape:
-            raise GradientError(
-                f"{op.name}: the gradient of {op.argument(i)} has shape {dx.shape}, the argument "
-                f"{x.shape}; if it was broadcast, did backward forget sum_to_shape?"
-            )
-        if dx.dtype != x.dtype:
-            raise GradientError(
-                f"{op.name}: the gradient of {op.argument(i)} is {dx.dtype}, the argument "
-                f"{x.dtype}; let backward compute in the type of its argument"
-            )
+
+
+def _check_gradient(op: Op, i: int, x: np.ndarray, dx: Any) -> None:
+    """Raise `GradientError` unless `dx` is an array of the shape and the type of argument `i`."""
+    if isinstance(dx, ARRAYS) and dx.shape == x.shape and dx.dtype == x.dtype:
+        return
+    if not isinstance(dx, ARRAYS):
+        wrong = f"is {kind_of(dx)}; backward must return an array of the argument's shape {x.shape}"
+    elif dx.shape != x.shape:
+        wrong = (
+            f"has shape {dx.shape}, the argument {x.shape}; if it was broadcast, did backward "
+            "forget sum_to_shape?"
+        )
+    else:
+        wrong = (
+            f"is {dx.dtype}, the argument {x.dtype}; let backward compute in the argument's type"
+        )
+    raise GradientError(f"{op.name}: the gradient of {op.argument(i)} {wrong}")
 
 
 def kind_of(value: Any) -> str:

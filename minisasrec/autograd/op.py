@@ -34,6 +34,7 @@ from minisasrec.backends import Dispatch
 from minisasrec.errors import ConfigError, GradientError, ShapeError
 
 Array = np.ndarray
+ARRAYS = (np.ndarray, np.generic)
 Backward = Callable[[Array], tuple[Any, ...]]  # arrays; for a table also a `SparseRows`
 Implementation = Callable[..., tuple[Array, Backward]]
 Sample = Callable[[Draw], tuple[list[Array], dict[str, Any]]]
@@ -86,10 +87,11 @@ class Op(Dispatch):
         itself does not return what it must.
         """
         tensors = as_tensors(self.name, self._unpacked(args))
-        arrays = [t.data for t in tensors]
+        arrays = [t._data for t in tensors]
         fit = self.signature.check(self.name, [a.shape for a in arrays])
         recorded = is_recording(tensors)
-        constants = {name: _constant(value, recorded) for name, value in constants.items()}
+        if constants:
+            constants = {name: _constant(value, recorded) for name, value in constants.items()}
         returned = self.implementation(fit.smallest)(*arrays, **constants)
         y, backward = self._check_returned(returned, fit, arrays[0].dtype)
         return result_of(y, tensors, backward, self) if recorded else result_of(y)
@@ -117,25 +119,26 @@ class Op(Dispatch):
         self, returned: Any, fit: Fit, dtype: np.dtype[Any]
     ) -> tuple[Array, Backward]:
         """(y, backward), if that is what was returned and y is what the signature promises."""
+        if type(returned) is tuple and len(returned) == 2 and callable(returned[1]):
+            y = returned[0]
+            fits = isinstance(y, ARRAYS) and y.dtype == dtype
+            if fits and (fit.result is None or y.shape == fit.result):
+                return returned
+        raise GradientError(f"{self.name}: {self._misfit(returned, fit, dtype)}")
+
+    def _misfit(self, returned: Any, fit: Fit, dtype: np.dtype[Any]) -> str:
+        """Why what the op returned cannot be right."""
         if type(returned) is not tuple or len(returned) != 2 or not callable(returned[1]):
-            raise GradientError(
-                f"{self.name}: must return its result and the function that sends gradients back, "
-                f"return y, backward; got {kind_of(returned)}"
+            return (
+                "must return its result and the function that sends gradients back, return y, "
+                f"backward; got {kind_of(returned)}"
             )
         y = returned[0]
-        if not isinstance(y, np.ndarray | np.generic):
-            raise GradientError(f"{self.name}: y must be an array, got {kind_of(y)}")
+        if not isinstance(y, ARRAYS):
+            return f"y must be an array, got {kind_of(y)}"
         if fit.result is not None and y.shape != fit.result:
-            raise GradientError(
-                f"{self.name}: y has shape {y.shape}, by the signature {fit.result}; the "
-                f"signature is {self.signature}"
-            )
-        if y.dtype != dtype:
-            raise GradientError(
-                f"{self.name}: y is {y.dtype}, the arguments are {dtype}; let it compute in their "
-                "type"
-            )
-        return returned
+            return f"y has shape {y.shape}, by the signature {self.signature} it is {fit.result}"
+        return f"y is {y.dtype}, the arguments are {dtype}; let it compute in their type"
 
 
 def _constant(value: Any, keep: bool) -> Any:
@@ -145,11 +148,9 @@ def _constant(value: Any, keep: bool) -> Any:
     """
     if isinstance(value, Tensor):
         value = value.data
-    if not keep:
-        return value
-    if isinstance(value, np.ndarray):
+    if keep and isinstance(value, np.ndarray):
         return value.copy()
-    if type(value) in (list, tuple):  # an index like x[rows, columns]
+    if keep and type(value) in (list, tuple):  # an index like x[rows, columns]
         return type(value)(_constant(part, keep) for part in value)
     return value
 

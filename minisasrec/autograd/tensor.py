@@ -63,6 +63,7 @@ class Tensor:
         "_changes",
         "_data",
         "_seen",
+        "_shown",
         "grad",
         "name",
         "op",
@@ -80,23 +81,27 @@ class Tensor:
         self.parents: Sequence[Tensor] = ()
         self.op: Op | None = None
         self._backward: Backward | None = None
-        self._seen: list[Any] = []
+        self._seen: Sequence[tuple[Tensor, Any]] = ()  # arguments and what they looked like
+        self._shown: Any = None  # what the result of an op looked like when it was first read
 
     @property
     def data(self) -> np.ndarray:
         """The array itself, not a copy."""
+        if self.op is not None and self._shown is None:
+            self._shown = fingerprint(self)  # from here on somebody else can write into it
         return self._data
 
     @data.setter
     def data(self, data: Any) -> None:
+        self.mark_changed()  # `x.data += 1` comes by here, too
         self._data = as_floats(data)
-        self._changes += 1  # `x.data += 1` comes by here, too
 
     def mark_changed(self) -> None:
         """Tell the engine that elements of `data` were written, as an optimiser does.
 
         A backward pass over a graph that was recorded before then raises `GradientError`.
         """
+        self._shown = self._shown or fingerprint(self)
         self._changes += 1
 
     # What it is
@@ -104,27 +109,27 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
-        return self.data.shape
+        return self._data.shape
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.data.size
+        return self._data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements."""
-        return self.data.dtype
+        return self._data.dtype
 
     def __len__(self) -> int:
         if not self.ndim:
             raise ShapeError("a Tensor of shape () is one number, it has no length; use .item()")
-        return len(self.data)
+        return len(self._data)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -132,7 +137,7 @@ class Tensor:
     def __repr__(self) -> str:
         made_by = f", op={self.op.name}" if self.op else ""
         named = f", name={self.name!r}" if self.name else ""
-        return f"Tensor({np.array2string(self.data, precision=4, threshold=20)}{made_by}{named})"
+        return f"Tensor({np.array2string(self._data, precision=4, threshold=20)}{made_by}{named})"
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -143,7 +148,7 @@ class Tensor:
             raise ShapeError(
                 f"item: a Tensor of shape {self.shape} is {self.size} numbers, not one; use .data"
             )
-        return float(self.data.item())
+        return float(self._data.item())
 
     __float__ = item
 
@@ -160,40 +165,30 @@ class Tensor:
 
     def vjp(self, dy: np.ndarray, retain_graph: bool) -> tuple[Any, ...]:
         """One gradient per parent; then drop the parents and what was kept, or `retain_graph`."""
-        if self.op is None:
-            return ()
-        if self._backward is None:
+        if self.op is None or self._backward is None:
+            name = self.op.name if self.op else "this tensor"
             raise GradientError(
-                f"backward: what {self.op.name} saved is gone, a graph is walked once; recompute "
-                "the forward pass or pass retain_graph=True"
+                f"backward: what {name} saved is gone, a graph is walked once; recompute the "
+                "forward pass or pass retain_graph=True"
             )
         self._check_unchanged(self.op)
         input_gradients = self._backward(dy)
         if not retain_graph:
-            self.parents, self._backward, self._seen = (), None, []
+            self.parents, self._backward, self._seen = (), None, ()
         return input_gradients
 
-    def _look(self) -> list[Any]:
-        """What `_check_unchanged` compares: of the result, and of the arguments that are leaves."""
-        return [_print_of(t) for t in (self, *self.parents) if t.op is None or t is self]
-
     def _check_unchanged(self, op: Op) -> None:
-        """Raise `GradientError` if an array was changed since this tensor was computed from it."""
-        now = self._look()
-        if now == self._seen:
-            return
-        looked_at = [t for t in (self, *self.parents) if t.op is None or t is self]
-        for tensor, before, after in zip(looked_at, self._seen, now, strict=True):
-            if repr(before) == repr(after):  # NaN is not equal to itself
-                continue
-            which = "its result"
-            if tensor is not self:
-                which = f"argument {op.argument([t is tensor for t in self.parents].index(True))}"
-            named = f" ({tensor.name})" if tensor.name else ""
-            raise GradientError(
-                f"{op.name}: {which}{named} was changed after the forward pass, so its gradient "
-                "would be wrong; call backward() before the change, or run the forward pass again"
-            )
+        """Raise `GradientError` if an array was changed since this tensor was computed from it.
+
+        That may be an argument that no op made, or the result. (Other arguments are results of ops
+        themselves, and the walk comes to them.)
+        """
+        for tensor, seen in self._seen:
+            if fingerprint(tensor) != seen:
+                i = [parent is tensor for parent in self.parents].index(True)
+                _refuse_change(op, f"argument {op.argument(i)}", tensor, seen)
+        if self._shown is not None and fingerprint(self) != self._shown:
+            _refuse_change(op, "its result", self, self._shown)
 
     @property
     def is_dropped(self) -> bool:
@@ -338,7 +333,7 @@ class Tensor:
                 f"a Tensor of shape {self.shape} is neither true nor false; compare .data with "
                 ".any() or .all()"
             )
-        return bool(self.data)
+        return bool(self._data)
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         raise GradientError(
@@ -373,27 +368,34 @@ def _owner(array: np.ndarray) -> Any:
 
 def as_floats(data: Any) -> np.ndarray:
     """`data` as an array of floats; one that is float32 or float64 is taken as it is, no copy."""
-    array = np.asarray(data)
-    if array.dtype.kind in "iub":
-        return array.astype(np.float32)
-    if array.dtype not in FLOATS:
-        raise ShapeError(
-            f"a Tensor holds floats, float32 or float64; got {array.dtype}: {str(data)[:60]}"
-        )
-    if not isinstance(data, np.ndarray | np.generic):
-        return array.astype(np.float32)  # Python numbers; arrays keep their precision
-    return array
+    array = data if isinstance(data, np.ndarray) else np.asarray(data)
+    if array.dtype in FLOATS and isinstance(data, (np.ndarray, np.generic)):  # noqa: UP038
+        return array
+    if array.dtype in FLOATS or array.dtype.kind in "iub":
+        return array.astype(np.float32)  # numbers of Python; arrays of floats keep their precision
+    raise ShapeError(
+        f"a Tensor holds floats, float32 or float64; got {array.dtype}: {str(data)[:60]}"
+    )
 
 
 def as_tensors(op_name: str, args: Sequence[Any]) -> list[Tensor]:
     """The arguments of an op as Tensors of one float type; plain numbers take the others' type."""
-    dtypes = {a.data.dtype for a in args if isinstance(a, Tensor)}
-    dtypes = dtypes or {a.dtype for a in args if isinstance(a, np.ndarray) and a.dtype in FLOATS}
-    if len(dtypes) > 1:
-        seen = ", ".join(sorted(str(d) for d in dtypes))
-        raise ShapeError(f"{op_name}: mixes {seen}; convert the arrays to one type first")
-    dtype = dtypes.pop() if dtypes else FLOATS[0]
+    dtype = None
+    for a in args:
+        if isinstance(a, Tensor):
+            if dtype is not None and a._data.dtype != dtype:
+                raise _mixed(op_name)
+            dtype = a._data.dtype
+    if dtype is None:  # no Tensor among them
+        found = {a.dtype for a in args if isinstance(a, np.ndarray) and a.dtype in FLOATS}
+        if len(found) > 1:
+            raise _mixed(op_name)
+        dtype = found.pop() if found else FLOATS[0]
     return [a if isinstance(a, Tensor) else _constant(op_name, a, dtype) for a in args]
+
+
+def _mixed(op_name: str) -> ShapeError:
+    return ShapeError(f"{op_name}: mixes float32, float64; convert the arrays to one type first")
 
 
 def _constant(op_name: str, value: Any, dtype: np.dtype[Any]) -> Tensor:
@@ -407,7 +409,7 @@ def _constant(op_name: str, value: Any, dtype: np.dtype[Any]) -> Tensor:
 
 def is_recording(tensors: Sequence[Tensor]) -> bool:
     """True if a result of these tensors has to remember them."""
-    return recording() and any([t.requires_grad for t in tensors])
+    return any([t.requires_grad for t in tensors]) and recording()
 
 
 def result_of(
@@ -420,16 +422,29 @@ def result_of(
     result = Tensor(y, requires_grad=op is not None)
     result.parents, result._backward, result.op = parents, backward, op
     if op is not None:
-        result._seen = result._look()
+        result._seen = [(t, fingerprint(t)) for t in parents if t.op is None]
     return result
 
 
-def _print_of(tensor: Tensor) -> tuple[Any, ...]:
-    """A cheap fingerprint of the data: it differs if the data was changed, in nearly every case."""
-    array = tensor._data
-    if array.size <= COMPARED_WHOLE:
-        return tensor._changes, array.tobytes()
-    return tensor._changes, array.item(array.size // 2), array.item(-1)
+def fingerprint(tensor: Tensor) -> Any:
+    """A few bytes or numbers of the data, which a change would hardly leave as they are.
+
+    They are taken for every parameter in every step, so they must cost next to nothing.
+    """
+    x = tensor._data
+    if x.size <= COMPARED_WHOLE:
+        return tensor._changes, x.tobytes()
+    return tensor._changes, x.item(x.size // 2), x.item(-1)
+
+
+def _refuse_change(op: Op, which: str, tensor: Tensor, seen: Any) -> None:
+    if repr(fingerprint(tensor)) == repr(seen):
+        return  # NaN, which is not equal to itself
+    named = f" ({tensor.name})" if tensor.name else ""
+    raise GradientError(
+        f"{op.name}: {which}{named} was changed after the forward pass, so its gradient would be "
+        "wrong; call backward() before the change, or run the forward pass again"
+    )
 
 
 def _one_tuple(values: tuple[Any, ...]) -> tuple[Any, ...]:
