@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +58,13 @@ def three_steps(variant: str) -> dict[str, Any]:
 
 def maker(backend: str) -> str:
     """What the bits of a backend depend on, beside the code."""
-    if backend == "numba":
-        import llvmlite
-        import numba
+    import llvmlite
+    import numba
 
-        from minisasrec.kernels.simd.vector import lane_count
-
-        versions = f"numba {numba.__version__}, llvmlite {llvmlite.__version__}"
-        return f"{versions}, {lane_count(np.float32)} numbers a vector"
-    core = os.environ.get("OPENBLAS_CORETYPE", platform.processor() or platform.machine())
-    return f"numpy {np.__version__}, {core}"
+    made_by = f"numba {numba.__version__}, llvmlite {llvmlite.__version__}"
+    if backend == "numpy":  # and the kernels of its BLAS, which some hosts choose by a variable
+        made_by = f"numpy {np.__version__} {os.environ.get('OPENBLAS_CORETYPE', '')}".strip()
+    return f"{made_by}, {llvmlite.binding.get_host_cpu_name()}"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
