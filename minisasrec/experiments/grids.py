@@ -93,7 +93,7 @@ def table5(dataset: str) -> list[Row]:
 
 
 def figure2(dataset: str) -> list[Row]:
-    """Every method with d latent dimensions; popularity, which has none, is one cell."""
+    """Every method with d latent dimensions; popularity, which has none, is one experiment."""
     return [
         Row(f"{m} d={d}", changed(preset(dataset, m), {"d": d}), x=d)
         for m in METHODS

@@ -30,7 +30,9 @@ class Comparison:
         )
 
 
-Ranks = dict[str, Array]  # of one cell: "users" (U) and by protocol the ranks of their items (U)
+Ranks = dict[
+    str, Array
+]  # of one experiment: "users" (U) and by protocol the ranks of their items (U)
 
 
 def paired_differences(
