@@ -100,7 +100,7 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
 
 
 def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
-    """Any other target; None after a dry run. What cannot be written is found before the work."""
+    """Any other target; None after a dry run. Makes folders first: errors come early."""
     target, dataset = TARGETS[options.target], options.dataset or "bookshop"
     split, notes = load(dataset, options.data_dir, options.columns, options.repeats)
     rows = target.rows(dataset)

@@ -50,13 +50,13 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run: all that a worker, here or elsewhere, has to know."""
+    """One run: what a worker on this or another machine needs to know about it."""
 
     config: TrainConfig
     folder: Path
-    name: str  # of the row that it was made for
-    test: bool = True  # False: its test part is not read, for settings that are yet to be chosen
-    fingerprint: str = ""  # of the data that it is meant for
+    name: str  # the name of its row in the table
+    test: bool = True  # False: the test part is not read, as long as settings are being chosen
+    fingerprint: str = ""  # the fingerprint of its data
 
     def file(self) -> Path:
         """result.json; validation.json if the test part was not evaluated."""
@@ -136,7 +136,7 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
             return _found(experiment)
         start = time.perf_counter()
         config = experiment.config
-        use_machine(config.machine)  # a worker is told so by nobody else
+        use_machine(config.machine)  # for a worker process, which has no command line
         split = _data_of(experiment)
         model = make_model(config, split)
         if (experiment.folder / "config.json").is_file():
@@ -182,7 +182,7 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
 
 
 def _found(experiment: Experiment) -> Record:
-    """What is on disk of an experiment that is done."""
+    """The result of an experiment that is done, read from its file."""
     result = read_json(experiment.file())
     wanted = {"model", "seed", "epochs", "total_seconds", *(["test"] if experiment.test else [])}
     if missing := wanted - result.keys():
@@ -208,7 +208,7 @@ def _data_of(experiment: Experiment) -> Split:
 
 
 def _attempt(experiment: Experiment, progress: bool = False) -> tuple[Experiment, Record]:
-    """`run_experiment`; one that cannot be computed does not keep the others from being so."""
+    """`run_experiment`; an error becomes the result, so that the others are computed."""
     try:
         return experiment, run_experiment(experiment, progress)
     except MinisasrecError as error:
@@ -227,7 +227,7 @@ def load(
     repeats: Repeats = "auto",
     download: bool = True,
 ) -> tuple[Split, list[str]]:
-    """A data set, split, and what a reader of its results should know."""
+    """A data set, split; and notes for the reader of its results."""
     download = download and data_dir is None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
@@ -242,14 +242,16 @@ def load(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process works on this folder; the lock goes when its process does."""
+    """Wait until no other process works on this folder; a lock ends with its process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
     except OSError as error:
         raise TrainingError(f"cannot write {folder}: {error.strerror}") from None
     with file:
-        if sys.platform != "win32":  # where two commands with a common experiment must not overlap
+        if (
+            sys.platform != "win32"
+        ):  # on Windows there is no such lock: do not run two commands at a time there
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)

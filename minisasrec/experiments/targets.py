@@ -1,4 +1,4 @@
-"""From results to a report: the records of a table, its plot, and what is to be said beside it."""
+"""From results to a report: the records of a table, its plot, and the notes beside it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Re
 
 
 def validation_records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Record]:
-    """The same of experiments whose test part is not read: the best validation and its epoch."""
+    """The records where the test part is not read: the best validation and its epoch."""
     columns = {
         "NDCG@10": f"best_validation_{SELECT}",
         "best epoch": "best_epoch",
@@ -65,7 +65,7 @@ def validation_records(rows: Sequence[Row], results: Sequence[Sequence[Record]])
     ]
 
 
-# --- what is drawn, and what a target has to say beside its table ---------------------------------
+# --- plots and notes of each target --------------------------------------------------------------
 
 
 def draw_metric(report: Report, metric: str = "NDCG@10") -> None:
@@ -253,7 +253,7 @@ class Target:
     rows: Callable[[str], list[Row]]
     metrics: tuple[str, ...]
     draw: Callable[[Report, Split, list[Row], list[list[Experiment]]], None]
-    test: bool = True  # False: nothing but the validation part is read
+    test: bool = True  # False: only the validation part is read
 
 
 SPEED = ("epochs", "threads")
