@@ -43,13 +43,13 @@ PROTOCOLS = ("sampled", "full", "authors")
 
 NEGATIVES = 100  # sampled candidates beside the target (Sec. IV-D)
 LISTS = 10  # items of each user that final figures look at
-SCORES_AT_ONCE = 8_000_000  # of the full protocol: 32 MB of float32
-ROWS_AT_ONCE = 16_384  # of histories, about: arrays of as many rows stay in the last cache
+SCORES_AT_ONCE = 8_000_000  # scores that the full protocol holds at a time: 32 MB of float32
+ROWS_AT_ONCE = 16_384  # of histories, about: so many rows stay in the processor's last cache
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The ranks of the held-out items of `users`, and what they amount to.
+    """The ranks of the held-out items of `users`, and the metrics that follow.
 
     `items` are the best items of each user, where the evaluator was asked to keep lists.
     """
@@ -196,7 +196,7 @@ class Evaluator:
         slots = np.arange(self.negatives)
         counter = users[:, None] * self.negatives + slots
         drawn = draw_items(key, counter, 0, dataset.num_items)
-        for attempt in range(1, 2**20):  # every round redraws a small share of what is left
+        for attempt in range(1, 2**20):  # a round draws again what the round before must not keep
             again = refused(drawn) | _repeats(drawn)
             rows = np.flatnonzero(again.any(axis=1))
             if not len(rows):
@@ -232,7 +232,7 @@ def negatives_left(split: Split) -> int:
         return dataset.num_items - 1
     lengths = np.diff(dataset.offsets)
     fewest = dataset.num_items - int(lengths.max())
-    if fewest >= NEGATIVES:  # even if nothing was repeated: no need to look
+    if fewest >= NEGATIVES:  # already enough if every action of every user is on another item
         return fewest
     many = np.flatnonzero(dataset.num_items - lengths < NEGATIVES)
     return dataset.num_items - max(len(np.unique(dataset.sequence(int(u)))) for u in many)
@@ -252,7 +252,7 @@ def usual_protocols(split: Split) -> tuple[Protocol, ...]:
 
 
 def _repeats(rows: Array) -> Array:
-    """True where an element occurred further left in its row."""
+    """True where an element equals one further left in its row."""
     order = np.argsort(rows, axis=1, kind="stable")
     ordered = np.take_along_axis(rows, order, axis=1)
     repeated = np.zeros(rows.shape, dtype=bool)
