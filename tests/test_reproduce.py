@@ -518,7 +518,7 @@ def test_attention_maps_are_what_the_model_attends_to() -> None:
     inputs = pack_sequences([[3, 1, 4], [1, 5, 9, 2, 6]], 8)
     x = model.item_embedding(inputs.items) * 6**0.5 + model.position_embedding(inputs.slots)
     attention, z = model.blocks[0].attention, model.blocks[0].attention_norm(x)
-    v, out = attention.value(z).data, attention(z, z, inputs, None).data
+    v, out = attention.value(z).data, attention(z, inputs, None).data
     for (weights,), start, end in zip(attention_maps(model, inputs), (0, 3), (3, 8), strict=True):
         assert np.allclose(weights @ v[start:end], out[start:end], atol=1e-6)
         assert np.array_equal(np.triu(weights, 1), np.zeros_like(weights))
