@@ -384,8 +384,9 @@ def test_top_items_refuses_what_makes_no_list(split):
     model = Scores(split, lambda users, items: items)
     assert top_items(model, [150, 3], 3) == [149, 148, 147]
     assert top_items(model, [150, 3], 3, repeats="allow") == [150, 149, 148]
-    with pytest.raises(ConfigError, match="repeats is 'auto'; choose"):
-        top_items(model, [3], repeats="auto")
+    assert top_items(model, [150, 3, 150], 3) == [150, 149, 148]  # this user comes back to items
+    with pytest.raises(ConfigError, match="repeats is 'never'; choose one of auto, allow, forbid"):
+        top_items(model, [3], repeats="never")
     with pytest.raises(ConfigError, match="k is 0"):
         top_items(model, [3], 0)
     with pytest.raises(DataError, match="needs at least one item"):
