@@ -109,6 +109,7 @@ def test_ranks_are_ours(name: str, shape: str) -> None:
 
 @pytest.mark.parametrize("rate", (0.2, 0.5))
 def test_packed_dropout_keeps_its_share_and_the_mean(rate: float) -> None:
+    torch.manual_seed(0)
     peer = peers.PackedPeer(50, SASRecConfig(n=10, d=50, dropout=rate))
     keep = peer.keeps(4000)
     assert keep.shape == (5, 4000, 50)
