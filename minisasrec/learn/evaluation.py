@@ -15,8 +15,8 @@ This is so where the data set forbids repeats (`Split.repeats`). A target that i
 before is then a miss in the first two, of rank infinity, since it would not be recommended; the
 third keeps it, as the authors' code does. Where repeats are allowed, items met before are
 candidates like all others: sampled draws from all items but the target, full ranks the whole
-catalogue, authors draws from all items. To leave them out there would give the target away: of all
-that the user has met, it would be the only candidate.
+catalogue, authors draws from all items and lets ties share a rank. To leave met items out there
+would give the target away: of all that the user has met, it would be the only candidate.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Evaluator:
                 ranks[part], items[part] = self._rank_all(model, users, histories)
                 continue
             scores = model.candidate_scores(users, histories, self.candidates[part])
-            if self.protocol == "authors":
+            if self.protocol == "authors" and self.split.repeats == "forbid":
                 metrics.refuse_nan(scores)
                 ranks[part] = 1 + (-scores).argsort(axis=1).argsort(axis=1)[:, 0]
             else:
