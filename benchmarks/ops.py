@@ -26,8 +26,8 @@ from minisasrec.autograd.registry import OPS
 from minisasrec.data.batches import TrainingBatches
 from minisasrec.kernels import matmul
 from minisasrec.kernels.jit import kernel
-from minisasrec.kernels.threads import next_task, run
-from minisasrec.kernels.vector import fill, fma, lane_count, lanes, store
+from minisasrec.kernels.simd.vector import fill, fma, lane_count, lanes, store
+from minisasrec.kernels.team import next_task, run
 from minisasrec.learn.config import preset
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig

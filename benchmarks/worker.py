@@ -10,12 +10,15 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from benchmarks import machine
 from benchmarks.machine import load, peak_mib
 from minisasrec.backends import use_backend
 from minisasrec.data.batches import Batch, TrainingBatches
+from minisasrec.kernels.chooser import ThreadChooser
+from minisasrec.kernels.threads import thread_count, threads
 from minisasrec.learn.config import preset
 from minisasrec.learn.evaluation import Evaluator
 from minisasrec.models.sasrec import SASRec
@@ -63,10 +66,10 @@ def _ours(
     if args.contender == "padded-numpy":
         use_backend("numpy")
     else:
-        from minisasrec.kernels import threads
-
-        threads.set_threads(args.threads)
-        paced = threads.ThreadChooser().over  # as `train` does
+        if args.threads != thread_count():  # not the default, as `machine.environment` sets it
+            threads(args.threads)
+        # as `train` does
+        paced = partial(ThreadChooser().over, size=lambda batch: batch.targets.size)
     model = SASRec(split.dataset.num_items, config, seed=args.seed)
     if args.work == "evaluate":
         evaluator = Evaluator(split, "test", "sampled", max_users=0, seed=args.seed)
@@ -94,10 +97,9 @@ def _torch(
     import torch
 
     from benchmarks.peers import PEERS
-    from minisasrec.kernels import threads
     from minisasrec.kernels.memory import keep_freed_memory
 
-    threads.set_threads(1)  # drawing a batch leaves no helper awake, which would take a core
+    threads(1)  # drawing a batch leaves no helper awake, which would take a core
     keep_freed_memory()  # as ours: each step finds the memory of the one before
     torch.set_flush_denormal(True)
     torch.set_num_threads(args.threads)

@@ -9,6 +9,7 @@ from pathlib import Path
 import minisasrec
 from minisasrec.autograd.op import Op
 from minisasrec.autograd.registry import OPS
+from minisasrec.data.registry import table
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parent / "notebooks"
@@ -25,7 +26,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "generated"]
 suppress_warnings = [
     "toc.not_readable",  # a page of docs/index.md that is not written yet
     "mystnb.unknown_mime_type",  # a widget's or progress bar's live view: its text is shown
@@ -77,6 +78,13 @@ def write_api_pages(*_):
             (target / f"{module}.rst").write_text("\n".join(page), encoding="utf-8")
 
 
+def write_dataset_table(*_):
+    """The table of docs/datasets.md, from the registry."""
+    target = HERE / "generated" / "datasets.md"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(table() + "\n", encoding="utf-8")
+
+
 MARKUP = re.compile(
     r"""(?P<kept> ``.+?`` | `[^`]+` | ^\*\  | (?<!\S)\*[^\s*][^*\n]*[\w.:]\*(?=\W|$) )
       | (?P<escaped> [*|] | _\b )""",
@@ -118,5 +126,6 @@ def op_signature(app, what, name, obj, options, signature, return_annotation):
 def setup(app):
     app.connect("builder-inited", copy_notebooks)
     app.connect("builder-inited", write_api_pages)
+    app.connect("builder-inited", write_dataset_table)
     app.connect("autodoc-process-docstring", as_written)
     app.connect("autodoc-process-signature", op_signature)

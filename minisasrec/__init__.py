@@ -27,6 +27,9 @@ _LAZY = {  # what costs time to import, imported when first asked for
     "SASRecConfig": "minisasrec.models.sasrec_config",
     "fit": "minisasrec.learn.fit",
     "evaluate": "minisasrec.learn.evaluation",
+    "threads": "minisasrec.kernels.threads",
+    "thread_count": "minisasrec.kernels.threads",
+    "top_items": "minisasrec.learn.recommendation",
 }
 
 __all__ = [

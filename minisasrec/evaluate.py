@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from minisasrec.commands.cli import load_run, read_options, run_command
 from minisasrec.commands.report import final_rows, format_rows
 from minisasrec.learn.evaluation import Protocol
+from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.runs import to_plain
 
 
@@ -24,15 +25,20 @@ class EvaluateConfig:
     part: Literal["valid", "test"] = "test"
     """Which held-out items: the last of each user (test) or the one before (valid)."""
     protocol: tuple[Protocol, ...] | None = None
-    """sampled: against 100 unmet items. full: against the whole catalogue. authors: as the
+    """sampled: against 100 sampled items. full: against the whole catalogue. authors: as the
     authors' released code does, flaws included, to compare with published numbers. By default
     sampled and full."""
     seed: int | None = None
     """Draws the sampled candidates; by default the run's."""
     max_users: int | None = None
     """Users at the most, 0 = all; by default the run's."""
+    repeats: Literal["auto", "allow", "forbid"] | None = None
+    """Whether items that a user has met are candidates; by default the run's rule. forbid: they
+    are not, and a target that was met before counts as a miss."""
     data_dir: Path | None = None
     """Folder with the data set's files, if they have moved."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
     json: bool = False
     """Print one JSON object instead of a table."""
 
@@ -40,7 +46,9 @@ class EvaluateConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and print."""
     options = read_options(EvaluateConfig, "evaluate", argv)
-    _, config, split, model = load_run(options.run, options.data_dir)
+    _, config, split, model = load_run(
+        options.run, options.machine, options.data_dir, options.repeats
+    )
     if options.seed is not None:
         config = replace(config, seed=options.seed)
     if options.max_users is not None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from minisasrec import ops
 from minisasrec.autograd.op import Op
 from minisasrec.autograd.registry import OPS
+from minisasrec.commands.cli import read_options, run_command
 from minisasrec.errors import ConfigError
+from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.teach.source import location
 
-ROOT = Path(ops.__file__).parents[2]  # the clone; where the package was installed has no tests
+ROOT = Path(ops.__file__).parents[2]  # the folder of a clone; an installed package has no tests
 
 
 def explain(name: str) -> str:
@@ -65,14 +70,21 @@ def _notebooks(op: Op) -> Iterator[str]:
             yield path.stem
 
 
+@dataclass(frozen=True)
+class ExplainConfig:
+    """Explain ops: formula, shapes, paper section, source, tests and notebooks."""
+
+    ops: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[OP ...]")] = ()
+    """Such as layer_norm; none: list all."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Explain the ops named, or list them all."""
-    parser = argparse.ArgumentParser(
-        prog="python -m minisasrec.explain",
-        description="Explain ops: formula, shapes, paper section, source, tests and notebooks.",
-    )
-    parser.add_argument("ops", nargs="*", metavar="OP", help="such as layer_norm; none: list all")
-    names = parser.parse_args(argv).ops
+    options = read_options(ExplainConfig, "explain", argv)
+    use_machine(options.machine)
+    names = options.ops
     if names:
         print("\n\n".join(explain(name) for name in names))
     else:
@@ -81,6 +93,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from minisasrec.commands.cli import run_command
-
     sys.exit(run_command(main, None))

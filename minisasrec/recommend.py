@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from minisasrec.commands.cli import load_run, read_options, run_command
-from minisasrec.commands.report import title, top_items
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.learn.machine import MachineOptions
+from minisasrec.learn.recommendation import top_items
 from minisasrec.models.base import NOBODY
 
 
@@ -27,8 +29,12 @@ class RecommendConfig:
     """Item ids of the data set, oldest first; no user is needed."""
     k: int = 10
     """How many."""
+    repeats: Literal["auto", "allow", "forbid"] | None = None
+    """Whether items of the history may be recommended again; by default the run's rule."""
     data_dir: Path | None = None
     """Folder with the data set's files, if they have moved."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
@@ -52,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError("give either --user ID or --items ID ID ...")
     if options.k < 1:
         raise ConfigError(f"--k is {options.k}; it must be at least 1")
-    _, _, split, model = load_run(options.run, options.data_dir)
+    _, _, split, model = load_run(options.run, options.machine, options.data_dir, options.repeats)
     user = NOBODY
     if options.user is None:
         history = find_items(split, options.items)
@@ -65,14 +71,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         user = users.index(options.user)
         history = split.dataset.sequence(user).tolist()
-    best = top_items(model, history, options.k, user)
+    best = top_items(model, history, options.k, user=user, repeats=split.repeats)
+    ids, title = split.dataset.item_ids, split.dataset.title
     if options.json:
-        ids = split.dataset.item_ids
-        print(json.dumps([{"item": ids[i], "title": title(split, i)} for i in best]))
+        print(json.dumps([{"item": ids[i], "title": title(i)} for i in best]))
         return
-    print("after:  " + " | ".join(title(split, i) for i in history[-5:]))
+    print("after:  " + " | ".join(title(i) for i in history[-5:]))
     for place, item in enumerate(best, start=1):
-        print(f"{place:4d}. {title(split, item)}  [{split.dataset.item_ids[item]}]")
+        print(f"{place:4d}. {title(item)}  [{ids[item]}]")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The paper's tables and figures beside ours: `python -m minisasrec.reproduce TARGET`.
 
-A target is a grid of rows; a row and a seed make a cell: one training run, selected on validation
-and measured once on the test part (`experiments.cells`). What is computed once is kept, so two
-targets share a cell that both have, and the same command given again only computes what is missing.
+A target is a grid of rows. A row and a seed make an experiment: one training run, selected on
+validation and measured once on the test part (`experiments.experiment`). What is computed once is
+kept. So two targets share an experiment that both have, and the same command, given again, computes
+only what is missing.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from minisasrec.commands.cli import read_options, run_command
+from minisasrec.commands.report import knows_best
 from minisasrec.data import DATASETS
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
-from minisasrec.experiments.cells import Cell, compute, load, make_cell
+from minisasrec.experiments.experiment import Experiment, compute, load, make_experiment
+from minisasrec.experiments.grids import Row
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
-from minisasrec.learn.config import DataColumns, TrainConfig
+from minisasrec.learn.config import DataColumns, TrainConfig, is_chosen, unchosen
+from minisasrec.learn.machine import MachineOptions, use_machine
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class ReproduceConfig:
     """Folder that holds the data sets' files already; nothing is downloaded then."""
     columns: DataColumns = field(default_factory=DataColumns)
     """Column names of a table of your own."""
+    repeats: Literal["auto", "allow", "forbid"] = "auto"
+    """Whether items that a user has met may come again; auto goes by the data, as in train."""
     seeds: tuple[int, ...] = (0,)
     """A run for each; with several, mean and standard deviation are shown."""
     methods: tuple[str, ...] = ()
@@ -51,17 +57,19 @@ class ReproduceConfig:
     epochs: int | None = None
     """Fewer epochs at the most, to try it out; the output says so."""
     jobs: int = 1
-    """Cells at a time on this machine, each with its share of the cores (needs joblib)."""
+    """Experiments at a time on this machine, each with its share of the cores (needs joblib)."""
     scheduler: str | None = None
-    """Address of a Dask scheduler to send the cells to; its workers must see the same files."""
+    """Address of a Dask scheduler to compute them; its workers must see the same files."""
     dry_run: bool = False
-    """Only list the cells and say which are done, resumable and to do."""
+    """Only list the experiments and say which are done, resumable and to do."""
     finished: bool = False
-    """Compute nothing: show the cells that are done, and name the ones that are missing."""
+    """Compute nothing: show the experiments that are done, and name the ones that are missing."""
     out: Path | None = None
     """Folder for table and plot; by default reproduce/TARGET-DATASET."""
-    cells: Path = Path("reproduce/cells")
-    """Folder of the cells, shared by all targets; each is a run that `evaluate` can read."""
+    experiments: Path = Path("reproduce/experiments")
+    """Folder of the experiments, shared by all targets; each is a run that `evaluate` can read."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
 
 
 def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
@@ -92,9 +100,9 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
 
 
 def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
-    """Any other target; None after a dry run. What cannot be written is found before the work."""
+    """Any other target; None after a dry run. Makes folders first: errors come early."""
     target, dataset = TARGETS[options.target], options.dataset or "bookshop"
-    split, notes = load(dataset, options.data_dir, options.columns)
+    split, notes = load(dataset, options.data_dir, options.columns, options.repeats)
     rows = target.rows(dataset)
     if options.methods:
         rows = [row for row in rows if {row.name, row.name.split()[0]} & {*options.methods}]
@@ -106,16 +114,26 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         )
     fingerprint = split.dataset.fingerprint()
     seeds = dict.fromkeys(options.seeds)
-    grid = [[make_cell(_settled(row.config, seed, options), fingerprint, options.cells, row.name,
-                       target.test) for seed in seeds] for row in rows]  # fmt: skip
+
+    def experiment_of(row: Row, seed: int) -> Experiment:
+        return make_experiment(
+            _settled(row.config, seed, options),
+            fingerprint,
+            options.experiments,
+            row.name,
+            target.test,
+            split.repeats,
+        )
+
+    grid = [[experiment_of(row, seed) for seed in seeds] for row in rows]
     if options.dry_run:
         for row, of_row in zip(rows, grid, strict=True):
-            for cell in of_row:
-                print(f"{cell.state():10} {row.name}, seed {cell.config.seed}: {cell.folder}")
+            for one in of_row:
+                print(f"{one.state():10} {row.name}, seed {one.config.seed}: {one.folder}")
         return None
     _make_folder(out)
-    _make_folder(options.cells)
-    missing: list[Cell] = []
+    _make_folder(options.experiments)
+    missing: list[Experiment] = []
     if options.finished:
         missing = [c for of_row in grid for c in of_row if c.state() != "done"]
         grid = [[c for c in of_row if c.state() == "done"] for of_row in grid]
@@ -124,19 +142,23 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     of_rows = [[done[c.folder] for c in of_row] for of_row in good]
     found = records(rows, of_rows) if target.test else validation_records(rows, of_rows)
     report = Report(f"{target.title}, on {split.dataset.name}", found, list(notes))
+    of_models = {row.config.model: row.config for row in rows}
+    report.notes += [
+        unchosen(config) for model, config in of_models.items() if not is_chosen(dataset, model)
+    ]
     if options.epochs is not None and any(options.epochs < row.config.epochs for row in rows):
         report.notes.append(f"shortened, --epochs {options.epochs}: these are no results to quote")
     if target.test and dataset not in paper.DATASETS:
         report.notes.append(f"the paper has no figures for {split.dataset.name}")
     oracle: Any = split.dataset.oracle
-    if target.test and oracle is not None:
+    if target.test and oracle is not None and knows_best(split, "sampled"):
         best = oracle.best_reachable("test", "sampled")
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")
     if missing:
         by_name: dict[str, list[str]] = {}
-        for cell in missing:
-            by_name.setdefault(cell.name, []).append(str(cell.config.seed))
+        for experiment in missing:
+            by_name.setdefault(experiment.name, []).append(str(experiment.config.seed))
         names = ", ".join(f"{name} (seed {', '.join(of_row)})" for name, of_row in by_name.items())
         report.notes.append(f"not computed yet: {names}")
     report.failed = [f"{f.name}: {r['error']}" for f, r in done.items() if "error" in r]
@@ -157,6 +179,8 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
         dataset=dataset,
         data_dir=data_dir,
         columns=options.columns,
+        repeats=options.repeats,
+        machine=options.machine,
         seed=seed,
         epochs=epochs,
     )
@@ -165,6 +189,7 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
 def main(argv: Sequence[str] | None = None) -> None:
     """Compute what is missing, print the table, write the files."""
     options = read_options(ReproduceConfig, "reproduce", argv)
+    use_machine(options.machine)
     if options.target != "table2" and options.target not in TARGETS:
         known = ", ".join(["table2", *TARGETS])
         raise ConfigError(f"there is no target {options.target!r}; choose one of {known}")
@@ -185,9 +210,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"table, CSV and plot: {out}")
     else:
         print("\n".join(f"- {note}" for note in report.notes + report.failed))
-        print("no cell is done, so there is no table")
+        print("no experiment is done, so there is no table")
     if report.failed:
-        raise TrainingError(f"cells that failed: {len(report.failed)}; they are listed above")
+        raise TrainingError(f"experiments that failed: {len(report.failed)}; they are listed above")
 
 
 def _make_folder(folder: Path) -> None:

@@ -24,20 +24,29 @@ from minisasrec.commands.cli import (
     errors_in_one_line,
     load_split,
     run_command,
-    use_machine,
 )
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
+from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
-from minisasrec.learn.config import TrainConfig, from_json, make_model, preset, read_json
+from minisasrec.learn.config import (
+    TrainConfig,
+    from_json,
+    is_chosen,
+    make_model,
+    preset,
+    read_json,
+    unchosen,
+)
 from minisasrec.learn.fit import History, fit
+from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, new_folder, newest_folder, to_plain
 from minisasrec.models import MODELS, Recommender, SequenceModel
 from minisasrec.plots import learning_curve
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
-    """The configuration of a command line: preset of the data set, then file, then options."""
+    """The settings: the data set's preset, changed by --config, changed by the options."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--dataset")
@@ -54,7 +63,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         file = known.out / "config.json"  # so that --resume --out RUN needs nothing else
     settings: dict[str, Any] = read_json(file) if file else {}
     settings = settings.get("settings", settings)  # config.json of a run holds more than settings
-    settings.pop("json", None)  # how to print is a matter of this command
+    settings.pop("json", None)  # how to print is decided by this command, not by an earlier run
     dataset = known.dataset or settings.get("dataset", "bookshop")
     model = known.model or settings.get("model", "sasrec")
     if model not in MODELS:
@@ -82,6 +91,8 @@ def _options(default: TrainConfig, file: Path | None) -> Any:
     fields: list[Any] = [(name, Annotated[(types[name], *hidden)]) for name in others]
     help_text = "JSON file of settings; options given here win over it."
     fields.append(("config", Annotated[Path | None, tyro.conf.arg(help=help_text)]))
+    help_text = f"{', '.join(DATASETS)}, or the path of a file of your own."
+    fields.append(("dataset", Annotated[str, tyro.conf.arg(help=help_text)]))
     values: dict[str, Any] = {**vars(default), "config": file}
     if own:
         section = _unchecked(types[own])
@@ -91,7 +102,7 @@ def _options(default: TrainConfig, file: Path | None) -> Any:
 
 
 def _unchecked(config: type[Any], fields: Sequence[Any] = ()) -> type[Any]:
-    """A settings class without its checks, whose words tyro would put into a box of its own."""
+    """A settings class without its checks: tyro would print their messages in its own way."""
     namespace = {"__post_init__": lambda self: None, "__doc__": config.__doc__}
     return dataclasses.make_dataclass(
         config.__name__, fields, bases=(config,), namespace=namespace, frozen=True, kw_only=True
@@ -101,9 +112,15 @@ def _unchecked(config: type[Any], fields: Sequence[Any] = ()) -> type[Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, write the run's files."""
     config = parse(argv)
-    use_machine(config)
+    use_machine(config.machine)
     split = load_split(config)
     model = make_model(config, split)
+    section = MODELS[config.model][1]
+    default = preset(config.dataset, config.model)
+    if not is_chosen(config.dataset, config.model) and (
+        getattr(config, section) == getattr(default, section)
+    ):
+        print(f"note: {unchosen(config)}", file=sys.stderr)
     run, config = open_run(config, split.dataset.fingerprint())
     try:
         _train_and_report(model, split, config, run)
@@ -162,7 +179,7 @@ def open_run(config: TrainConfig, fingerprint: str) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, fingerprint)
-    free = {"epochs", "patience", "threads", "backend", "out", "resume", "json", "data_dir"}
+    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from minisasrec.autograd.op import Op
 from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.signature import Draw
-from minisasrec.data.dataset import PAD, Dataset
+from minisasrec.data.dataset import PAD, Dataset, DataWarning, Repeats
 from minisasrec.data.split import Split, leave_one_out
 
 Array = np.ndarray
@@ -72,17 +73,30 @@ def run(function: Function, args: list[Array], constants: dict[str, Any], seed: 
     return (y, *backward(normal_like(y, seed)))
 
 
-def make_split(sequences: list[list[int]], num_items: int) -> Split:
+def make_split(sequences: list[list[int]], num_items: int, repeats: Repeats = "forbid") -> Split:
     """The leave-one-out split of a small data set given as one list of items per user."""
     items = np.array([item for sequence in sequences for item in sequence], dtype=np.int32)
     offsets = np.concatenate([[0], np.cumsum([len(s) for s in sequences])]).astype(np.int64)
     users = [f"u{i}" for i in range(len(sequences))]
     names = [PAD, *(f"i{i}" for i in range(1, num_items + 1))]
-    return leave_one_out(Dataset("tiny", items, offsets, users, names))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        return leave_one_out(Dataset("tiny", items, offsets, users, names, repeats=repeats))
 
 
-def random_split(users: int = 40, num_items: int = 30, longest: int = 15, seed: int = 0) -> Split:
-    """Users with 3 to `longest` uniform actions each."""
+def random_split(
+    users: int = 40,
+    num_items: int = 30,
+    longest: int = 15,
+    seed: int = 0,
+    repeated: bool = True,
+    repeats: Repeats = "forbid",
+) -> Split:
+    """Users with 3 to `longest` uniform actions each, repeated ones among them or not."""
     generator = np.random.default_rng(seed)
     lengths = generator.integers(3, longest + 1, users)
-    return make_split([list(generator.integers(1, num_items + 1, n)) for n in lengths], num_items)
+    if repeated:
+        sequences = [list(generator.integers(1, num_items + 1, n)) for n in lengths]
+    else:
+        sequences = [list(1 + generator.permutation(num_items)[:n]) for n in lengths]
+    return make_split(sequences, num_items, repeats)

@@ -60,12 +60,6 @@ def test_pack_takes_the_last_n_of_each_slice():
     assert packed.offsets.tolist() == [0, 3, 7, 7]  # the last one is empty
 
 
-@pytest.mark.parametrize("sequences", [[], [[1], []], [[[1, 2]]]])
-def test_sequences_that_cannot_be_packed(sequences):
-    with pytest.raises(DataError, match="a sequence needs at least one item"):
-        pack_sequences(sequences, 5)
-
-
 # --- batches ---------------------------------------------------------------------------------
 
 
@@ -159,6 +153,62 @@ def test_what_cannot_be_batched():
         TrainingBatches(random_split(), n=5, order="random")
     with pytest.raises(DataError, match="tiny: no user has two train actions"):
         TrainingBatches(make_split([[1, 2, 3], [4]], 5), n=5)
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ([0, 0, 5, 7], "item 0 is padding; give the real items"),
+        ([5, 7, 0], "item 0 is padding"),
+        (np.array([0, 5]), "item 0 is padding"),
+        ([0.0, 5], "item 0 is padding"),
+        ([5.0, 7.9], "item ids are whole numbers from 1 to 2147483647; got 7.9"),
+        (np.array([5.5, 7]), "got 5.5"),
+        ([5, float("nan")], "got nan"),
+        ([5, float("inf")], "got inf"),
+        ([-3, 5], "got -3"),
+        ([5, 2**40], "got 1099511627776"),
+        ([5, 2**70], "whole numbers, got 5 in|got 1.18.*e\\+21"),
+        (np.array([2**63], dtype=np.uint64), "got 9223372036854775808"),
+        ([True, False], r"item ids are whole numbers, got True in \[True, False\]"),
+        ([5, True], "got True in"),
+        ([np.True_, 5], "got True in|got np.True_ in"),
+        (np.array([True]), "got True in|got np.True_ in"),
+        (["5", "7"], r"got '5' in \['5', '7'\]"),
+        ([5, "x"], "got 'x' in"),
+        ([5, None], "got None in"),
+        ([1j], "got 1j in"),
+        ([[5, 7]], r"a sequence is a list of item ids, got \[\[5, 7\]\]"),
+        ([[5], [7, 8]], "a sequence is a list of item ids"),
+        (7, "a sequence is a list of item ids, got 7"),
+        ([], "a sequence needs at least one item; got an empty one"),
+    ],
+)
+def test_a_history_holds_items_and_nothing_else(history, message):
+    with pytest.raises(DataError, match=message) as caught:
+        pack_sequences([[1, 2], history], 5)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_history_may_be():
+    same = [
+        [5, 7],
+        [5.0, 7.0],
+        (5, 7),
+        np.array([5, 7], np.uint8),
+        np.array([5.0, 7.0]),
+        [np.int64(5), 7],
+    ]
+    for history in same:
+        packed = pack_sequences([history], 3)
+        assert packed.items.tolist() == [5, 7] and packed.items.dtype == np.int32
+    assert pack_sequences([[5, 7]], 3, num_items=7).items.tolist() == [5, 7]
+    with pytest.raises(DataError, match="from 1 to 6, the size of the catalogue; got 7"):
+        pack_sequences([[7, 5, 1]], 1, num_items=6)  # also where it is cut off
+    with pytest.raises(DataError, match="no sequence was given"):
+        pack_sequences([], 3)
+    with pytest.raises(DataError, match="n is 0"):
+        pack_sequences([[1]], 0)
 
 
 # --- negatives -------------------------------------------------------------------------------
@@ -256,6 +306,34 @@ def test_held_out_items_may_be_negatives():
     split = make_split([[1, *[1] * 300, 2, 3]], 3)
     negatives, _ = both(split, [0], 1, n=500)
     assert set(negatives.ravel()) == {2, 3}
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 999), st.integers(1, 4))
+def test_negatives_are_all_but_the_target_where_repeats_are_allowed(seed, k):
+    split = random_split(users=12, num_items=6, longest=30, seed=seed, repeats="allow")
+    found = []
+    for name in ("numpy", "numba"):
+        with use_backend(name):
+            batches = TrainingBatches(split, n=9, negatives=k, seed=seed)
+            found.append(next(batches.epoch(0)))
+    targets, negatives = found[0].targets, found[0].negatives
+    np.testing.assert_array_equal(negatives, found[1].negatives)
+    assert negatives.shape == (len(targets), k) and negatives.dtype == np.int32
+    assert negatives.min() >= 1 and negatives.max() <= 6
+    assert not (negatives == targets[:, None]).any()
+
+
+def test_what_was_met_is_a_negative_like_others_where_repeats_are_allowed():
+    split = make_split([[1, 2] * 3000], 5, "allow")
+    (batch,) = TrainingBatches(split, n=6000, negatives=1).epoch(0)
+    counts = np.bincount(batch.negatives.ravel(), minlength=6)
+    want = [0, len(batch.targets) / 8, len(batch.targets) / 8, *[len(batch.targets) / 4] * 3]
+    assert np.abs(counts - want).max() < 5 * np.sqrt(len(batch.targets) / 4)
+    everything_met = make_split([[1, 2, 3] * 3], 3, "allow")
+    assert len(list(TrainingBatches(everything_met, n=9).epoch(0))) == 1
+    with pytest.raises(DataError, match="has one item, so no negative"):
+        list(TrainingBatches(make_split([[1, 1, 1, 1]], 1, "allow"), n=9).epoch(0))
 
 
 def test_draws_cover_the_items_evenly():

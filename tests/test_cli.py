@@ -11,10 +11,17 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from minisasrec.__main__ import COMMANDS
+from minisasrec.commands import cli
+from minisasrec.commands.cli import load_run, run_command
+from minisasrec.errors import CheckpointError
+from minisasrec.learn.machine import MachineOptions
 
 FAST = ("--epochs", "2", "--n", "10", "--d", "8", "--blocks", "1", "--batch-size", "32")
 
@@ -70,6 +77,7 @@ def test_training_on_ones_own_table(trained: tuple[Path, subprocess.CompletedPro
     out, done = trained
     result = json.loads(done.stdout)  # --json: one object and nothing else
     assert result["epochs"] == 2 and result["seed"] == 3
+    assert "nobody has chosen settings" not in done.stderr  # --n and --d were given
     assert {row["model"] for row in result["test"]} == {"sasrec", "poprec"}
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in history] == [1, 2]
@@ -112,6 +120,31 @@ def test_recommend_by_user_and_by_items(
     assert "--user" in is_one_line(run("recommend", str(out), cwd=out.parent), 2)
 
 
+def test_the_rule_about_items_met_before(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, done = trained
+    rows = {}
+    for rule in ("auto", "forbid", "allow"):
+        told = run("evaluate", str(out), "--repeats", rule, "--json", cwd=out.parent)
+        rows[rule] = json.loads(told.stdout)["rows"]
+    assert rows["auto"] == rows["forbid"] == json.loads(done.stdout)["test"] != rows["allow"]
+    every = {}
+    for rule in ("forbid", "allow"):
+        options = ("--user", "u3", "--k", "999", "--repeats", rule, "--json")
+        told = run("recommend", str(out), *options, cwd=out.parent)
+        every[rule] = {entry["item"] for entry in json.loads(told.stdout)}
+    log = (line.split(",") for line in (out.parent / "clicks.csv").read_text().splitlines())
+    met = {page for visitor, page, *_ in log if visitor == "u3"}
+    assert every["allow"] - every["forbid"] == met
+    assert "'--repeats'" in is_one_line(
+        run("evaluate", str(out), "--repeats", "no", cwd=out.parent), 2
+    )
+    assert "--repeats is allow, but the run" in is_one_line(
+        run("train", "--resume", "--out", str(out), "--repeats", "allow", cwd=out.parent), 2
+    )
+
+
 def test_titles_that_the_output_cannot_encode(
     trained: tuple[Path, subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,13 +173,24 @@ def test_a_run_is_not_overwritten_and_resumes_only_with_its_settings(
     assert done.returncode == 0 and json.loads(done.stdout)["epochs"] == 2
 
 
+def test_a_run_without_its_last_checkpoint_is_left_alone(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0], tmp_path / "run")
+    (tmp_path / "run" / "last.safetensors").unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    again = run("train", "--resume", "--out", "run", "--epochs", "5", cwd=tmp_path)
+    assert "last.safetensors is missing" in is_one_line(again, 1)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
 def test_a_run_of_a_bigger_machine_is_read_on_this_one(
     trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     out, _ = trained
     shutil.copytree(out, tmp_path / "run")
     config = json.loads((out / "config.json").read_text())
-    config["settings"]["threads"] = 9999
+    config["settings"]["machine"]["threads"] = 9999
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     done = run("recommend", "run", "--user", "u3", "--k", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -160,7 +204,11 @@ def test_a_run_of_a_bigger_machine_is_read_on_this_one(
         (("--dataset", "nowhere.csv"), 1, "nowhere.csv"),
         (("--dataset", "cut.zip"), 1, "cut.zip"),
         (("--dataset", "broken.csv", "--min-actions", "1"), 1, "line 3"),
-        (("--dataset", "few.csv", "--min-actions", "1", "--out", "new"), 1, "met all 4 items"),
+        (
+            ("--dataset", "few.csv", "--min-actions", "1", "--repeats", "forbid", "--out", "new"),
+            1,
+            "met all 4 items",
+        ),
         (("--dataset",), 2, "--dataset: expected one argument"),
         (("--model", "nosuch"), 2, "choose one of sasrec, "),
         (("--norm", "nosuch"), 2, "'pre', 'post', 'authors'"),
@@ -191,6 +239,65 @@ def test_wrong_input_is_one_line(
     before = {path.name for path in tmp_path.iterdir()}
     assert says in is_one_line(run("train", *arguments, cwd=tmp_path), code)
     assert {path.name for path in tmp_path.iterdir()} == before  # nothing half-written
+
+
+ARGUMENTS = {
+    "train": ("--dataset", "nowhere.csv"),
+    "evaluate": ("nowhere",),
+    "recommend": ("nowhere", "--user", "u"),
+    "reproduce": ("table3", "--dry-run"),
+    "explain": ("softmax",),
+    "data": ("nowhere.csv",),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_threads_and_backend(
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = import_module("minisasrec." + ("data.__main__" if command == "data" else command))
+    assert run_command(module.main, [*ARGUMENTS[command], "--threads", "0"]) == 2
+    assert capsys.readouterr().err == "error: --threads is 0; it must be at least 1\n"
+    asked: list[MachineOptions] = []
+    monkeypatch.setattr(module, "use_machine", asked.append, raising=False)
+    run_command(module.main, [*ARGUMENTS[command], "--threads", "3", "--backend", "numpy"])
+    told = capsys.readouterr().err
+    if command in ("evaluate", "recommend"):  # which first need a run that there is
+        assert "nowhere holds no run" in told
+    else:
+        assert asked == [MachineOptions(threads=3, backend="numpy")]
+
+
+def test_a_data_set_without_settings_of_its_own_says_so(clicks: Path, tmp_path: Path) -> None:
+    columns = ("--user-column", "visitor", "--item-column", "page", "--time-column", "at")
+    data = ("--dataset", str(clicks), *columns, "--min-actions", "1", "--epochs", "1")
+    told = run("train", *data, "--out", "fmc", "--model", "fmc", cwd=tmp_path).stderr
+    assert (
+        "note: nobody has chosen settings of fmc for clicks.csv: it runs with n 10000, d 50, "
+        in told
+    )
+    told = run("train", *data, "--out", "pop", "--model", "poprec", cwd=tmp_path).stderr
+    assert "nobody has chosen" not in told
+
+
+def test_a_runs_backend_holds_unless_the_command_names_one(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = json.loads((trained[0] / "config.json").read_text())
+    config["settings"]["machine"] = {"threads": 5, "backend": "numpy"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    asked: list[MachineOptions] = []
+    monkeypatch.setattr(cli, "use_machine", asked.append)
+    for given in (MachineOptions(threads=2), MachineOptions(backend="numba")):
+        with pytest.raises(CheckpointError, match="best.safetensors is missing"):
+            load_run(tmp_path, given)
+    assert asked == [MachineOptions(2, "numpy"), MachineOptions(None, "numba")]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

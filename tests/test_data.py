@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minisasrec.data import Dataset, DataWarning, build_dataset, leave_one_out
+from minisasrec.data import Dataset, DataWarning, build_dataset, leave_one_out, load_dataset
+from minisasrec.data import split as split_module
 from minisasrec.errors import DataError
 
 
@@ -305,8 +306,80 @@ def test_leave_one_out() -> None:
         split.history(0, "train")  # type: ignore[arg-type]
 
 
+def of_users(users: list[list[int]], items: int, **changes: object) -> Dataset:
+    return small(
+        items=np.array([i for s in users for i in s], dtype=np.int32),
+        offsets=np.cumsum([0, *map(len, users)]),
+        user_ids=[str(u) for u in range(len(users))],
+        item_ids=["<pad>", *(f"i{i}" for i in range(1, items + 1))],
+        **changes,
+    )
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 6), max_size=7), min_size=1, max_size=8).filter(any),
+    st.integers(1, 9),
+)
+@settings(deadline=None, max_examples=60)
+def test_which_targets_were_met_before(users: list[list[int]], block: int) -> None:
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore", DataWarning)
+        patch.setattr(split_module, "ACTIONS_AT_ONCE", block)
+        split = leave_one_out(of_users(users, 6))
+        for part, back in (("valid", 2), ("test", 1)):
+            want = [len(s) >= 3 and s[-back] in s[:-back] for s in users]
+            assert split.met_before(part).tolist() == want  # type: ignore[arg-type]
+            evaluated = [met for met, s in zip(want, users, strict=True) if len(s) >= 3]
+            share = sum(evaluated) / len(evaluated) if evaluated else 0
+            assert split.repeat_share(part) == pytest.approx(share)  # type: ignore[arg-type]
+
+
+def repeaters(valid: int, test: int, repeats: str = "auto") -> Dataset:
+    """100 users, of whom so many meet the validation item and the test item for a second time."""
+    users = [[1, 2, 1 if u < valid else 3, 2 if u < test else 4] for u in range(100)]
+    return of_users(users, 4, repeats=repeats)
+
+
+def test_repeats_are_decided_by_the_validation_part_alone() -> None:
+    for valid, test, rule in ((0, 100, "forbid"), (4, 90, "forbid"), (5, 0, "allow")):
+        with pytest.warns(DataWarning, match=f"small: users had met {valid}.0% .* {test}.0% of"):
+            split = leave_one_out(repeaters(valid, test))
+        assert split.repeats == rule
+        assert f"repeats: {rule} (auto)" in split.repeats_note()
+    with pytest.warns(DataWarning, match="repeats: forbid, so such targets count as misses"):
+        assert leave_one_out(repeaters(50, 50, "forbid")).repeats == "forbid"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing to tell
+        assert leave_one_out(repeaters(0, 0)).repeats == "forbid"
+        assert leave_one_out(repeaters(0, 0, "allow")).repeats == "allow"
+        assert leave_one_out(of_users([[1, 1]], 1)).repeats == "forbid"  # nobody is evaluated
+    with pytest.raises(DataError, match="repeats is 'yes'; choose one of auto, allow, forbid"):
+        repeaters(0, 0, "yes")
+
+
+def test_the_rule_about_repeats_is_saved_with_the_data(tmp_path: Path) -> None:
+    repeaters(9, 9, "forbid").save(tmp_path)
+    assert Dataset.load(tmp_path).repeats == "forbid"
+    assert load_dataset(tmp_path).repeats == "forbid"
+    assert load_dataset(tmp_path, repeats="allow").repeats == "allow"
+    meta = json.loads((tmp_path / "dataset.json").read_text())
+    del meta["repeats"]  # as it was written before there was such a rule
+    (tmp_path / "dataset.json").write_text(json.dumps(meta))
+    assert Dataset.load(tmp_path).repeats == "auto"
+    assert build_dataset([1] * 3, [1, 2, 1], min_actions=0, repeats="allow").repeats == "allow"
+
+
+def test_an_items_title() -> None:
+    assert [small(titles=["<pad>", "A", "B", "C"]).title(i) for i in (1, 3)] == ["A", "C"]
+    assert small().title(2) == "item b"
+    for item in (0, 4, -1):
+        with pytest.raises(DataError, match=rf"item {item} is outside 1\.\.3"):
+            small().title(item)
+
+
 @given(st.lists(st.lists(st.integers(1, 6), max_size=7), min_size=1, max_size=8).filter(any))
 @settings(deadline=None, max_examples=60)
+@pytest.mark.filterwarnings("ignore::minisasrec.data.DataWarning")
 def test_the_three_parts_make_up_the_whole(users: list[list[int]]) -> None:
     dataset = small(
         items=np.array([i for s in users for i in s], dtype=np.int32),

@@ -40,6 +40,12 @@ def load(path: Path, **options: Any) -> Dataset:
     return load_dataset(path, min_actions=options.pop("min_actions", 0), progress=False, **options)
 
 
+def own_folder(tmp_path: Path, name: str) -> Path:
+    """A folder called like a data set: in it, its files are known by their names."""
+    (tmp_path / name).mkdir(exist_ok=True)
+    return tmp_path / name
+
+
 def sequences(dataset: Dataset) -> dict[str, list[str]]:
     return {
         user: [dataset.item_ids[i] for i in dataset.sequence(u)]
@@ -181,7 +187,7 @@ def test_an_empty_file(tmp_path: Path, name: str) -> None:
 
 HEAD = "user,item,timestamp\n"
 BAD_LINES = [
-    ("a.dat", "1::2::3\n", 1, r"expected UserID::MovieID::Rating::Timestamp, got 3 field\(s\)"),
+    ("a.dat", "1::2::3\n", 1, r"expected user::item::rating::time, got 3 field\(s\)"),
     ("a.dat", ML_1M + "1::2::3::4::5\n", 5, r"got 5 field\(s\): '1' '2' '3' '4' '5"),
     ("a.dat", ML_1M + "\n1::2::3::x\n", 6, "the time must be a number >= 0, .* got 'x"),
     ("a.dat", "1::2::3::-4\n", 1, "got '-4"),
@@ -189,7 +195,7 @@ BAD_LINES = [
     ("a.dat", "1::2::3::inf\n", 1, "got 'inf"),
     ("a.dat", "::2::3::4\n", 1, "the user id is missing"),
     ("u.data", "1\t\t3\t4\n", 1, "the item id is missing"),
-    ("u.data", "1 2 3 4\n", 1, r"expected user, item, rating, timestamp with tabs between, got 1"),
+    ("u.data", "1 2 3 4\n", 1, r"expected user, item, rating, time with tabs between, got 1"),
     ("a.txt", "1 2\n3\n", 2, r"expected user item, got 1 field\(s\): '3'"),
     ("a.txt", "1 2 3\n", 1, "got 3"),
     ("a.csv", HEAD + "1,2,3\n1,2\n", 3, r"expected 3 fields \(user, item, timestamp\), got 2"),
@@ -204,17 +210,18 @@ BAD_LINES = [
     ("a.json", "[1, 2]\n", 1, r"expected a JSON object on each .* got '\[1, 2\]'"),
     ("a.json", '{"user": null, "item": 2, "time": 3}\n', 1, "expected a JSON object on"),
     ("a.json", '{"user": 1, "item": 2, "time": null}\n', 1, "the time must be .* got None"),
-    ("steam_reviews.json", "{'username': 'u', 'date': '2017-01-01'}\n", 1, "has no 'product_id'"),
-    ("steam_reviews.json", "__import__('os').getcwd()\n", 1, "expected a Python literal"),
-    ("steam_reviews.json", repr({**STEAM[0], "date": "soon"}), 1, "the time must .* got 'soon'"),
+    ("steam/steam_reviews.json", "{'username': 'u', 'date': '2017-01-01'}\n", 1, "no 'product_id'"),
+    ("steam/steam_reviews.json", "__import__('os').getcwd()\n", 1, "expected a Python literal"),
+    ("steam/steam_reviews.json", repr({**STEAM[0], "date": "soon"}), 1, "the time .* got 'soon'"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "text", "line", "message"), BAD_LINES)
 def test_a_bad_line_is_named(tmp_path: Path, name: str, text: str, line: int, message: str) -> None:
+    own_folder(tmp_path, "steam")
     path = write(tmp_path / name, text)
     with pytest.raises(DataError, match=message) as caught:
-        load(path)
+        load(path.parent if "/" in name else path)
     assert str(caught.value).startswith(f"{path} line {line}: ")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 250 + len(str(path))
 
@@ -243,8 +250,10 @@ def test_ml_100k_titles_and_genre_flags(tmp_path: Path) -> None:
 
 def test_ml_20m_titles_and_genres(tmp_path: Path) -> None:
     text = 'movieId,title,genres\n10,"City, The (é)",Drama|War\n20,None,(no genres listed)\n'
-    write(tmp_path / "movies.csv", text)
-    dataset = load(write(tmp_path / "ratings.csv", FORMATS["ratings.csv"]))
+    folder = own_folder(tmp_path, "ml-20m")
+    write(folder / "movies.csv", text)
+    write(folder / "ratings.csv", FORMATS["ratings.csv"])
+    dataset = load(folder)
     assert dataset.titles == ["<pad>", "City, The (é)", "None", "30"]
     assert dataset.categories == [(), ("Drama", "War"), (), ()]
 
@@ -258,13 +267,14 @@ def test_recbole_titles_are_not_quoted(tmp_path: Path) -> None:
 
 
 def test_amazon_and_steam_titles(tmp_path: Path) -> None:
-    write(tmp_path / "meta_Beauty.json.gz", "{'asin': '10', 'title': \"Ann's\"}\n{'asin': '20'}\n")
-    reviews = write(tmp_path / "reviews_Beauty.json.gz", FORMATS["reviews.json"])
-    assert load(reviews).titles == ["<pad>", "Ann's", "20", "30"]
-    write(tmp_path / "steam_games.json", "{u'id': u'30', u'app_name': u'Ten \\u20ac'}\n{u'x': 1}\n")
-    steam = write(tmp_path / "steam_reviews.json", FORMATS["steam_reviews.json"])
+    beauty, steam = own_folder(tmp_path, "amazon-beauty"), own_folder(tmp_path, "steam")
+    write(beauty / "meta_Beauty.json.gz", "{'asin': '10', 'title': \"Ann's\"}\n{'asin': '20'}\n")
+    write(beauty / "reviews_Beauty.json.gz", FORMATS["reviews.json"])
+    assert load(beauty).titles == ["<pad>", "Ann's", "20", "30"]
+    write(steam / "steam_games.json", "{u'id': u'30', u'app_name': u'Ten \\u20ac'}\n{u'x': 1}\n")
+    write(steam / "steam_reviews.json", FORMATS["steam_reviews.json"])
     assert load(steam).titles == ["<pad>", "10", "20", "Ten €"]
-    write(tmp_path / "steam_games.json", "{}\noops\n")
+    write(steam / "steam_games.json", "{}\noops\n")
     with pytest.raises(DataError, match="steam_games.json line 2: expected an object, got 'oops"):
         load(steam)
 
@@ -290,13 +300,16 @@ def test_a_bad_companion_line_is_named(tmp_path: Path) -> None:
     write(tmp_path / "movies.dat", MOVIES + "\n40::No genre\n")
     with pytest.raises(DataError, match=r"movies.dat line 5: expected MovieID::Title::Genres"):
         load(ratings)
+    write(tmp_path / "movies.dat", "10::T::A\n20::Short::\n30::U::B\n")  # MovieTweetings has such
+    assert load(ratings).categories == [(), ("A",), (), ("B",)]
     write(tmp_path / "movies.dat", "10::T::A||B\n")
     with pytest.raises(DataError, match=r"movies.dat line 1: expected Genre\|Genre"):
         load(ratings)
-    ratings = write(tmp_path / "ratings.csv", FORMATS["ratings.csv"])
-    write(tmp_path / "movies.csv", "movieId,title\n10,A\n20\n")
+    folder = own_folder(tmp_path, "ml-20m")
+    write(folder / "ratings.csv", FORMATS["ratings.csv"])
+    write(folder / "movies.csv", "movieId,title\n10,A\n20\n")
     with pytest.raises(DataError, match=r"movies.csv line 3: expected 2 fields \(movieId, title"):
-        load(ratings)
+        load(folder)
 
 
 def test_named_columns_and_options(tmp_path: Path) -> None:
@@ -427,7 +440,7 @@ def test_a_zip_with_a_password(tmp_path: Path) -> None:
 
 def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(DataError, match="a.csv holds no file that is known .*: give a file's path"):
+    with pytest.raises(DataError, match="a.csv holds no file whose ending is known: give a file"):
         load(tmp_path / "a.csv")
 
 
@@ -557,26 +570,28 @@ def test_online_retail_sheet(tmp_path: Path) -> None:
     assert sequences(dataset) == {"13047": ["22633"], "17850": ["85123A", "71053", "22633"]}
     titles = dict(zip(dataset.item_ids, dataset.titles or [], strict=True))
     assert titles["22633"] == "HAND WARMER" and titles["71053"] == "71053"
-    sheet.drop(columns="StockCode").to_excel(tmp_path / "Online Retail.xlsx", index=False)
+    folder = own_folder(tmp_path, "online-retail")
+    sheet.drop(columns="StockCode").to_excel(folder / "Online Retail.xlsx", index=False)
     with pytest.raises(DataError, match="has no column StockCode; it has: InvoiceNo, Description"):
-        load(tmp_path / "Online Retail.xlsx")
-    (tmp_path / "Online Retail.xlsx").write_bytes(b"no sheet")
+        load(folder)
+    (folder / "Online Retail.xlsx").write_bytes(b"no sheet")
     with pytest.raises(
         DataError, match="Online Retail.xlsx is (not a readable|cut off or damaged)"
     ):
-        load(tmp_path / "Online Retail.xlsx")
+        load(folder)
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("openpyxl", "Online Retail.xlsx"), ("pyarrow", "a.parquet")]
+    ("module", "name"), [("openpyxl", "online_retail.xlsx"), ("pyarrow", "a.parquet")]
 )
 def test_an_optional_library_that_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    (tmp_path / name).write_bytes(b"")
+    folder = own_folder(tmp_path, "online-retail")
+    (folder / name).write_bytes(b"")
     with pytest.raises(DataError, match=r"pip install 'minisasrec\[data\]'"):
-        load(tmp_path / name)
+        load(folder)
 
 
 def test_times_are_read_as_they_are(tmp_path: Path) -> None:

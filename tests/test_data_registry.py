@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.server
 import threading
@@ -24,7 +25,12 @@ from minisasrec.data import (
     load_dataset,
 )
 from minisasrec.data.__main__ import main
+from minisasrec.data.files import Source
+from minisasrec.data.readers import Headerless
+from minisasrec.data.registry import table
 from minisasrec.errors import DataError
+from minisasrec.learn.config import from_json
+from minisasrec.train import parse
 
 RATINGS = "".join(f"{u}::{i}::4::{10 * u + i}\n" for u in range(1, 6) for i in range(1, 6))
 MOVIES = "".join(f"{i}::Film {i}::Drama\n" for i in range(1, 6))
@@ -36,15 +42,13 @@ def no_outside_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("MINISASREC_DATA_DIR", raising=False)
     for name, spec in list(DATASETS.items()):
-        if spec is not None:
-            monkeypatch.setitem(DATASETS, name, replace(spec, urls=("http://127.0.0.1:9/x",)))
+        monkeypatch.setitem(DATASETS, name, replace(spec, urls=("http://127.0.0.1:9/x",)))
 
 
 @pytest.fixture
 def toy_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ml-1m's forms expect the toy file."""
     spec = DATASETS["ml-1m"]
-    assert spec is not None
     forms = tuple(replace(form, counts=(5, 5, 25)) for form in spec.forms)
     monkeypatch.setitem(DATASETS, "ml-1m", replace(spec, forms=forms, md5=None))
 
@@ -151,7 +155,7 @@ def test_names_and_paths_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_text("")
     with pytest.raises(DataError, match=r"cannot tell the format of .*a.doc by its name"):
         load_dataset(tmp_path / "a.doc")
-    with pytest.raises(DataError, match="holds no file that is known"):
+    with pytest.raises(DataError, match="holds no file whose ending is known"):
         load_dataset(tmp_path)
     with pytest.raises(DataError, match="user_column is for files of one's own, not for 'ml-1m'"):
         load_dataset("ml-1m", user_column="u")
@@ -163,12 +167,61 @@ def test_a_data_dir_variable_that_is_wrong(tmp_path: Path, monkeypatch: pytest.M
         load_dataset("ml-1m")
 
 
-@pytest.mark.parametrize("place", ["zip", "loose"])
+@pytest.mark.parametrize("place", ["zip", "loose", "loose in subfolder"])
 def test_an_archive_or_folder_by_its_path(tmp_path: Path, place: str) -> None:
-    path = PLACES[place](tmp_path / "some.thing")
-    dataset = load_dataset(path)
+    PLACES[place](tmp_path / "ml-1m")
+    dataset = load_dataset(
+        tmp_path / "ml-1m" / "ml-1m.zip" if place == "zip" else tmp_path / "ml-1m"
+    )
     assert dataset.num_actions == 25 and dataset.titles is not None
-    assert dataset.name == {"zip": "ml-1m", "loose": "some.thing"}[place]
+    assert dataset.name == "ml-1m" and dataset.titles[1] == "Film 1"
+    dataset = load_dataset(loose(tmp_path / "some.thing"))  # the only table, with its titles
+    assert dataset.name == "some.thing" and dataset.titles is not None
+
+
+OWN = "user,item,time\n" + "".join(f"{u},{i},{10 * u + i}\n" for u in range(6) for i in range(5))
+
+
+@pytest.mark.parametrize("where", ["file", "folder", "zip"])
+def test_the_name_of_a_file_of_ones_own_does_not_change_how_it_is_read(
+    tmp_path: Path, where: str
+) -> None:
+    text = OWN + "7,once,1\n"  # a user and an item that the filter drops
+    said = {}
+    for name in ("other.csv", "interactions.csv", "ratings.csv", "RATINGS.CSV"):
+        folder = tmp_path / name.removesuffix(".csv")
+        folder.mkdir()
+        path = folder / name
+        if where == "zip":
+            path = folder / "mine.zip"
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr(name, text)
+        else:
+            path.write_text(text)
+        dataset = load_dataset(folder if where == "folder" else path)
+        assert dataset.num_users == 6 and dataset.num_items == 5
+        said[name] = dataset.source.split("; ")[1:]
+    assert set(map(tuple, said.values())) == {("one-pass filter, min_actions=5",)}
+    # in the folder of the data set it is the data set's file
+    own = tmp_path / "online-retail"
+    own.mkdir()
+    (own / "interactions.csv").write_text(text)
+    assert load_dataset(own).num_users == 7 and "no filter" in load_dataset(own).source
+    with pytest.warns(DataWarning, match="a variant"):
+        assert load_dataset("online-retail", data_dir=tmp_path).num_users == 7
+    assert load_dataset(own / "interactions.csv").num_users == 6  # a path to a file: its ending
+
+
+def test_a_folder_of_two_tables_names_what_to_do(tmp_path: Path) -> None:
+    for name in ("interactions.csv", "items.csv"):
+        (tmp_path / name).write_text(OWN)
+    with pytest.raises(
+        DataError, match="holds more than one table: give a file's path, or the nam"
+    ):
+        load_dataset(tmp_path)
+    (tmp_path / "Online Retail.xlsx").write_bytes(b"")
+    with pytest.raises(DataError, match="give the data set's name and --data-dir"):
+        load_dataset(tmp_path / "Online Retail.xlsx")
 
 
 def test_ones_own_file_in_a_zip(tmp_path: Path) -> None:
@@ -207,6 +260,8 @@ def test_the_command_prints_what_the_data_set_holds(
         "all           5 users, 5 items, 25 actions; 5.0 actions/user (5 to 5), 5.0 actions/item",
         "train part    15 actions; 3.0 actions/user, 3.0 actions/item",
         "evaluated     5 users",
+        "repeats       forbid (auto); 0.00% of the validation targets and 0.00% of the test "
+        "targets were met before",
         f"source        {dataset.source}",
         f"fingerprint   {dataset.fingerprint()}",
     ]
@@ -235,17 +290,82 @@ def test_bookshop_needs_no_file() -> None:
         load_dataset("bookshop", min_actions=5)
 
 
-def test_every_spec_is_complete() -> None:
-    assert list(DATASETS) == [
-        "bookshop", "ml-1m", "ml-100k", "ml-20m", "amazon-beauty", "amazon-games", "steam",
-        "online-retail",
-    ]  # fmt: skip
-    for name, spec in DATASETS.items():
-        if spec is None:
-            continue
-        assert name == spec.name and spec.title and spec.licence and spec.urls
-        inside = {f.lower() for form in spec.forms for f in form.files}
-        assert spec.file.endswith(".zip") or spec.file.lower().removesuffix(".gz") in inside
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_entry_is_complete(name: str) -> None:
+    spec = DATASETS[name]
+    assert name == spec.name and spec.title and spec.licence
+    if spec.preset is not None:  # settings that there are
+        assert from_json(dict(spec.preset)).sasrec.n > 0
+    if spec.make is not None:
+        assert not spec.forms and not spec.file
+        return
+    assert spec.urls and spec.page.startswith("https://")
+    inside = {f.lower() for form in spec.forms for f in form.files}
+    assert spec.file.endswith(".zip") or spec.file.lower().removesuffix(".gz") in inside
+    assert all(form.in_words() for form in spec.forms)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_help_and_docs_follow_from_the_entry(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = [line for line in table().splitlines() if line.startswith(f"| `{name}` | ")]
+    assert len(rows) == 1 and rows[0].count(" | ") == 3 and DATASETS[name].licence in rows[0]
+    assert run_command(main, []) == 0
+    assert DATASETS[name].title in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    assert f"{name}, " in " ".join(capsys.readouterr().out.split())
+
+
+CHECK_INS = """\
+0\t2010-10-19T23:55:27Z\t30.23\t-97.79\t22847
+0\t2010-10-18T22:17:43Z\t30.26\t-97.74\t420315
+0\t2010-10-17T23:42:03Z\t30.25\t-97.76\t22847
+7\t2009-02-03T04:05:06Z\t0.0\t0.0\t316637
+"""
+
+
+def test_a_log_without_a_header_is_one_entry(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "loc-gowalla_totalCheckins.txt.gz", "wt") as file:
+        file.write(CHECK_INS)
+    dataset = load_dataset("gowalla", data_dir=tmp_path, min_actions=0)
+    users = [[dataset.item_ids[i] for i in dataset.sequence(u)] for u in range(2)]
+    assert users == [["22847", "420315", "22847"], ["316637"]]  # newest first in the file
+    assert dataset.user_ids == ["0", "7"]
+    assert "Gowalla check-ins (SNAP): loc-gowalla_totalCheckins.txt.gz" in dataset.source
+    bad = tmp_path / "gowalla"
+    bad.mkdir()
+    for line, problem in (
+        ("0\t2010-10-19T23:55:27Z\t30.23\t22847\n", "expected user, time, latitude, longitude, "
+         "item with tabs between, got 4 field"),
+        ("0\tyesterday\t30.23\t-97.79\t22847\n", "line 5: the time must be"),
+        ("0\t2010-10-19T23:55:27Z\t30.23\t-97.79\t\n", "line 5: the item id is missing"),
+    ):  # fmt: skip
+        (bad / "Gowalla_totalCheckins.txt").write_text(CHECK_INS + line)
+        with pytest.raises(DataError, match=problem):
+            load_dataset("gowalla", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "separator", "line"),
+    [
+        ("user item", None, "1 \t 30"),
+        ("item user", None, "30 1"),
+        ("rating time item user", ",", "4.5,2020-01-01,30,1"),
+        ("time user item", "|", "17|1|30"),
+        ("item time user", "::", "30::17.5::1"),
+    ],
+)
+def test_columns_of_a_headerless_file_stand_where_the_entry_says(
+    tmp_path: Path, columns: str, separator: str | None, line: str
+) -> None:
+    (tmp_path / "log").write_text(f"{line}\n\n{line}\n")
+    actions = Headerless(columns, separator)(Source(tmp_path / "log"))
+    assert (actions.user_ids, actions.item_ids) == (["1"], ["30"])
+    assert (actions.times is not None) == ("time" in columns)
+    assert len(actions.users) == 2
 
 
 @dataclass
@@ -381,7 +501,6 @@ def test_a_named_data_set_is_downloaded_once(
 ) -> None:
     host = serve(archive(tmp_path / "made.zip").read_bytes())
     spec = DATASETS["ml-1m"]
-    assert spec is not None
     monkeypatch.setitem(DATASETS, "ml-1m", replace(spec, urls=(host.url,)))
     first = load_dataset("ml-1m", progress=False)
     again = load_dataset("ml-1m", progress=False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
 
-from minisasrec import Tensor, backends, backward_steps, no_grad, op, ops
+from minisasrec import Tensor, backends, backward_steps, gradcheck, no_grad, op, ops
 from minisasrec.autograd.engine import recording, topological_order
 from minisasrec.autograd.gradients import sum_to_shape
 from minisasrec.autograd.registry import OPS
@@ -99,18 +101,18 @@ def test_backward_steps_visit_each_tensor_once_children_first():
     nodes = [step.node for step in steps]
     assert len(set(nodes)) == len(nodes) == 6
     assert nodes[0] is loss and {*nodes[-2:]} == {x, y}
+    place = {node: i for i, node in enumerate(nodes)}
     for step in steps:
-        for parent in step.node.parents:
-            assert nodes.index(parent) > nodes.index(step.node)
+        assert all(place[parent] > place[step.node] for parent in step.parents)
         assert step.dy.shape == step.node.shape
-        assert len(step.input_gradients) == len(step.node.parents)
+        assert len(step.input_gradients) == len(step.parents)
     # what arrives at a tensor is the sum of what its children sent
     for node in nodes[1:]:
         (at,) = [step for step in steps if step.node is node]
         sent = [
             dx
             for step in steps
-            for parent, dx in zip(step.node.parents, step.input_gradients, strict=True)
+            for parent, dx in zip(step.parents, step.input_gradients, strict=True)
             if parent is node
         ]
         np.testing.assert_array_equal(at.dy, np.sum(sent, axis=0))
@@ -198,6 +200,170 @@ def test_fan_in_does_not_change_the_array_that_an_op_sent():
     assert (x.grad.tolist(), y.grad.tolist(), dloss.tolist()) == ([22], [2], [2])
 
 
+# --- memory ----------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_kept_keeps_no_activations():
+    x = Tensor(np.ones((1000, 100)), requires_grad=True)
+    h = ops.exp(x)
+    kept = [weakref.ref(a) for a in (h.data, *h.saved.values())]
+    h = ops.sigmoid(h * h)
+    kept += [weakref.ref(a) for a in (h.data, *h.saved.values())]
+    loss = h.sum()
+    del h
+    gc.disable()
+    try:
+        loss.backward()
+        assert [a() for a in kept if a() is not None] == []  # at once, without the collector
+    finally:
+        gc.enable()
+    assert loss.parents == () and loss.is_dropped and not x.is_dropped
+    with pytest.raises(GradientError, match="sum saved is gone.*retain_graph=True"):
+        loss.backward()
+
+
+def test_the_walk_frees_the_graph_behind_it():
+    x = Tensor(np.ones(100_000), requires_grad=True)
+    h = x
+    for _ in range(20):
+        h = ops.exp(h * 0.1)
+    loss = h.sum()
+    del h
+    walk = backward_steps(loss)
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            next(walk)
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in walk:
+            pass
+        assert tracemalloc.get_traced_memory()[1] < before + 3 * x.data.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_part_that_another_walk_has_dropped():
+    x = leaf(2.0)
+    h = x * x
+    first, second = h * 2.0, h * 3.0
+    first.backward()
+    with pytest.raises(GradientError, match="what mul saved is gone"):
+        second.backward()
+
+
+def test_steps_keep_what_they_show():
+    x = leaf(3.0)
+    steps = list(backward_steps((x * x).sum()))
+    assert [len(step.parents) for step in steps] == [1, 2, 0]
+    assert all(step.node.parents == () for step in steps)
+
+
+# --- arrays that change between forward and backward ------------------------------------------
+
+
+def changed_constants():
+    ids, mask, rows = np.array([0, 1, 1]), np.array([True, False, True]), [0, 2, 2]
+    table, x = np.arange(6.0).reshape(3, 2), np.arange(1.0, 4.0)
+    return {
+        "ids": (lambda t: ops.embedding(t, ids=ids), table, lambda: ids.fill(2)),
+        "mask": (lambda t: ops.masked_fill(t, mask=mask, value=0.0), x, lambda: mask.fill(True)),
+        "index": (lambda t: t[ids], x, lambda: ids.fill(2)),
+        "list": (lambda t: t[rows], x, lambda: rows.__setitem__(0, 1)),
+        "in a tuple": (lambda t: t[ids, :1], table, lambda: ids.fill(0)),
+        "targets": (
+            lambda t: ops.softmax_cross_entropy(t, table, targets=ids),
+            table,
+            lambda: ids.fill(2),
+        ),
+        "negatives": (
+            lambda t: ops.sampled_bce(t, table, targets=[1, 2, 0], negatives=ids[:, None]),
+            table,
+            lambda: ids.fill(2),
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["ids", "mask", "index", "list", "in a tuple", "targets", "negatives"]
+)
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_constant_that_changes_does_not_change_the_gradient(name, backend):
+    with use_backend(backend):
+        grads = []
+        for change in (False, True):
+            function, array, write = changed_constants()[name]
+            x = Tensor(array, requires_grad=True)
+            y = function(x)
+            if change:
+                write()
+            y.backward(np.ones(y.shape))
+            grads.append(x.grad)
+    np.testing.assert_array_equal(*grads)
+
+
+def write_first(x):
+    x.data[0] = 5
+
+
+def write_all(x):
+    x.data += 1
+
+
+def write_behind(x):
+    x.data[...] *= 2
+
+
+def replace(x):
+    x.data = x.data + 1
+
+
+@pytest.mark.parametrize("write", [write_first, write_all, write_behind, replace])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_tensor_that_changes_is_refused(write, backend):
+    with use_backend(backend):
+        for changed, says in (
+            ("W", r"^matmul: argument b \(W\) was changed after the forward pass, so its gradient "
+             r"would be wrong; call backward\(\) before the change, or run the forward pass ag"),
+            ("x", "^matmul: argument a was changed"),
+            ("h", "^matmul: its result was changed"),
+            ("y", "^exp: its result was changed"),
+        ):  # fmt: skip
+            x, W = Tensor(np.ones((2, 2))), Tensor(np.eye(2), requires_grad=True, name="W")
+            h = x @ W
+            y = ops.exp(h)
+            loss = y.sum()
+            write({"x": x, "W": W, "h": h, "y": y}[changed])
+            with pytest.raises(GradientError, match=says):
+                loss.backward()
+            assert W.grad is None
+            (x @ W).sum().backward()  # a new forward pass is in order
+            assert W.grad is not None
+
+
+def test_an_optimizer_that_steps_before_a_retained_graph_is_walked_again():
+    table = Tensor(np.random.default_rng(0).standard_normal((500, 50)), requires_grad=True)
+    loss = (ops.embedding(table, ids=[3, 4]) ** 2).sum()
+    loss.backward(retain_graph=True)
+    table.data[3:5] -= table.grad[3:5]  # rows that are not among the elements compared
+    table.mark_changed()
+    with pytest.raises(GradientError, match="^embedding: argument table was changed"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+@pytest.mark.parametrize("value", [np.nan, -0.0, 0.0, np.inf, 1.0])
+def test_arrays_that_do_not_change_raise_no_alarm(size, value):
+    x = Tensor(np.full(size, value), requires_grad=True)
+    c = Tensor(np.full(size, value))
+    with np.errstate(all="ignore"):
+        loss = (x * c + x).sum()
+        loss.backward(retain_graph=True)
+        loss.backward(retain_graph=True)
+        x.grad = None  # gradients are no part of the data
+        loss.backward()
+    assert x.grad.shape == (size,)
+
+
 # --- what takes part -------------------------------------------------------------------------
 
 
@@ -247,8 +413,9 @@ def test_a_tensor_that_is_no_scalar():
     y = leaf(1.0, 2.0) * 2.0
     with pytest.raises(GradientError, match=r"shape \(2,\); call .sum\(\) or .mean\(\) first, or"):
         y.backward()
+    (x,) = y.parents
     y.backward(np.array([1.0, -1.0]))
-    assert y.parents[0].grad.tolist() == [2, -2]
+    assert x.grad.tolist() == [2, -2]
 
 
 def test_dloss_of_another_shape():
@@ -265,9 +432,22 @@ def test_dloss_takes_the_type_of_the_tensor():
 @pytest.mark.parametrize(
     ("gradients", "says"),
     [
-        (lambda dy: (dy.sum(0),), r"bad_op: the gradient of argument 0 has shape \(2,\), the arg"),
-        (lambda dy: (dy, dy), "bad_op: backward must return a tuple of 1 gradients"),
-        (lambda dy: dy, r"bad_op: backward must return .* for one argument that is \(dx,\)"),
+        (
+            lambda dy: (dy.sum(0),),
+            r"the gradient of x has shape \(2,\), the argument \(1, 2\); if it",
+        ),
+        (
+            lambda dy: (dy, dy),
+            r"must return a tuple of 1 gradients, .* one argument \(dx,\); got 2$",
+        ),
+        (lambda dy: dy, r"must return a tuple of 1 gradients, .*; got a ndarray$"),
+        (lambda dy: [dy], r"must return a tuple of 1 gradients, .*; got a list$"),
+        (lambda dy: None, r"must return a tuple of 1 gradients, .*; got None$"),
+        (lambda dy: (None,), r"the gradient of x is None; backward must return an array of the"),
+        (lambda dy: (2.0,), r"the gradient of x is a float; .* the argument's shape \(1, 2\)"),
+        (lambda dy: ([2.0, 1.0],), r"the gradient of x is a list; backward must return an array"),
+        (lambda dy: (dy.astype(np.float32),), "the gradient of x is float32, the argument float64"),
+        (lambda dy: (dy > 0,), "the gradient of x is bool, the argument float64; let backward"),
     ],
 )
 def test_an_op_with_a_wrong_backward(temporary_op, gradients, says):
@@ -276,17 +456,106 @@ def test_an_op_with_a_wrong_backward(temporary_op, gradients, says):
         return x * 2, gradients
 
     x = Tensor(np.ones((1, 2)), requires_grad=True)
-    with pytest.raises(GradientError, match=says):
+    with pytest.raises(GradientError, match=f"^bad_op: {says}|^bad_op: backward {says}"):
         bad_op(x).sum().backward()
     assert x.grad is None
 
 
+def test_the_wrong_gradient_of_many_arguments_is_counted(temporary_op):
+    @temporary_op("x (?)+ -> (?)")
+    def bad_op(*arrays):
+        return arrays[0] * 1, lambda dy: (dy, dy[:1])
+
+    with pytest.raises(GradientError, match=r"^bad_op: the gradient of x\[1\] has shape \(1,\)"):
+        bad_op(leaf(1.0, 2.0), leaf(1.0, 2.0)).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        (lambda x: x * 2, "must return its result and the .* return y, backward; got a ndarray"),
+        (lambda x: None, "must return its result .* got None"),
+        (lambda x: (x * 2, 2), "must return its result .* got a tuple"),
+        (lambda x: (x, x, x), "must return its result .* got a tuple"),
+        (lambda x: [x, np.sum], "must return its result .* got a list"),
+        (lambda x: x[:2], "must return its result .* got a ndarray"),
+        (lambda x: (2.0, np.sum), "y must be an array, got a float"),
+        (lambda x: (x.tolist(), np.sum), "y must be an array, got a list"),
+        (
+            lambda x: (x.sum(0), np.sum),
+            r"y has shape \(3,\), by the signature x .* it is \(2, 3\)$",
+        ),
+        (lambda x: (x.astype(np.float32), np.sum), "y is float32, the arguments are float64"),
+        (lambda x: (x.argmax(0) + 0 * x.astype(int), np.sum), "y is int64, the arguments are fl"),
+    ],
+)
+def test_an_op_that_returns_too_little_or_something_else(temporary_op, returned, says):
+    temporary_op("x (... d) -> (... d)")(named("bad_op", returned))
+    for x in (Tensor(np.ones((2, 3)), requires_grad=True), np.ones((2, 3))):
+        with pytest.raises(GradientError, match=f"^bad_op: {says}"):
+            OPS["bad_op"](x)
+
+
+def named(name, function, module="a_module_of_mine"):
+    function.__name__, function.__module__ = name, module
+    return function
+
+
+def test_the_result_is_held_against_what_is_known_of_its_shape(temporary_op):
+    temporary_op("x (T d), y (V d) -> (T V)")(named("scores", lambda x, y: (x @ y.T, None.__eq__)))
+    temporary_op("x (T d), y (V d) -> (V T)")(named("turned", lambda x, y: (x @ y.T, None.__eq__)))
+    x, y = np.ones((2, 3)), np.ones((4, 3))
+    assert OPS["scores"](x, y).shape == (2, 4)
+    with pytest.raises(GradientError, match=r"^turned: y has shape \(2, 4\), .* it is \(4, 2\)$"):
+        OPS["turned"](x, y)
+    with pytest.raises(
+        ConfigError, match=r"no argument has the axis m of the result; write \(\?\)"
+    ):
+        temporary_op("x (T d) -> (T m)")(named("unknown", lambda x: (x, None)))
+
+
 def test_one_op_one_place(temporary_op):
-    with pytest.raises(ConfigError, match="there is an op named 'add' already"):
+    with pytest.raises(
+        ConfigError,
+        match=r"there is an op named 'add' already, in minisasrec.ops.elementwise; give this one "
+        r"another name, or remove the old one first: del OPS\['add'\]",
+    ):
 
         @temporary_op("a (*), b (*) -> (*)")
         def add(a, b):
             return a, None
+
+
+CELL = """
+from minisasrec import op
+@op("x (...) -> (...)")
+def cube(x):
+    def backward(dy):
+        return (dy * 3 * x{power},)
+    return x**3, backward
+"""
+
+
+def test_a_cell_of_a_notebook_can_be_run_again(temporary_op):
+    notebook = {"__name__": "__main__"}
+    exec(CELL.format(power=""), notebook)
+    first = notebook["cube"]
+    with pytest.raises(GradientError):
+        gradcheck(first, np.array([2.0, 3.0]))
+    exec(CELL.format(power="**2"), notebook)
+    assert OPS["cube"] is notebook["cube"] is not first
+    gradcheck(OPS["cube"], np.array([2.0, 3.0]))
+    # what was imported is not replaced by a cell, nor a cell's op by what is imported
+    with pytest.raises(ConfigError, match="an op named 'add' already"):
+        exec(CELL.replace("cube", "add").format(power=""), notebook)
+    assert OPS["add"] is ops.add
+    with pytest.raises(ConfigError, match="an op named 'cube' already, in __main__; give"):
+        exec(CELL.format(power=""), {"__name__": "a_module_of_mine"})
+    del OPS["cube"]
+    module = {"__name__": "a_module_of_mine"}
+    exec(CELL.format(power=""), module)
+    with pytest.raises(ConfigError, match="an op named 'cube' already, in a_module_of_mine"):
+        exec(CELL.format(power=""), module)
 
 
 def test_an_op_of_ones_own(temporary_op):
@@ -309,6 +578,15 @@ def test_an_op_of_ones_own(temporary_op):
     assert square(x).data.tolist() == [9, 1]
     with use_backend("numba"):
         assert square(x).data.tolist() == [7, 7] and "full_like" in square.source
+        with pytest.raises(TypeError, match=r"square\(\) .* 'power'"):  # and not "_() ..."
+            square(x, power=2)
+
+    @square.fast(above=1)
+    def _(x):
+        return np.full_like(x, 8.0), lambda dy: (dy,)
+
+    with use_backend("numba"):
+        assert square(x).data.tolist() == [8, 8] and square(x[:1]).data.tolist() == [9]
 
 
 def test_use_backend():
@@ -395,6 +673,33 @@ def test_operators_are_those_of_arrays():
         (x.reshape(1, 4), a.reshape(1, 4)),
         (x.T, a.T),
         (x.transpose(1, 0), a.T),
+        (x.transpose((1, 0)), a.T),
+        (x.transpose([-1, 0]), a.T),
+        (x.reshape((4, 1)), a.reshape(4, 1)),
+        (x.reshape([1, -1]), a.reshape(1, 4)),
+        (x.sum(axis=[0, 1]), a.sum()),
+        (x.sum(-1), a.sum(-1)),
+        (x.sum(np.int64(0)), a.sum(0)),
+        (x.mean([-1], keepdims=True), a.mean(-1, keepdims=True)),
+        (x.max(), a.max()),
+        (x.max(axis=None), a.max()),
+        (x.max(0), a.max(0)),
+        (x.max((0, 1), keepdims=True), a.max(keepdims=True)),
+        (x**2, a**2),
+        (x**3.0, a**3),
+        (x**-1, 1 / a),
+        (x**0, a**0),
+        (np.float32(2) * x, 2 * a),
+        (np.int64(3) - x, 3 - a),
+        (x / np.int64(4), a / 4),
+        (+(x + 0), a),
+        (ops.concatenate([x, y]), np.concatenate([a, b])),
+        (ops.concatenate((x, b, x), axis=-1), np.concatenate([a, b, a], axis=-1)),
+        (ops.masked_fill(x, mask=[[True, False]] * 2, value=0), np.where([[1, 0]] * 2, 0, a)),
+        (ops.embedding(x, ids=[1, 0, 1]), a[[1, 0, 1]]),
+        (ops.embedding(x, ids=1), a[1]),
+        (x[:, [1, 0]], a[:, [1, 0]]),
+        (x[(a > 0).tolist()], a[a > 0]),
     ]
     for got, want in pairs:
         assert isinstance(got, Tensor) and got.dtype == np.float64
@@ -418,6 +723,63 @@ def test_reflected_operators_have_their_own_slope(function, slope):
     np.testing.assert_allclose(x.grad, [slope], rtol=1e-15)
 
 
+def test_plain_numbers_at_the_poles():
+    x = leaf(0.0, 2.0)
+    (x**0).sum().backward()
+    assert x.grad.tolist() == [0, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.testing.assert_array_equal((x / 0).data, [np.nan, np.inf])
+
+
+def test_targets_as_a_list_or_as_a_tensor():
+    x = leaf(1.0, -2.0)
+    losses = [ops.bce_with_logits(x, targets=t).item() for t in ([1, 0], np.array([1, 0]))]
+    losses.append(ops.bce_with_logits(x, targets=Tensor([1, 0])).item())
+    assert len(set(losses)) == 1
+
+
+def test_a_loss_can_be_printed_and_converted():
+    loss = Tensor(np.float64(0.12345))
+    assert f"{loss:.3f}" == "0.123" and float(loss) == 0.12345 and str(loss) == f"{loss}"
+    with pytest.raises(ShapeError, match=r"item: a Tensor of shape \(2,\) is 2 numbers, not one"):
+        float(leaf(1.0, 2.0))
+
+
+def test_a_scalar_has_no_length():
+    for function in (len, list, lambda x: [*x]):
+        with pytest.raises(ShapeError, match=r"shape \(\) is one number, it has no length"):
+            function(Tensor(1.0))
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda x: x.flatten(), r"no attribute 'flatten'; write x.reshape\(-1\)"),
+        (lambda x: x.exp(), r"no attribute 'exp'; write ops.exp\(x\)"),
+        (lambda x: x.softmax(), r"no attribute 'softmax'; write ops.softmax\(x\)"),
+        (lambda x: x.numpy(), r"no attribute 'numpy'; write x.data"),
+        (lambda x: x.nothing, r"no attribute 'nothing'$"),
+    ],
+)
+def test_what_arrays_have_and_a_tensor_has_not(function, says):
+    with pytest.raises(AttributeError, match=f"^a Tensor has {says}"):
+        function(leaf(1.0))
+    assert not hasattr(leaf(1.0), "flatten")
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda x: x**x, r"write ops.exp\(y \* ops.log\(x\)\)"),
+        (lambda x: 2**x, r"write ops.exp\(x \* math.log\(base\)\)"),
+        (lambda x: abs(x), r"write ops.relu\(x\) \+ ops.relu\(-x\)"),
+    ],
+)
+def test_what_is_no_op(function, says):
+    with pytest.raises(GradientError, match=says):
+        function(leaf(1.0))
+
+
 def test_what_a_tensor_says_of_itself():
     x = Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True, name="M")
     assert (x.shape, x.ndim, x.size, len(x), x.dtype) == ((2, 3), 2, 6, 2, np.float64)
@@ -433,9 +795,11 @@ def test_what_a_tensor_is_made_of():
     assert Tensor(np.ones(2)).dtype == Tensor(np.float64(1)).dtype == np.float64
     array = np.ones(2)
     assert Tensor(array).data is array  # no copy
-    for wrong in ("text", [None], np.array([1j])):
-        with pytest.raises(ShapeError, match="a Tensor holds floats, got"):
+    for wrong in ("text", [None], np.array([1j]), np.float16(1), np.ones(1, ">f8")):
+        with pytest.raises(ShapeError, match="a Tensor holds floats, float32 or float64; got"):
             Tensor(wrong)
+        with pytest.raises(ShapeError, match="a Tensor holds floats"):
+            leaf(1.0).data = wrong
 
 
 def test_types_are_not_mixed_by_accident():
@@ -452,7 +816,22 @@ def test_types_are_not_mixed_by_accident():
 
 def test_identity_is_equality():
     x, y = leaf(1.0), leaf(1.0)
-    assert x == x and x != y and len({x, y, x}) == 2 and x in [y, x] and x not in [y]
+    assert x == x and not x != x and len({x, y, x}) == 2 and {x: 1, y: 2}[y] == 2
+    assert x in {x, y} and x in [x, y] and y not in {x}
+    assert x != "x" and x is not None and x != None  # noqa: E711
+    for other in (y, np.ones(1), 1.0, np.float64(1), [1.0]):
+        for compare in (lambda o: x == o, lambda o: o == x, lambda o: x != o):
+            with pytest.raises(GradientError, match=r"^== does not compare Tensors; write a is b"):
+                compare(other)
+
+
+@pytest.mark.parametrize(
+    "compare", [lambda x, y: x < y, lambda x, y: x <= y, lambda x, y: x > y, lambda x, y: y >= x]
+)
+def test_an_order_is_that_of_the_arrays(compare):
+    for other in (0, np.ones(1), leaf(1.0)):
+        with pytest.raises(GradientError, match=r"no gradient; compare the arrays: x.data > 0"):
+            compare(leaf(1.0), other)
 
 
 def test_iteration_and_unpacking():

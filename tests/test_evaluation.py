@@ -7,10 +7,14 @@ import pytest
 from strategies import make_split, random_split
 
 from minisasrec.backends import use_backend
+from minisasrec.commands.report import final_rows, format_rows
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.learn import metrics
-from minisasrec.learn.evaluation import Evaluator, evaluate, unmet_items, usual_protocols
+from minisasrec.learn.config import from_json, make_model
+from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols
+from minisasrec.learn.recommendation import top_items
+from minisasrec.models import MODELS
 from minisasrec.models.base import Recommender
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
@@ -37,7 +41,7 @@ class Scores(Recommender):
 
 @pytest.fixture(scope="module")
 def split():
-    return random_split(users=50, num_items=150, longest=20)
+    return random_split(users=50, num_items=150, longest=20, repeated=False)
 
 
 # --- metrics by hand -------------------------------------------------------------------------
@@ -59,26 +63,80 @@ def test_ranks():
 
 
 def test_metrics_by_hand():
-    ranks = np.array([1, 2, 3, 10, 11, 100.0])
-    assert metrics.hit_rate(ranks) == pytest.approx(4 / 6)
-    assert metrics.hit_rate(ranks, 2) == pytest.approx(2 / 6)
-    gains = [1, 1 / np.log2(3), 1 / 2, 1 / np.log2(11), 0, 0]
-    assert metrics.ndcg(ranks) == pytest.approx(sum(gains) / 6)
-    assert metrics.ndcg(ranks, 1) == pytest.approx(1 / 6)
-    assert metrics.mrr(ranks) == pytest.approx((1 + 1 / 2 + 1 / 3 + 0.1 + 1 / 11 + 0.01) / 6)
-    assert metrics.all_metrics(ranks, 5) == {
-        "HR@5": metrics.hit_rate(ranks, 5),
-        "NDCG@5": metrics.ndcg(ranks, 5),
-        "MRR": metrics.mrr(ranks),
+    ranking = metrics.Ranking(np.array([1, 2, 3, 10, 11, 100, np.inf]))
+    assert metrics.HitRate().over_all(ranking) == pytest.approx(4 / 7)
+    assert metrics.HitRate(2).over_all(ranking) == pytest.approx(2 / 7)
+    gains = [1, 1 / np.log2(3), 1 / 2, 1 / np.log2(11), 0, 0, 0]
+    assert metrics.NDCG().by_user(ranking) == pytest.approx(gains)
+    assert metrics.NDCG().over_all(ranking) == pytest.approx(sum(gains) / 7)
+    assert metrics.NDCG(1).over_all(ranking) == pytest.approx(1 / 7)
+    reciprocal = 1 + 1 / 2 + 1 / 3 + 0.1 + 1 / 11 + 0.01
+    assert metrics.MRR().over_all(ranking) == pytest.approx(reciprocal / 7)
+    assert metrics.all_metrics(ranking, 5) == {
+        "HR@5": metrics.HitRate(5).over_all(ranking),
+        "NDCG@5": metrics.NDCG(5).over_all(ranking),
+        "MRR": metrics.MRR().over_all(ranking),
     }
+    assert metrics.labels(5) == ["HR@5", "NDCG@5", "MRR", "coverage@5"]
+
+
+def test_coverage_by_hand():
+    items = np.array([[1, 2, 3], [2, 1, 9], [4, 0, 0]])
+    ranking = metrics.Ranking(np.ones(3), items, num_items=10)
+    for k, share in ((1, 0.3), (2, 0.3), (3, 0.5)):  # 1 2 4; 1 2 4; 1 2 3 4 9
+        assert metrics.Coverage(k).over_all(ranking) == pytest.approx(share)
+    assert "coverage@3" in metrics.all_metrics(ranking, 3)
+    assert "coverage@4" not in metrics.all_metrics(ranking, 4)  # the lists are too short
+    with pytest.raises(TypeError, match="coverage@3 has one value over all users"):
+        metrics.Coverage(3).by_user(ranking)
+
+
+@pytest.mark.parametrize("repeats", ["allow", "forbid"])
+def test_lists_are_those_of_top_items(repeats):
+    split = random_split(users=40, num_items=25, longest=30, repeats=repeats)
+    coarse = np.random.default_rng(0).integers(0, 4, (40, 26))  # with many equal scores
+    model = Scores(split, lambda users, items: coarse[users, items])
+    for lists in (1, 10, 25, 99):
+        found = evaluate(model, split, "test", "full", lists=lists)
+        assert found.items.shape == (len(found.users), min(lists, 25))
+        for user, row in zip(found.users, found.items, strict=True):
+            history = split.history(user, "test").tolist()
+            best = top_items(model, history, lists, user=user, repeats=repeats)
+            assert row[row > 0].tolist() == best
+            left = range(1, 26) if repeats == "allow" else set(range(1, 26)) - set(history)
+            assert best == sorted(left, key=lambda i, user=user: (-coarse[user, i], i))[:lists]
+    found = evaluate(model, split, "test", "full", lists=10)
+    shown = {item for row in found.items.tolist() for item in row if item}
+    assert found.metrics()["coverage@10"] == len(shown) / 25
+    without = evaluate(model, split, "test", "full")
+    assert without.items is None and "coverage@10" not in without.metrics()
+    np.testing.assert_array_equal(without.ranks, found.ranks)
+
+
+def test_a_new_metric_is_one_class(monkeypatch, split):
+    class MeanRankInTheCatalogue(metrics.Metric):
+        name, cut_off = "mean rank in the catalogue", False
+
+        def by_user(self, ranking):
+            return ranking.ranks / ranking.num_items
+
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, MeanRankInTheCatalogue))
+    config = from_json({"model": "poprec"})
+    rows = final_rows(make_model(config, split), split, config)
+    table = format_rows(rows).splitlines()
+    assert "sampled" in table[1] and "full" in table[2] and "HR@10" in table[0]
+    for name in ("coverage@10", "mean rank in the catalogue"):
+        assert f"  {name}" in table[0] and name in rows[-1]
+    assert len(table[0]) == len(table[1]) == len(table[2])
+    assert "coverage@10" not in rows[0]  # sampled: nothing is known of lists
 
 
 def test_random_scores_are_at_chance():
     scores = np.random.default_rng(0).standard_normal((100_000, 101))
-    ranks = metrics.rank_of_first(scores)
+    found = metrics.all_metrics(metrics.Ranking(metrics.rank_of_first(scores)))
     # 10 of 101, and the mean gain of the first ten ranks
-    assert metrics.hit_rate(ranks) == pytest.approx(0.0990, abs=0.004)
-    assert metrics.ndcg(ranks) == pytest.approx(0.0450, abs=0.002)
+    assert found["HR@10"] == pytest.approx(0.0990, abs=0.004)
+    assert found["NDCG@10"] == pytest.approx(0.0450, abs=0.002)
 
 
 # --- models whose ranks are known ------------------------------------------------------------
@@ -106,7 +164,8 @@ def test_equal_scores_are_in_the_middle(split):
     found = evaluate(same, split, "test", "full")
     for user, rank in zip(found.users, found.ranks, strict=True):
         history, target = split.history(user, "test"), split.test[user]
-        left = len(set(range(1, 151)) - set(history.tolist()) | {int(target)})
+        left = len(set(range(1, 151)) - set(history.tolist()))
+        assert target not in history
         assert rank == (left + 1) / 2
 
 
@@ -214,14 +273,151 @@ def test_full_ranks_all_items_not_met(split, part, batch_size):
         assert rank == 1 + sum(score > noise[user, target] for score in others)
 
 
-def test_a_target_met_before_is_ranked_all_the_same():
-    split = make_split([[1, 2, 3, 4, 2, 1]], 10)
+# --- items met before: one rule for evaluation and recommendation ------------------------------
+
+
+class MetBefore(Recommender):
+    """Knows what a user has met and nothing else: met items in random order, then the others."""
+
+    def __init__(self, split, seed=0):
+        self.n, self.num_items = 50, split.dataset.num_items
+        self.random = np.random.default_rng(seed)
+
+    def all_scores(self, users, histories):
+        scores = self.random.random((len(users), self.num_items + 1))
+        scores[np.repeat(np.arange(len(users)), np.diff(histories.offsets)), histories.items] += 1
+        return scores
+
+
+def visits(pages, repeats="auto", users=600):
+    """Everybody sees the same five of all pages again and again, at random."""
+    random = np.random.default_rng(0)
+    sequences = []
+    for _ in range(users):
+        own = 1 + random.permutation(pages)[:5]
+        sequences.append([*own, *random.choice(own, 15)])
+    return make_split(sequences, pages, repeats)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize("protocol", ["sampled", "full"])
+def test_knowing_what_was_met_is_not_enough_where_repeats_are_allowed(protocol, part):
+    split = visits(101)  # 100 negatives and the target are all pages: both protocols are one
+    assert split.repeats == "allow"
+    found = evaluate(MetBefore(split), split, part, protocol)
+    assert found.metrics(1)["HR@1"] == pytest.approx(1 / 5, abs=4 * np.sqrt(0.16 / 600))
+    assert set(found.ranks) == {1, 2, 3, 4, 5}
+
+
+def test_of_sampled_candidates_as_many_were_met_as_chance_has_it():
+    split = visits(400)
+    evaluator = Evaluator(split, "test")
+    for user, row in zip(evaluator.users, evaluator.candidates, strict=True):
+        assert row[0] == split.test[user] and len(set(row)) == 101  # distinct, the target once
+        assert row.min() >= 1 and row.max() <= 400
+    rows = zip(evaluator.users, evaluator.candidates, strict=True)
+    own = np.array([np.isin(row[1:], split.history(u, "test")).sum() for u, row in rows])
+    # four more of 399 pages were met, 100 are drawn: hypergeometric
+    assert own.mean() == pytest.approx(400 / 399, abs=4 * np.sqrt(0.75 / 600))
+    counts = np.bincount(evaluator.candidates[:, 1:].ravel(), minlength=401)[1:]
+    expected = 600 * 100 / 400
+    assert abs(((counts - expected) ** 2 / expected).sum() - 399) < 5 * np.sqrt(2 * 399)
+
+
+def test_the_authors_candidates_may_have_been_met_where_repeats_are_allowed():
+    split = visits(130)
+    evaluator = Evaluator(split, "test", "authors")
+    hits = evaluator(MetBefore(split)).metrics(1)["HR@1"]
+    rows = zip(evaluator.users, evaluator.candidates, strict=True)
+    met = [np.isin(row[1:], split.train_sequence(u)).mean() for u, row in rows]
+    assert np.mean(met) == pytest.approx(5 / 130, abs=0.004)
+    assert hits < 0.4  # 1 if the target were the only one that was met
+    many = visits(400)  # mostly a tie with what else was met, which is no first rank
+    assert evaluate(MetBefore(many), many, "test", "authors").metrics(1)["HR@1"] < 0.3
+
+
+def test_every_other_item_can_be_asked_for_where_repeats_are_allowed():
+    split = make_split([[1, 2, 3, 2, 1], [4, 5, 6, 7, 4]], 12, "allow")
+    assert negatives_left(split) == 11
+    rows = Evaluator(split, "test", negatives=11).candidates
+    assert [set(row) for row in rows] == [set(range(1, 13))] * 2
+    with pytest.raises(ConfigError, match="12 negatives asked for, but the catalogue has 12 items"):
+        Evaluator(split, negatives=12)
+
+
+def test_a_user_who_has_met_everything_can_be_evaluated_where_repeats_are_allowed():
+    split = make_split([[1, 2, 3, 1, 2, 3]], 3, "allow")
     model = Scores(split, lambda users, items: -items)
-    # valid: target 2; met 1 2 3 4, so only the target and 5 to 10 are ranked
-    assert evaluate(model, split, "valid", "full").ranks.tolist() == [1]
-    assert evaluate(model, split, "test", "full").ranks.tolist() == [1]
+    assert evaluate(model, split, "test", "full").ranks.tolist() == [3]
+
+
+@pytest.mark.parametrize("protocol", ["sampled", "full"])
+def test_a_target_met_before_is_a_miss_where_repeats_are_forbidden(protocol):
+    # user 0 meets both held-out items again, user 1 the last one, user 2 none
+    sequences = [[1, 2, 3, 4, 2, 1], [1, 2, 3, 4, 1], [1, 2, 3, 4, 5]]
+    split = make_split(sequences, 120, "forbid")
+    targets = split.targets("test")
+    best = Scores(split, lambda users, items: (items == targets[users]) * 1.0)
+    found = evaluate(best, split, "test", protocol)
+    assert found.ranks.tolist() == [np.inf, np.inf, 1]
+    assert found.metrics() == {"HR@10": 1 / 3, "NDCG@10": 1 / 3, "MRR": 1 / 3}
+    model = Scores(split, lambda users, items: -items)
+    assert evaluate(model, split, "valid", protocol).ranks.tolist()[0] == np.inf
+    assert evaluate(model, split, "valid", protocol).ranks.tolist()[1:] == [1, 1]
+
+
+@pytest.mark.parametrize("repeats", ["allow", "forbid"])
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_full_ranking_is_what_recommendation_does(repeats, part):
+    split = random_split(users=60, num_items=25, longest=20, repeats=repeats)
+    noise = np.random.default_rng(0).standard_normal((60, 26))
+    model = Scores(split, lambda users, items: noise[users, items])
+    found = evaluate(model, split, part, "full")
+    assert 0 < split.met_before(part)[found.users].mean() < 1
+    for user, rank in zip(found.users, found.ranks, strict=True):
+        history = split.history(user, part).tolist()
+        best = top_items(model, history, 25, user=user, repeats=repeats)
+        target = split.targets(part)[user]
+        assert rank == (best.index(target) + 1 if target in best else np.inf)
+        assert len(best) == (25 if repeats == "allow" else 25 - len(set(history)))
+
+
+def test_top_items_refuses_what_makes_no_list(split):
     model = Scores(split, lambda users, items: items)
-    assert evaluate(model, split, "valid", "full").ranks.tolist() == [7]
+    assert top_items(model, [150, 3], 3) == [149, 148, 147]
+    assert top_items(model, [150, 3], 3, repeats="allow") == [150, 149, 148]
+    assert top_items(model, [150, 3, 150], 3) == [150, 149, 148]  # this user comes back to items
+    with pytest.raises(ConfigError, match="repeats is 'never'; choose one of auto, allow, forbid"):
+        top_items(model, [3], repeats="never")
+    with pytest.raises(ConfigError, match="k is 0"):
+        top_items(model, [3], 0)
+    with pytest.raises(DataError, match="needs at least one item"):
+        top_items(model, [])
+    nan = Scores(split, lambda users, items: np.where(items == 7, np.nan, items))
+    with pytest.raises(TrainingError, match="a score is NaN"):
+        top_items(nan, [3])
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "history", [[0, 0, 5, 7], [5, 7, 0], [5, 7.5], [5, -1], [5, 151], [5, 2**40]]
+)
+def test_no_model_takes_a_history_that_holds_what_is_no_item(split, name, history):
+    model = make_model(from_json({"model": name}), split)
+    with pytest.raises(DataError, match="item 0 is padding|from 1 to 150, the size of the catalog"):
+        top_items(model, history, user=3)
+    assert top_items(model, [5.0, 7.0], user=3) == top_items(model, [5, 7], user=3)
+
+
+def test_the_usual_protocols_under_both_rules():
+    sequences = [[1, 2, 3], list(range(1, 51)) + [1, 2]]
+    for num_items, forbid, allow in (
+        (150, ("sampled", "full"), ("sampled", "full")),
+        (149, ("full",), ("sampled", "full")),
+        (100, ("full",), ("full",)),
+    ):
+        assert usual_protocols(make_split(sequences, num_items, "forbid")) == forbid
+        assert usual_protocols(make_split(sequences, num_items, "allow")) == allow
 
 
 # --- authors ---------------------------------------------------------------------------------
@@ -281,6 +477,22 @@ def test_a_sample_of_the_users(split):
     np.testing.assert_array_equal(few.candidates, all_of_them.candidates[few.users])
 
 
+def test_the_choice_of_users_says_nothing_about_their_candidates():
+    """They are drawn from two streams of random numbers; from one, this is 100 of 100."""
+    split = make_split([[1, 2, 3]] * 6400, 300)
+    agree = total = 0
+    for seed in range(8):
+        evaluator = Evaluator(split, max_users=3200, seed=seed)
+        if evaluator.users[0] != 0:
+            continue
+        # user 64 s was chosen by the number that would then have drawn candidate s of user 0
+        chosen = np.isin(64 * np.arange(100), evaluator.users)
+        agree += int((chosen == (evaluator.candidates[0, 1:] <= 150)).sum())
+        total += 100
+    assert total >= 200
+    assert abs(agree / total - 0.5) < 4 * np.sqrt(0.25 / total)
+
+
 def test_an_unknown_protocol(split):
     with pytest.raises(ConfigError, match="protocol is 'fast'; choose one of sampled, full, auth"):
         Evaluator(split, protocol="fast")
@@ -321,7 +533,7 @@ def test_the_usual_protocols_follow_from_what_is_left_unmet():
         if enough:
             Evaluator(split, "test", "sampled")
         else:
-            assert unmet_items(split) == num_items - 4
+            assert negatives_left(split) == num_items - 4
             with pytest.raises(ConfigError):
                 Evaluator(split, "test", "sampled")
 

@@ -14,12 +14,22 @@ from test_cli import run as command
 
 from minisasrec.backends import use_backend
 from minisasrec.commands.cli import load_run
+from minisasrec.data import DATASETS
 from minisasrec.data.batches import TrainingBatches
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError
-from minisasrec.learn.config import CHOSEN, TrainConfig, from_json, make_model, preset, read_json
+from minisasrec.learn.config import (
+    CHOSEN,
+    TrainConfig,
+    from_json,
+    is_chosen,
+    make_model,
+    preset,
+    read_json,
+)
 from minisasrec.learn.evaluation import evaluate
 from minisasrec.learn.fit import fit
+from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.runs import Run
 from minisasrec.models import BPR, FMC, FPMC, FactorConfig, Popularity, TransRec
 from minisasrec.models.base import NOBODY
@@ -199,9 +209,11 @@ def train(model: str, split, **changes):
 def test_a_successor_is_learned_by_those_that_know_the_last_item():
     rng = np.random.default_rng(0)
     follows = np.concatenate([[0], 1 + rng.permutation(150)])  # after item i comes follows[i],
-    starts = rng.integers(1, 151, (200, 6))  # and after that any item: users tell nothing
-    pairs = np.stack([starts, follows[starts]], axis=2).reshape(200, 12)
-    split = make_split([[*row, follows[row[-1]]] for row in pairs], 150)
+    starts = rng.integers(1, 151, (2000, 6))  # and after that any item: users tell nothing
+    pairs = np.stack([starts, follows[starts]], axis=2).reshape(2000, 12)
+    walks = [[*row, follows[row[-1]]] for row in pairs]
+    split = make_split([row for row in walks if len(set(row)) == 13][:500], 150)  # nothing twice
+    assert split.dataset.num_users == 500
     assert evaluate(Popularity(split), split).metrics()["HR@10"] < 0.25
     for model in ("fmc", "fpmc", "transrec"):
         # seeds 0 to 4 give transrec .79 to .84, the others more; chance is .1
@@ -276,7 +288,7 @@ def test_the_command_trains_evaluates_and_recommends(tmp_path: Path) -> None:
     assert {"bpr", "poprec"} <= {row["model"] for row in rows}
     again = command("evaluate", "run", "--json", cwd=tmp_path)
     assert json.loads(again.stdout)["rows"] == rows
-    _, config, split, _ = load_run(tmp_path / "run")
+    _, config, split, _ = load_run(tmp_path / "run", MachineOptions())
     assert config.factors == dataclasses.replace(config.factors, d=8, row_l2=0.01)
     user, item = split.dataset.user_ids[7], split.dataset.item_ids[3]
     best = command("recommend", "run", "--user", user, "--k", "3", "--json", cwd=tmp_path)
@@ -330,6 +342,10 @@ def test_the_chosen_settings_are_the_defaults_of_model_and_data_set() -> None:
         assert (config.dataset, config.model) == (file.parent.name, file.stem)
         assert config == preset(config.dataset, config.model)
         assert config != TrainConfig(config.dataset, model=config.model)  # something was chosen
+        assert is_chosen(config.dataset, config.model)
+    assert [d for d in DATASETS if not is_chosen(d)] == ["gowalla"]
+    assert not is_chosen("clicks.csv") and not is_chosen("gowalla", "fmc")
+    assert is_chosen("clicks.csv", "poprec")  # which has none
     assert parse(["--config", str(files[0])]) == from_json(read_json(files[0]))
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
+from planted_bugs import BUGS, KINDS, UNSEEN
+from right_ops import RIGHT
 
 from minisasrec import ops
-from minisasrec.autograd.gradcheck import diagnose, find_mismatches, gradcheck, numeric_jacobian
+from minisasrec.autograd.diagnosis import diagnose
+from minisasrec.autograd.differences import one_sided
+from minisasrec.autograd.gradcheck import find_mismatches, gradcheck, numeric_jacobian
 from minisasrec.autograd.op import Op
 from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.signature import Draw
-from minisasrec.errors import GradientError
+from minisasrec.autograd.tensor import Tensor
+from minisasrec.errors import GradientError, ShapeError
+from minisasrec.nn.layers import Embedding, LayerNorm
 
 rng = np.random.default_rng(0)
 
@@ -83,15 +90,16 @@ def planted(op, mutate):
 def bugs_found(op, args, constants, monkeypatch):
     """The kinds of bugs that were planted in this op and mattered; all must be found."""
     gradcheck(op.definition, *args, **constants)
-    # the forward pass is the same in all mutants: differentiate it once
+    # the forward pass is the same in all mutants: differentiate it once; names are not asked for
     forward = [
-        numeric_jacobian(lambda *a: op.definition(*a, **constants)[0], args, i)
+        one_sided(lambda *a: op.definition(*a, **constants)[0], args, i, 1e-5)
         for i in range(len(args))
     ]
     found = set()
     with monkeypatch.context() as patch:
         module = sys.modules["minisasrec.autograd.gradcheck"]
-        patch.setattr(module, "numeric_jacobian", lambda f, a, i, step: forward[i])
+        patch.setattr(module, "one_sided", lambda f, a, i, step: forward[i])
+        patch.setattr(module, "diagnose_evidence", lambda evidence: "")
         for name, mutate in mutants([a.shape for a in args]):
             function, mattered = planted(op, mutate)
             mismatches = find_mismatches(function, *args, **constants)
@@ -212,8 +220,10 @@ X = np.random.default_rng(3).standard_normal((3, 3)) + 3
         (lambda g: -g.T, "the result is transposed and its sign is wrong"),
         (lambda g: g + g.sum(-1, keepdims=True), "right up to a constant per row"),
         (without_the_last, "3 of 9 entries are 0 and should not be: a path is missing"),
-        (lambda g: g + np.eye(3), "3 of 9 entries are wrong, the others right"),
-        (lambda g: g + g**3, "no usual mistake fits"),
+        (lambda g: g * (1 + np.eye(3)), "3 of 9 entries are wrong, the others right"),
+        (lambda g: g * np.arange(1, 10).reshape(3, 3), "no usual mistake fits"),
+        (lambda g: g + np.eye(3), "a term of dx is there without dy"),
+        (lambda g: g + g**3, "not linear in dy"),
     ],
 )
 def test_the_diagnosis(change, says):
@@ -343,23 +353,48 @@ def another_mask_each_time(x):
     return x * keep, lambda dy: (dy * keep,)
 
 
-def single_precision(x):
-    x = x.astype(np.float32)
+def half_precision(x):
+    x = x.astype(np.float16)
     return x * x, lambda dy: (2 * x * dy,)
+
+
+def another_mask_each_time_backward(x):
+    return 2 * x, lambda dy: (2 * dy * (rng.random(x.shape) < 0.5),)
+
+
+def changes_y(x):
+    y = 2 * x
+
+    def backward(dy):
+        np.multiply(dy, 2, out=y)
+        return (2 * dy,)
+
+    return y, backward
+
+
+def changes_x_on_the_way_back(x):
+    def backward(dy):
+        x[:] = 2 * dy
+        return (2 * dy,)
+
+    return 2 * x, backward
 
 
 @pytest.mark.parametrize(
     ("function", "says"),
     [
         (sigmoid_without_dy, "Likely: backward does not use dy"),
-        (softmax_without_its_sum, "12 of the 36 derivatives .* are 0 and should not be: a term is"),
+        (softmax_without_its_sum, "y times the sum over the row of dy"),
         (relu_that_lets_too_much_through, "Likely: . of 6 entries should be 0: .*ReLU"),
-        (logarithm_of_a_negative_number, "Likely: the function itself is NaN or infinite here"),
+        (logarithm_of_a_negative_number, "the function itself is NaN here; check"),
         (changes_x, "changes_x: changes its argument in place"),
         (changes_dy, "changes_dy: backward changes dy in place"),
         (another_mask_each_time, "gives another result each time"),
-        (single_precision, "single_precision: computes in float32"),
-        (lambda x: 2 * x, "must return its result and a function: return y, backward; got ndarray"),
+        (another_mask_each_time_backward, "backward gives another gradient each time"),
+        (changes_y, "changes_y: backward changes the result y in place"),
+        (changes_x_on_the_way_back, "backward changes the argument in place"),
+        (half_precision, "half_precision: returns float16, too coarse for finite differences"),
+        (np.exp, "exp: must return its result and a function, return y, backward, or, .*ndarray"),
         (lambda x: (2 * x, lambda dy: (None,)), "the gradient of argument 0 is None"),
     ],
 )
@@ -374,3 +409,193 @@ def test_gradients_in_another_order():
 
     with pytest.raises(GradientError, match="this is the gradient of argument 1: .*another order"):
         gradcheck(product, rng.normal(size=(3, 3)), rng.normal(size=(3, 3)))
+
+
+# --- sixty bugs, each with its name ----------------------------------------------------------
+
+
+def message(function, args):
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            gradcheck(function, *args)
+        except GradientError as error:
+            return str(error)
+    return ""
+
+
+NAMED = [bug for bug in BUGS if bug[3] != "other"]
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kind"), [pytest.param(*rest, id=name) for name, *rest in NAMED]
+)
+def test_the_name_of_a_mistake(function, args, kind):
+    said = message(function, args)
+    assert KINDS[kind] in said
+    assert "\n" not in said
+
+
+def counts(bugs):
+    """(how many, how many are caught, how many get the right name)"""
+    said = [message(function, args) for _, function, args, _ in bugs]
+    named = [
+        KINDS[kind] in text and kind != "other" for text, (*_, kind) in zip(said, bugs, strict=True)
+    ]
+    return len(bugs), sum(map(bool, said)), sum(named)
+
+
+def test_how_many_bugs_are_caught_and_named():
+    assert counts(BUGS) == (63, 63, 62)
+    assert counts(UNSEEN) == (16, 16, 10)
+
+
+# --- no false alarm --------------------------------------------------------------------------
+
+CASES = [pytest.param(*rest, id=name) for name, *rest in RIGHT]
+
+
+@pytest.mark.parametrize(("function", "args", "kink"), CASES)
+def test_a_right_gradient_passes(function, args, kink):
+    with warnings.catch_warnings(record=True) as notes, np.errstate(all="ignore"):
+        warnings.simplefilter("always")
+        gradcheck(function, *args)
+    assert any("a kink in" in str(note.message) for note in notes) == kink
+
+
+def test_there_are_enough_of_them():
+    assert len(RIGHT) >= 40
+
+
+def made_wrong(function, by):
+    def wrong(*args):
+        y, backward = function(*args)
+        return y, lambda dy: tuple(by * g for g in backward(dy))
+
+    return wrong
+
+
+@pytest.mark.parametrize("by", [-1, 1.01])
+@pytest.mark.parametrize(("function", "args", "kink"), CASES)
+def test_the_same_made_wrong_fails(function, args, kink, by):
+    if isinstance(function, Op):
+        function = function.definition
+    with np.errstate(all="ignore"):
+        returned = function(*[np.array(a, dtype=float) for a in args]) if args else None
+        if not isinstance(returned, tuple):
+            pytest.skip("a function of Tensors")
+        y, backward = returned
+        gradients = backward(rng.normal(size=np.shape(y)))
+        if not any(np.any(np.abs(g) > 1e-14) for g in gradients):
+            pytest.skip("its gradient is 0, or the rounding of 0")
+    assert "is wrong at" in message(made_wrong(function, by), args)
+
+
+def test_a_kink_is_told_with_the_slopes_on_both_sides():
+    with pytest.warns(UserWarning, match=r"a kink in x at \(1,\): .* two sides are 0 and 1, and"):
+        gradcheck(ops.relu, np.array([-1.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    "slope",
+    [
+        lambda x: np.where(x == 0, -0.1, x > 0),  # beyond the left slope
+        lambda x: np.where(x == 0, 1.1, x > 0),  # beyond the right one
+        lambda x: np.where(x == 2, 0.9, x > 0),  # wrong beside the kink
+        lambda x: 0 * x,
+    ],
+)
+def test_a_wrong_gradient_at_or_beside_a_kink_is_caught(slope):
+    x = np.array([-1.0, 0.0, 2.0])
+    assert "is wrong at" in message(lambda x: (np.maximum(x, 0), lambda dy: (dy * slope(x),)), [x])
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_tied_maxima_must_share_the_gradient(share):
+    def max_to_all(x):
+        return x.max(), lambda dy: (dy * share * (x == x.max()),)
+
+    assert "is wrong at" in message(max_to_all, [np.array([1.0, 3.0, 3.0])])
+    assert "is wrong at" in message(
+        lambda a, b: (np.maximum(a, b), lambda dy: (share * dy * (a >= b), share * dy * (b >= a))),
+        [np.ones(2), np.ones(2)],
+    )
+
+
+def test_slopes_beside_a_kink_are_told_apart_from_those_at_it():
+    def relu_left_of_0(x):
+        return np.maximum(x, 0), lambda dy: (dy * (x > -1e-3),)
+
+    assert "should be 0" in message(relu_left_of_0, [np.array([-1e-4, 1.0, -2.0])])
+
+
+# --- functions of Tensors, modules -----------------------------------------------------------
+
+
+def test_functions_of_tensors():
+    a = rng.normal(size=(3, 4))
+    gradcheck(lambda x: (x * x).sum(), a)
+    gradcheck(lambda x, w: ops.softmax(x @ w), a, a.T.copy())
+    gradcheck(lambda x, scale: x * scale, a, scale=3.0)
+
+    def detached(x):
+        return x * ops.exp(x).detach()
+
+    with pytest.raises(GradientError, match="detached: .*product rule"):
+        gradcheck(detached, a)
+
+
+def test_a_module_is_checked_with_its_parameters():
+    layer = LayerNorm(4)
+    before = {name: value.copy() for name, value in layer.state().items()}
+    gradcheck(layer, rng.normal(size=(3, 4)))
+    assert all(p.dtype == np.float32 and p.grad is None for p in layer.parameters())
+    for name, array in layer.state().items():
+        np.testing.assert_array_equal(array, before[name])
+
+    class Halved(LayerNorm):
+        def forward(self, x):
+            return super().forward(x) + ops.scale(self.gamma.detach(), factor=0.5)
+
+    with pytest.raises(GradientError, match="Halved: gradient of gamma"):
+        gradcheck(Halved(4), rng.normal(size=(3, 4)))
+
+
+def test_ids_may_stand_among_the_arguments_of_a_module():
+    gradcheck(Embedding(5, 3, seed=0), np.array([[1, 4], [1, 1]]))
+
+
+# --- mistakes in use -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "says"),
+    [
+        (ops.softmax, [], "softmax: "),
+        (np.exp, [], "nothing to differentiate; give the arrays after the function"),
+        (np.ones(3), [ops.softmax], "takes a function first, then its arrays; got ndarray"),
+        (ops.softmax, [np.arange(3)], "x holds int64 and has no derivative; give numbers as fl"),
+        (ops.softmax, [[True, False]], "x holds bool and has no derivative"),
+        (ops.softmax, ["text"], "x is no array of floats; got str"),
+        (ops.softmax, [np.array([1.0, np.nan])], r"x holds nan at \(1,\); check at finite numbers"),
+        (ops.softmax, [np.array([1.0, -np.inf])], r"x holds -inf at \(1,\)"),
+        (lambda x: Tensor(x.data) * 2, [np.ones(2)], "its result depends on no argument; was it"),
+        (lambda x: None, [np.ones(2)], "a Tensor that depends on them; got NoneType"),
+        (lambda x: x.foo, [np.ones(2)], "foo"),
+        (lambda x: np.linalg.inv(x), [np.ones(2)], "."),
+    ],
+)
+def test_mistakes_in_use(function, args, says):
+    with pytest.raises((GradientError, ShapeError, AttributeError, ValueError), match=says) as e:
+        gradcheck(function, *args)
+    assert "\n" not in str(e.value)
+
+
+def test_a_result_that_does_not_depend_on_its_arguments():
+    def constant(x):
+        return np.float64(3.0), lambda dy: (np.zeros_like(x),)
+
+    with pytest.warns(UserWarning, match="constant: its result does not depend on its arguments"):
+        gradcheck(constant, np.ones(2))
+    with pytest.raises(GradientError, match="the result does not depend on this argument"):
+        gradcheck(lambda x: (np.float64(3.0), lambda dy: (dy * x,)), np.ones(2))

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,16 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite.binding import get_host_cpu_features
 
-from minisasrec.errors import ConfigError
 from minisasrec.kernels import adam as ad
 from minisasrec.kernels import attention as at
 from minisasrec.kernels import elementwise as el
 from minisasrec.kernels import embedding as em
-from minisasrec.kernels import jit, threads, vector
+from minisasrec.kernels import jit, team
 from minisasrec.kernels import layer_norm as ln
 from minisasrec.kernels import loss as lo
 from minisasrec.kernels import matmul as mm
 from minisasrec.kernels import softmax as sm
+from minisasrec.kernels.simd import vector
+from minisasrec.kernels.simd.tile import View, transpose
+from minisasrec.kernels.threads import threads
 from minisasrec.nn.optim import adam_step
 from minisasrec.random import Key, random_uint32
 
@@ -49,22 +50,16 @@ def close(actual, expected, terms=1):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=step * scale * max(3, terms**0.5))
 
 
-def both_thread_counts(function):
-    """The result, after a check that 1 and 2 threads give the same bits."""
-    before = threads.get_threads()
-    try:
-        results = []
-        for count in (1, 2):
-            try:
-                threads.set_threads(count)
-            except ConfigError:
-                pytest.skip("this machine has one thread")
+def any_thread_count(function):
+    """The result, after a check that 1, 2 and 4 threads give the same bits."""
+    results = []
+    for count in (1, 2, 4):
+        with threads(count):
             result = function()
-            results.append(result if isinstance(result, tuple) else (result,))
-    finally:
-        threads.set_threads(before)
-    for one, two in zip(*results, strict=True):
+        results.append(result if isinstance(result, tuple) else (result,))
+    for one, two, four in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, four)
     return results[0] if len(results[0]) > 1 else results[0][0]
 
 
@@ -120,10 +115,10 @@ def test_linear(d, dtype, relu):
 
 def test_linear_threads():
     x, W, b, dy = normal(1, 3001, 50), normal(2, 50, 50), normal(3, 50), normal(4, 3001, 50)
-    y = both_thread_counts(lambda: mm.linear_forward(x, W, b, True))
-    both_thread_counts(lambda: mm.linear_backward(x, W, dy, y))
-    both_thread_counts(lambda: mm.matmul_tn(x, dy))
-    both_thread_counts(lambda: mm.matmul_nt(x, W))
+    y = any_thread_count(lambda: mm.linear_forward(x, W, b, True))
+    any_thread_count(lambda: mm.linear_backward(x, W, dy, y))
+    any_thread_count(lambda: mm.matmul_tn(x, dy))
+    any_thread_count(lambda: mm.matmul_nt(x, W))
 
 
 def test_linear_lets_nan_and_infinity_through():
@@ -143,11 +138,11 @@ def test_linear_lets_nan_and_infinity_through():
 @pytest.mark.parametrize("size", [1, 8192, 20_001])
 def test_sums_of_gradients_and_multiples(count, size):
     arrays = [normal(i, size, 2)[:, 0] for i in range(count)]  # not one run of memory
-    total = both_thread_counts(lambda: el.add_up(arrays))
+    total = any_thread_count(lambda: el.add_up(arrays))
     np.testing.assert_array_equal(total, sum(arrays[1:], arrays[0]))
     factor = np.float32(1.7)
     np.testing.assert_array_equal(
-        both_thread_counts(lambda: el.scale(arrays[0], factor)), arrays[0] * factor
+        any_thread_count(lambda: el.scale(arrays[0], factor)), arrays[0] * factor
     )
 
 
@@ -162,14 +157,14 @@ def test_layer_norm(dtype, T, d):
     x64, dy64 = x.astype(np.float64), dy.astype(np.float64)
     m, s = x64.mean(1), 1 / np.sqrt(x64.var(1) + eps)
     xhat = (x64 - m[:, None]) * s[:, None]
-    y, mean, rstd = both_thread_counts(lambda: ln.layer_norm_forward(x, gamma, beta, eps))
+    y, mean, rstd = any_thread_count(lambda: ln.layer_norm_forward(x, gamma, beta, eps))
     if d > 2 or dtype == np.float64:  # two nearly equal float32 numbers leave a variance no digits
         close(mean, m)
         close(rstd, s, 9)
         close(y, xhat * gamma + beta, 99)
         g = dy64 * gamma
         dx = g - g.mean(1, keepdims=True) - xhat * (g * xhat).mean(1, keepdims=True)
-        got = both_thread_counts(lambda: ln.layer_norm_backward(dy, x, mean, rstd, gamma))
+        got = any_thread_count(lambda: ln.layer_norm_backward(dy, x, mean, rstd, gamma))
         close(got[0], dx * s[:, None], 999)
         close(got[1], (dy64 * xhat).sum(0), 99 * T)
         close(got[2], dy64.sum(0), T)
@@ -183,11 +178,11 @@ def test_softmax(dtype, R, n):
         x[::2, 1] = -np.inf
     e = np.exp(x.astype(np.float64) - x.max(1, keepdims=True).astype(np.float64))
     p = e / e.sum(1, keepdims=True)
-    y = both_thread_counts(lambda: sm.softmax_forward(x))
+    y = any_thread_count(lambda: sm.softmax_forward(x))
     close(y, p, 9)
     assert (y[np.isneginf(x)] == 0).all()
     dx = p * (dy - (p * dy).sum(1, keepdims=True))
-    close(both_thread_counts(lambda: sm.softmax_backward(y, dy)), dx, 99)
+    close(any_thread_count(lambda: sm.softmax_backward(y, dy)), dx, 99)
 
 
 def test_softmax_of_no_number_is_nan():
@@ -211,20 +206,21 @@ def kept(names, head, heads, rate, key):
 
 
 def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
-    """Output, lse and gradients from whole n x n matrices in float64."""
+    """Output, tops, sums and gradients from whole n x n matrices in float64."""
     dout, q, k, v = (np.asarray(each, np.float64) for each in (dout, q, k, v))
     out, dq, dk, dv = (np.zeros_like(q) for _ in range(4))
-    lse = np.zeros((len(q), heads))
+    tops, sums = np.zeros((2, len(q), heads))
     w = q.shape[1] // heads
     for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
         n = end - begin
         for i in range(heads if n else 0):
             at_ = slice(begin, end), slice(i * w, (i + 1) * w)
-            score = np.where(np.tri(n) > 0, q[at_] @ k[at_].T / np.sqrt(w), -np.inf)
+            score = np.where(np.tri(n) > 0, q[at_] @ k[at_].T, -np.inf)
             top = score.max(1, keepdims=True)
-            total = np.exp(score - top).sum(1, keepdims=True)
-            p = np.exp(score - top) / total
-            lse[begin:end, i] = (top + np.log(total))[:, 0]
+            e = np.exp((score - top) / np.sqrt(w))
+            total = e.sum(1, keepdims=True)
+            p = e / total
+            tops[begin:end, i], sums[begin:end, i] = top[:, 0], total[:, 0]
             m = np.ones((n, n))
             if rate:
                 m = kept(rows[begin:end], i, heads, rate, key) / (1 - rate)
@@ -233,7 +229,7 @@ def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
             dp = (dout[at_] @ v[at_].T) * m
             dscore = p * (dp - (p * dp).sum(1, keepdims=True)) / np.sqrt(w)
             dq[at_], dk[at_] = dscore @ k[at_], dscore.T @ q[at_]
-    return out, lse, dq, dk, dv
+    return out, tops, sums, dq, dk, dv
 
 
 def check_attention(lengths, d, heads, rate, dtype):
@@ -244,9 +240,9 @@ def check_attention(lengths, d, heads, rate, dtype):
     rows = np.concatenate([np.zeros(0), *names]).astype(np.uint32)
     setting = (offsets, rows, heads, rate, KEY)
     expected = attention_by_the_book(dout, q, k, v, *setting)
-    out, lse = both_thread_counts(lambda: at.attention_forward(q, k, v, *setting))
-    grads = both_thread_counts(lambda: at.attention_backward(dout, q, k, v, out, lse, *setting))
-    for actual, wanted in zip((out, lse, *grads), expected, strict=True):
+    saved = any_thread_count(lambda: at.attention_forward(q, k, v, *setting))
+    grads = any_thread_count(lambda: at.attention_backward(dout, (q, k, v), saved, *setting))
+    for actual, wanted in zip((*saved, *grads), expected, strict=True):
         close(actual, wanted, 99)
 
 
@@ -273,11 +269,11 @@ def test_attention_keeps_the_given_share():
     T, rate = 300, 0.3
     offsets, rows = np.array([0, T]), np.arange(T, dtype=np.uint32)
     q = np.zeros((T, 8), np.float32)
-    out, _ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, KEY)
+    out, *_ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, KEY)
     count = np.arange(1, T + 1)
     share = (out[:, 0] * count * (1 - rate)).sum() / count.sum()  # of about 45,000 weights
     assert abs(share - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / count.sum())
-    other, _ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, Key(1, 2))
+    other, *_ = at.attention_forward(q, q, q + 1, offsets, rows, 1, rate, Key(1, 2))
     assert (out != other).any()
 
 
@@ -286,17 +282,18 @@ def test_attention_never_looks_ahead(rate):
     q, k, v = (normal(seed, 90, 50) for seed in range(3))
     rows = np.arange(90, dtype=np.uint32)
     setting = np.array([0, 20, 90]), rows, 1, rate, KEY
-    before, lse = at.attention_forward(q, k, v, *setting)
+    before, *saved = at.attention_forward(q, k, v, *setting)
     for t in [21, 40, 43, 44, 67, 88]:
         later = [each.copy() for each in (q, k, v)]
         for seed, each in enumerate(later):
             each[t + 1 :] = 100 * normal(9 + seed, 89 - t, 50)
-        after, lse_after = at.attention_forward(*later, *setting)
+        after, *saved_after = at.attention_forward(*later, *setting)
         np.testing.assert_array_equal(after[: t + 1], before[: t + 1])
-        np.testing.assert_array_equal(lse_after[: t + 1], lse[: t + 1])
+        for one, other in zip(saved_after, saved, strict=True):
+            np.testing.assert_array_equal(one[: t + 1], other[: t + 1])
         assert (after[t + 1 :] != before[t + 1 :]).any()
         short = [each[: t + 1] for each in (q, k, v)]
-        after, _ = at.attention_forward(*short, np.array([0, 20, t + 1]), *setting[1:])
+        after, *_ = at.attention_forward(*short, np.array([0, 20, t + 1]), *setting[1:])
         np.testing.assert_array_equal(after, before[: t + 1])
 
 
@@ -334,7 +331,7 @@ def test_sampled_bce(dtype, T, d, k, spread):
         return np.asarray(value, dtype), dh, em.scatter_add(h, ids, 30, weights=weights)
 
     expected = bce_by_the_book(h, items, targets, negatives, 0.7)
-    for actual, wanted in zip(both_thread_counts(both), expected, strict=True):
+    for actual, wanted in zip(any_thread_count(both), expected, strict=True):
         close(actual, np.asarray(wanted), 99 * d)
 
 
@@ -345,10 +342,10 @@ def test_softmax_loss(dtype, T, V, d):
     targets = np.random.default_rng(3).integers(-1, V, T)
 
     def losses_and_gradients():
-        losses, lse, dh, saved = lo.softmax_loss_forward(h, catalogue, targets)
-        return losses, dh, lo.softmax_loss_backward(saved, d, targets, lse, 0.5, V)
+        losses, dh, saved = lo.softmax_loss_forward(h, catalogue, targets)
+        return losses, dh, lo.softmax_loss_backward(saved, targets, 0.5, (V, d))
 
-    losses, dh, ditems = both_thread_counts(losses_and_gradients)
+    losses, dh, ditems = any_thread_count(losses_and_gradients)
     real = targets >= 0
     scores = h.astype(np.float64) @ catalogue.T.astype(np.float64)
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -384,8 +381,8 @@ def test_embedding(dtype, T, d):
     )
     expected = np.zeros(table.shape)
     np.add.at(expected, ids, np.where(padding, 0, dy))
-    close(both_thread_counts(lambda: em.scatter_add(dy, ids, 700, 340)), expected, T)
-    twice = both_thread_counts(lambda: em.scatter_add(dy, ids, 700, 340, dtable=2 * table))
+    close(any_thread_count(lambda: em.scatter_add(dy, ids, 700, 340)), expected, T)
+    twice = any_thread_count(lambda: em.scatter_add(dy, ids, 700, 340, dtable=2 * table))
     close(twice, expected + 2 * table, T)
 
 
@@ -400,7 +397,7 @@ def test_adam(dtype, size):
         update(arrays[0], g, *arrays[1:], *settings)
         return tuple(arrays)
 
-    got = both_thread_counts(lambda: step(ad.adam_step))
+    got = any_thread_count(lambda: step(ad.adam_step))
     for actual, expected in zip(got, step(adam_step), strict=True):
         close(actual, expected)
 
@@ -420,7 +417,7 @@ def use_vectors(x, y, out):
     out.reshape(-1)[4 * lane + 1] = vector.largest(a)
     vector.copy_row(x, 3, out, 5 * lane, 3)
     vector.copy_row(x, 3, out, 6 * lane, 2 * lane + 1)
-    vector.transpose(x, 2, 20, 3, out, 9 * lane, lane + 1)
+    transpose(View(x, 2, 20, 1), 3, View(out, 9 * lane, lane + 1, 1))
     vector.store_part(out, 28 * lane, 3, vector.load_part(x, 178, 2))
     vector.store_part(out, 29 * lane, lane + 1, vector.load_part(x, 1, lane + 1))
 
@@ -474,12 +471,6 @@ def test_exp(dtype, low, step):
 ON_EVERY_WIDTH = "vectors_do or exp or matmul or linear or attention or softmax or norm"
 
 
-@pytest.mark.parametrize("n", [0, -1, 10_000, 1.5, True])
-def test_set_threads_refuses(n):
-    with pytest.raises(ConfigError, match="threads must be a whole number from 1 to"):
-        threads.set_threads(n)
-
-
 def test_kernels_called_from_two_threads_at_once():
     x, W, b = normal(1, 2000, 50), normal(2, 50, 50), normal(3, 50)
     expected = mm.linear_forward(x, W, b)
@@ -493,23 +484,23 @@ def test_a_task_that_a_helper_has_counted_is_not_lost(monkeypatch):
 
     def count_while_the_caller_ends(counter, index):
         counter[index] += 1
-        counter[threads.END] = 0
+        counter[team.END] = 0
         return counter[index] - 1
 
-    monkeypatch.setattr(threads, "_count", count_while_the_caller_ends)
-    monkeypatch.setattr(threads, "_look", lambda counter, index: counter[index])
-    counter = np.zeros(threads.SHARED + 1, np.int64)  # as the first helper sees it
-    counter[threads.NEXT], counter[threads.FRONT], counter[threads.END] = 4, 4, 5
-    assert threads.next_task.py_func(counter) == 4
+    monkeypatch.setattr(team, "count", count_while_the_caller_ends)
+    monkeypatch.setattr(team, "look", lambda counter, index: counter[index])
+    counter = np.zeros(team.SHARED + 1, np.int64)  # as the first helper sees it
+    counter[team.NEXT], counter[team.FRONT], counter[team.END] = 4, 4, 5
+    assert team.next_task.py_func(counter) == 4
 
 
 def test_an_error_in_a_worker_is_raised():
-    def worker(counter, threads):
-        threads.add(threading.get_ident())
+    def worker(counter):
         raise RuntimeError("in a worker")
 
-    with pytest.raises(RuntimeError, match="in a worker"):
-        threads.run(worker, 8, set())
+    for count in (1, 2):
+        with threads(count), pytest.raises(RuntimeError, match="in a worker"):
+            team.run(worker, 8)
 
 
 def test_an_error_in_every_thread_is_not_raised_again_by_the_next_kernel():
@@ -519,36 +510,37 @@ def test_an_error_in_every_thread_is_not_raised_again_by_the_next_kernel():
         together.wait()
         raise RuntimeError("in both threads")
 
-    team = threads._Team(1)
+    helpers = team._Team()
     try:
         with pytest.raises(RuntimeError, match="in both threads"):
-            team.run(worker, 8, ())
+            helpers.run(worker, 8, (), 1)
         done = []
-        team.run(lambda counter: done.append(1), 1, ())
+        helpers.run(lambda counter: done.append(1), 1, (), 0)
         assert done
     finally:
-        team.close()
+        helpers.close()
 
 
 def test_an_interrupt_while_helpers_are_woken_leaves_none_asleep_for_ever():
-    team = threads._Team(1)
+    helpers = team._Team()
+    helpers.grow(1)
     deadline = time.monotonic() + 60
-    while not team.asleep[0] and time.monotonic() < deadline:
+    while not helpers.asleep[0] and time.monotonic() < deadline:
         time.sleep(0.001)
 
     class Interrupted:
         """A bell on whose way Ctrl-C arrives."""
 
-        locked = team.bells[0].locked
+        locked = helpers.bells[0].locked
 
         def release(self):
             raise KeyboardInterrupt
 
-    bells, team.bells = team.bells, [Interrupted()]
+    bells, helpers.bells = helpers.bells, [Interrupted()]
     with pytest.raises(KeyboardInterrupt):
-        team.run(lambda counter: None, 8, ())
-    team.bells = bells
-    closing = threading.Thread(target=team.close, daemon=True)
+        helpers.run(lambda counter: None, 8, (), 1)
+    helpers.bells = bells
+    closing = threading.Thread(target=helpers.close, daemon=True)
     closing.start()
     closing.join(60)
     assert not closing.is_alive()
@@ -621,8 +613,8 @@ y = kernels.matmul.linear_forward(x, x.T @ x, x[0], True)
 assert np.allclose(y, np.maximum(x @ (x.T @ x) + x[0], 0))
 kernels.matmul.linear_backward(x, x.T @ x, y, y)
 setting = np.array([0, 3, 4]), np.arange(4, dtype=np.uint32), 1, 0.5, Key(1, 2)
-out, lse = kernels.attention.attention_forward(x, x, x, *setting)
-kernels.attention.attention_backward(x, x, x, x, out, lse, *setting)
+saved = kernels.attention.attention_forward(x, x, x, *setting)
+kernels.attention.attention_backward(x, (x, x, x), saved, *setting)
 x = x.astype(np.float32)
 assert np.allclose(kernels.softmax.softmax_forward(x).sum(1), 1)
 kernels.layer_norm.layer_norm_backward(x, x, x[:, 0], x[:, 0], x[0])
@@ -655,7 +647,7 @@ def test_kernels_on_a_processor_with_vectors_of_32_bytes():
     environment = {**os.environ, "NUMBA_CPU_FEATURES": features.flatten()}
     program = f"""
 import pytest
-from minisasrec.kernels.vector import VECTOR_BYTES
+from minisasrec.kernels.simd.vector import VECTOR_BYTES
 assert VECTOR_BYTES == 32
 pytest.main(["-qk", {ON_EVERY_WIDTH!r}, {__file__!r}])
 """
@@ -663,33 +655,3 @@ pytest.main(["-qk", {ON_EVERY_WIDTH!r}, {__file__!r}])
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
     assert re.search(r"\n\d+ passed", done.stdout), done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("alone_is_faster", [False, True])
-def test_steps_go_on_with_the_number_of_threads_that_was_faster(monkeypatch, alone_is_faster):
-    clock = [0.0]
-    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
-    pace = threads.ThreadChooser()
-    batch = SimpleNamespace(targets=np.zeros(10))
-    seen = []
-    for _ in pace.over([batch] * (pace.PERIOD + 100)):
-        seen.append(threads._alone)
-        clock[0] += 1 if threads._alone == alone_is_faster else 2
-    assert not threads._alone
-    trial = range(pace.FIRST, pace.FIRST + pace.BLOCK * pace.BLOCKS)
-    both = [False] * pace.BLOCK + [True] * pace.BLOCK
-    for start in (0, pace.PERIOD):  # the second trial begins with what the first one found
-        assert seen[start : start + trial.start] == [alone_is_faster and start > 0] * trial.start
-        assert seen[start + trial.start : start + trial.stop] == both * (pace.BLOCKS // 2)
-    assert set(seen[trial.stop : pace.PERIOD]) == {alone_is_faster}
-
-
-def test_a_step_that_fails_leaves_all_threads_to_the_next_kernel():
-    pace = threads.ThreadChooser()
-    pace.FIRST = 0
-    batches = pace.over([SimpleNamespace(targets=np.zeros(1))] * 100)
-    for _ in range(pace.BLOCK + 1):
-        next(batches)
-    assert threads._alone
-    batches.close()
-    assert not threads._alone

@@ -22,7 +22,7 @@ FLOORS = (
     ("data",),
     ("models",),
     ("learn",),
-    ("experiments",),
+    ("experiments", "exchange"),
     ("commands",),
     ("teach",),
     ("train", "evaluate", "recommend", "reproduce", "explain", "__main__"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import WideDraw, examples, implementations, normal_like, run
 
-from minisasrec import ops
+from minisasrec import Tensor, ops
+from minisasrec.autograd import gradients
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.signature import Draw
 from minisasrec.backends import use_backend
-from minisasrec.errors import ShapeError
+from minisasrec.errors import MinisasrecError, ShapeError
 
 ALL = [pytest.param(*rest, id=name) for name, *rest in implementations()]
 OPS_BY_NAME = [pytest.param(op, id=op.name) for op in OPS.values()]
@@ -97,6 +99,138 @@ def test_a_second_run_gives_the_same_bits(op, backend, function):
         run(function, args, constants), run(function, args, constants), strict=True
     ):
         np.testing.assert_array_equal(one, two)
+
+
+# --- which of the two runs -------------------------------------------------------------------
+
+
+def refuse(*_, **__):
+    raise AssertionError("this implementation must not run here")
+
+
+@pytest.mark.parametrize("op", WITH_KERNEL)
+def test_each_backend_runs_its_own_implementation(op, monkeypatch):
+    called = []
+    kernel, definition = op.adaptor, op.definition
+    monkeypatch.setattr(op, "above", 0)
+    monkeypatch.setattr(op, "adaptor", lambda *a, **k: called.append("numba") or kernel(*a, **k))
+    monkeypatch.setattr(
+        op, "definition", lambda *a, **k: called.append("numpy") or definition(*a, **k)
+    )
+    args, constants = op.sample(Draw(3, T=3, n=3))
+    for backend in ("numba", "numpy"):
+        called.clear()
+        with use_backend(backend):
+            op(*args, **constants)
+        assert called[0] == backend
+    assert called == ["numpy"]
+
+
+@pytest.mark.parametrize("op", WITH_KERNEL)
+def test_a_kernel_is_no_definition_in_disguise(op, monkeypatch):
+    """Where shapes broadcast, an adaptor may leave the work to NumPy, but not always."""
+    monkeypatch.setattr(op, "definition", refuse)
+    ran = 0
+    for seed in range(20):
+        args, constants = op.sample(WideDraw(seed))
+        try:
+            ran += bool(op.adaptor(*args, **constants))
+        except AssertionError:
+            pass
+    assert ran >= 3
+
+
+@pytest.mark.parametrize("op", [op for op in WITH_KERNEL if op.values[0].above])
+def test_a_kernel_runs_from_its_size_on(op, monkeypatch):
+    constants = op.sample(Draw(0))[1]
+    for size, other in ((op.above, "adaptor"), (op.above + 1, "definition")):
+        args = [np.ones(size) for _ in op.signature.args]
+        with use_backend("numba"), monkeypatch.context() as m:
+            m.setattr(op, other, refuse)
+            op(*args, **constants)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("size", [1, 9000])
+def test_sums_of_gradients(count, size, monkeypatch):
+    arrays = list(np.random.default_rng(0).standard_normal((count, size)))
+    want = np.sum(arrays, axis=0)
+    for implementation in (gradients.total.adaptor, gradients.total.definition):
+        close(implementation(arrays), want, 1e-15)
+    other = "definition" if size > gradients.total.above else "adaptor"
+    with use_backend("numba"), monkeypatch.context() as m:
+        m.setattr(gradients.total, other, refuse)
+        close(gradients.add_up(arrays), want, 1e-15)
+    with use_backend("numpy"), monkeypatch.context() as m:
+        m.setattr(gradients.total, "adaptor", refuse)
+        close(gradients.add_up(arrays), want, 1e-15)
+
+
+# --- empty arrays ----------------------------------------------------------------------------
+
+
+def axes_of(op):
+    """The names of the axes that an op's examples have."""
+    names = set()
+    for seed in range(10):
+        draw = Draw(seed)
+        op.sample(draw)
+        names |= draw.dims.keys()
+    return sorted(names)
+
+
+WITH_AXES = [
+    pytest.param(op, axis, id=f"{op.name}-{axis}") for op in OPS.values() for axis in axes_of(op)
+]
+UNDEFINED = {  # of nothing there is no mean, no largest element, no filter, no candidate
+    ("bce_with_logits", "lead0"),
+    ("bce_with_logits", "lead1"),
+    ("causal_attention", "d_head"),
+    ("horizontal_convolution", "L"),
+    ("layer_norm", "d"),
+    *(("max", axis) for axis in "abc"),
+    ("max_over_time", "p"),
+    *(("mean", axis) for axis in "abc"),
+    ("packed_causal_attention", "d_head"),
+    ("packed_last_attention", "d_head"),
+    ("softmax", "n"),
+    ("softmax_cross_entropy", "V"),
+}
+
+
+def outcome(op, args, constants):
+    """The result and the gradients, or the words of the error."""
+    tensors = [Tensor(a, requires_grad=True) for a in args]
+    try:
+        y = op(*tensors, **constants)
+        y.backward(np.ones(y.shape))
+    except MinisasrecError as error:
+        return str(error)
+    return [y.data, *(t.grad for t in tensors)]
+
+
+@pytest.mark.parametrize(("op", "axis"), WITH_AXES)
+def test_an_axis_of_no_elements(op, axis):
+    said = set()
+    for seed in range(12):
+        dims = {name: 3 for name in axes_of(op) if name not in ("d", "d_head", "n", "L")}
+        args, constants = op.sample(Draw(seed, **dims | {axis: 0}))
+        outcomes = []
+        for backend in ("numpy", "numba"):
+            with use_backend(backend), warnings.catch_warnings():
+                warnings.simplefilter("error")
+                outcomes.append(outcome(op, args, constants))
+        one, other = outcomes
+        assert type(one) is type(other)
+        if isinstance(one, str):
+            assert one == other and one.startswith(f"{op.name}: ")
+            said.add(one)
+            continue
+        for a, b, shape in zip(one, other, [one[0].shape, *(x.shape for x in args)], strict=True):
+            assert a.shape == b.shape == shape and a.dtype == b.dtype == np.float64
+            assert np.isfinite(a).all()
+            close(b, a, 1e-12)
+    assert bool(said) == ((op.name, axis) in UNDEFINED), said
 
 
 # --- memory ----------------------------------------------------------------------------------
@@ -222,7 +356,7 @@ def test_a_wrong_shape_is_named(op):
             op(*broken, **constants)
         assert named in str(caught.value) and op.signature.text in str(caught.value)
     if not op.signature.variadic:
-        with pytest.raises(ShapeError, match=f"^{op.name}: takes {len(args)} arrays .* got"):
+        with pytest.raises(ShapeError, match=f"^{op.name}: takes {len(args)} arrays? .* got"):
             op(*args, args[0], **constants)
 
 
@@ -240,7 +374,9 @@ def test_every_op_states_its_formula(op):
     assert op.__doc__ and " = " in op.__doc__
     assert op.signature.args and op.signature.result is not None
     assert "def " in op.source
-    assert getattr(ops, op.name) is op and op.name in ops.__all__
+    assert getattr(ops, op.name, None) is op and op.name in ops.__all__, (
+        f"name {op.name} in ops/__init__.py, in its import and in __all__"
+    )
 
 
 def test_sigmoid_and_its_logarithm_at_the_ends_of_the_range():

@@ -8,7 +8,7 @@ import pytest
 from minisasrec import ops
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.errors import ShapeError
-from minisasrec.kernels import threads
+from minisasrec.kernels.threads import threads
 from minisasrec.ops.recurrent import packed_gru
 
 LENGTHS = [3, 0, 60, 1, 17, 2, 2, 5, 40, 8] * 3  # 30 sequences: more than one block
@@ -90,21 +90,16 @@ def test_a_kernel_in_float32_is_close_to_its_definition(d):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
 
 
-def test_one_and_two_threads_give_the_same_bits():
+def test_any_number_of_threads_gives_the_same_bits():
     arrays, offsets = inputs(20, np.float32)
-    before, results = threads.get_threads(), []
-    try:
-        for count in (1, 2):
-            try:
-                threads.set_threads(count)
-            except Exception:
-                pytest.skip("this machine has one thread")
+    results = []
+    for count in (1, 2, 4):
+        with threads(count):
             y, backward = packed_gru.adaptor(*arrays, offsets=offsets)
             results.append((y, *backward(y)))
-    finally:
-        threads.set_threads(before)
-    for one, two in zip(*results, strict=True):
+    for one, two, four in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, four)
 
 
 def test_a_sequence_does_not_depend_on_the_others():

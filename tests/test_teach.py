@@ -11,7 +11,7 @@ import pytest
 from minisasrec import OPS, SASRec, SASRecConfig, Tensor, ops, use_backend
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import ConfigError, ShapeError
+from minisasrec.errors import ConfigError, GradientError, ShapeError
 from minisasrec.explain import explain
 from minisasrec.plots import attention_map, heat_maps, position_average
 from minisasrec.random import Keys
@@ -165,7 +165,18 @@ def test_the_graph_has_every_tensor_and_its_edges() -> None:
     assert boxes.keys() == {"a", "b", "scale", "add"}
     assert [p.lines[0] for p in boxes["add"].parents] == ["b", "scale"]
     assert boxes["b"].lines[1] == "= 4"
+    d.backward(retain_graph=True)
+    assert "grad 8" in {n.lines[0]: n for n in draw_graph(d).nodes}["a"].lines
     d.backward()
+    with pytest.raises(GradientError, match=r"dropped this graph; .*backward\(retain_graph=True\)"):
+        draw_graph(d)
+    with pytest.raises(GradientError, match="dropped this graph"):
+        draw_graph(d * 2.0)
+
+
+def test_a_graph_can_be_drawn_after_its_steps_were_listed() -> None:
+    _, d = eight()
+    steps_table(d)
     assert "grad 8" in {n.lines[0]: n for n in draw_graph(d).nodes}["a"].lines
 
 

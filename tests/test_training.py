@@ -15,8 +15,9 @@ from minisasrec.commands.report import final_rows
 from minisasrec.data.dataset import Dataset, DataWarning
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.learn import fit as training
 from minisasrec.learn.config import TrainConfig, make_model
-from minisasrec.learn.evaluation import evaluate
+from minisasrec.learn.evaluation import Evaluation, evaluate
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.runs import Run, new_folder, newest_folder
 from minisasrec.models import SASRec, SASRecConfig
@@ -136,6 +137,82 @@ def test_a_crash_loses_only_the_epoch_it_happened_in(
         assert np.array_equal(value, resumed.state()[name]), name
 
 
+@pytest.mark.parametrize("improved_at", [1, 3])
+@pytest.mark.parametrize("epochs", [3, 5])
+def test_a_crash_between_the_two_checkpoints_loses_nothing(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, improved_at: int, epochs: int
+) -> None:
+    """Whatever the settings it goes on with: here also without a further epoch."""
+    better = iter(range(100))
+    monkeypatch.setattr(  # every epoch up to `improved_at` is the best so far
+        Evaluation, "metrics", lambda _: {"NDCG@10": min(next(better), improved_at - 1), "HR@10": 0}
+    )
+    config = dataclasses.replace(SMALL, epochs=improved_at)
+    run, model = Run.create(tmp_path / "run", config, {}), new_model(split)
+    save = Run.save_arrays
+
+    def crash(self: Run, name: str, *rest: object) -> None:
+        if name == "best.safetensors" and len(self.history()) == improved_at:
+            raise KeyboardInterrupt
+        save(self, name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Run, "save_arrays", crash)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, split, config, run, progress=False)
+    monkeypatch.setattr(Run, "save_arrays", save)
+    best = {name: value.copy() for name, value in model.state().items()}
+    resumed = new_model(split)
+    config = dataclasses.replace(config, epochs=epochs)
+    history = fit(resumed, split, config, run, progress=False)
+    assert (history.best_epoch, len(history.epochs)) == (improved_at, epochs)
+    on_disk, _ = run.load_arrays("best.safetensors")
+    for name, value in best.items():
+        assert np.array_equal(value, resumed.state()[name]) and np.array_equal(value, on_disk[name])
+
+
+@pytest.mark.parametrize(
+    ("kept", "goes_on"),
+    [
+        ({"config.json"}, True),  # ended before the first checkpoint
+        ({"config.json", "best.safetensors"}, False),
+        ({"config.json", "history.jsonl"}, False),
+        ({"config.json", "best.safetensors", "history.jsonl"}, False),
+        ({"config.json", "result.json"}, False),
+        ({"config.json", "last.safetensors"}, False),
+        ({"config.json", "last.safetensors", "history.jsonl"}, False),
+        ({"config.json", "last.safetensors", "best.safetensors", "history.jsonl"}, True),
+    ],
+)
+def test_what_is_left_of_a_run_is_gone_on_with_or_left_alone(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: set[str], goes_on: bool
+) -> None:
+    first = iter([1.0])
+    monkeypatch.setattr(  # the first of three epochs is the best
+        Evaluation, "metrics", lambda _: {"NDCG@10": next(first, 0.5), "HR@10": 0}
+    )
+    run = Run.create(tmp_path / "run", SMALL, {})
+    fit(new_model(split), split, SMALL, run, progress=False)
+    run.write_json("result.json", {})
+    for path in run.folder.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    assert before.keys() == kept
+    config = dataclasses.replace(SMALL, epochs=4)
+    if goes_on:
+        assert len(fit(new_model(split), split, config, run, progress=False).epochs) == 4
+        return
+    with pytest.raises(CheckpointError, match="missing|has 0 epochs"):
+        fit(new_model(split), split, config, Run.open(run.folder), progress=False)
+    run.discard_unless_begun()  # as the command does when it fails
+    after = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    assert before.keys() == after.keys()
+    assert all(after[name] == before[name] for name in before if name != "history.jsonl")
+    run.path("config.json").unlink()
+    with pytest.raises(TrainingError, match="config.json is missing; they would be overwritten"):
+        Run.create(run.folder, SMALL, {})
+
+
 def test_a_crash_before_the_first_checkpoint_leaves_no_epoch_behind(
     split: Split, tmp_path: Path
 ) -> None:
@@ -221,6 +298,42 @@ def test_it_ends_with_the_best_weights_and_stops_by_patience(split: Split, tmp_p
         assert np.array_equal(value, best[name])
 
 
+@pytest.mark.parametrize(
+    ("eval_every", "patience", "better", "stops"),
+    [
+        (30, 20, {30}, 60),  # the validation at 60 comes, and decides
+        (30, 20, {30, 60}, 90),
+        (30, 30, {30}, 60),
+        (30, 31, {30}, 90),
+        (1, 20, {7}, 27),
+        (7, 20, {7, 14}, 35),
+        (30, 20, {30, 60, 90, 100}, 100),  # the last epoch is validated, too
+        (30, 0, {30}, 100),
+    ],
+)
+def test_training_stops_only_at_a_validation(
+    split: Split, monkeypatch: pytest.MonkeyPatch, eval_every: int, patience: int, better: set[int],
+    stops: int,
+) -> None:  # fmt: skip
+    done = []
+
+    def train_epoch(*arguments: object) -> dict[str, float]:
+        done.append(arguments[4])
+        return {"epoch": len(done), "loss": 1.0, "seconds": 0.1}
+
+    def metrics(self: Evaluation) -> dict[str, float]:
+        return {"NDCG@10": len([e for e in better if e <= len(done)]) / 10, "HR@10": 0.1}
+
+    monkeypatch.setattr(training, "train_epoch", train_epoch)
+    monkeypatch.setattr(Evaluation, "metrics", metrics)
+    config = dataclasses.replace(SMALL, epochs=100, eval_every=eval_every, patience=patience)
+    history = fit(new_model(split), split, config, progress=False)
+    assert len(history.epochs) == len(done) == stops
+    assert history.best_epoch == max(e for e in better if e <= stops)
+    validated = [e["epoch"] for e in history.epochs if "NDCG@10" in e]
+    assert set(validated) == {*range(eval_every, stops + 1, eval_every)} | ({100} & {stops})
+
+
 def test_a_loss_that_is_no_number_says_what_to_do(split: Split) -> None:
     model = new_model(split)
     model.item_embedding.table.data[5] = np.nan
@@ -228,15 +341,13 @@ def test_a_loss_that_is_no_number_says_what_to_do(split: Split) -> None:
         fit(model, split, SMALL, progress=False)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "history", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "history", "foreign"])
 def test_a_damaged_run_is_refused_in_words(split: Split, tmp_path: Path, damage: str) -> None:
     run = Run.create(tmp_path / "run", SMALL, {})
     fit(new_model(split), split, SMALL, run, progress=False)
     last = run.path("last.safetensors")
     model = new_model(split)
-    if damage == "missing":
-        run.path("best.safetensors").unlink()
-    elif damage == "cut":
+    if damage == "cut":
         last.write_bytes(last.read_bytes()[:1000])
     elif damage == "history":
         run.path("history.jsonl").unlink()

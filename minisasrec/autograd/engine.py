@@ -1,52 +1,79 @@
 """Reverse-mode differentiation: a topological order, and one walk back along it.
 
-A `Tensor` that an op made remembers its parents and the op's `backward`. Calling
-`loss.backward()` drains `backward_steps(loss)`; a notebook steps through the same generator.
+A `Tensor` that an op made remembers its parents and the op's `backward`. `loss.backward()` runs
+`backward_steps(loss)` to its end; a notebook stops at each step of it and looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minisasrec.autograd.gradients import add_up
+from minisasrec.autograd.gradients import SparseRows, add_up
 from minisasrec.errors import GradientError
 
 if TYPE_CHECKING:
+    from minisasrec.autograd.op import Op
     from minisasrec.autograd.tensor import Tensor
 
-AT_ONCE = 4  # gradients of a tensor that wait at most: each holds memory
+ARRAYS = (np.ndarray, np.generic, SparseRows)
+MOST_WAITING = 4  # gradients of one tensor that wait to be summed: each of them holds memory
 
-_recording = True
+
+class _Mode(threading.local):
+    recording = True  # what every thread begins with
+
+
+_mode = _Mode()
 
 
 def recording() -> bool:
-    """True unless inside `no_grad()`."""
-    return _recording
+    """True unless this thread is inside `no_grad()`."""
+    return _mode.recording
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Inside this block ops record nothing, so results need no memory for a backward pass."""
-    global _recording
-    previous, _recording = _recording, False
+    """Inside this block ops record nothing, so results need no memory for a backward pass.
+
+    It holds for this thread alone: another one may train at the same time.
+    """
+    previous, _mode.recording = _mode.recording, False
     try:
         yield
     finally:
-        _recording = previous
+        _mode.recording = previous
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of the backward pass: at `node`, `dy` arrived and `input_gradients` went on."""
+class Step(NamedTuple):
+    """One step of the backward pass: `dy` has arrived at `node`, `input_gradients` were sent on."""
 
     node: Tensor
+    parents: Sequence[Tensor]  # the arguments of the op that made the node; none at a leaf
     dy: np.ndarray
-    input_gradients: tuple[Any, ...]  # one per parent, some as `SparseRows`; empty at a leaf
+    input_gradients: tuple[Any, ...]  # one per parent; some are `SparseRows`
+
+
+class Arrived:
+    """The gradients that have reached each tensor so far; summed when the walk gets to it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Tensor, list[Any]] = {}
+
+    def add(self, tensor: Tensor, gradient: Any) -> None:
+        """One more gradient has reached `tensor`."""
+        waiting = self._waiting.setdefault(tensor, [])
+        waiting.append(gradient)
+        if len(waiting) == MOST_WAITING:
+            waiting[:] = [add_up(waiting)]
+
+    def total(self, tensor: Tensor) -> np.ndarray:
+        """The sum of the gradients that have reached `tensor`."""
+        return add_up(self._waiting.pop(tensor))
 
 
 def topological_order(root: Tensor) -> list[Tensor]:
@@ -57,7 +84,7 @@ def topological_order(root: Tensor) -> list[Tensor]:
     sends the other 3 once more or never, depending on which way it went first. In topological
     order `b` is visited after both of its children, once, with the whole gradient 1 + 3 = 4.
 
-    Iterative, because a recursive walk would hit Python's limit on deep graphs.
+    A stack in place of recursion, because a deep graph would reach Python's limit of recursion.
     """
     order: list[Tensor] = []
     seen: set[Tensor] = set()
@@ -69,68 +96,96 @@ def topological_order(root: Tensor) -> list[Tensor]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((parent, False) for parent in node.parents if parent.requires_grad)
+            stack += [(parent, False) for parent in node.parents if parent.requires_grad]
     return order
 
 
 def backward_steps(
     loss: Tensor, dloss: np.ndarray | None = None, *, retain_graph: bool = False
 ) -> Iterator[Step]:
-    """Walk back from `loss`, yielding a `Step` per tensor; leaves end up with `.grad`.
+    """Walk back from `loss` and yield a `Step` per tensor; at the end all leaves have `.grad`.
 
-    `dloss` is the gradient to start with: 1 for a scalar, required for anything else. What its
-    children send to a tensor waits in a dict that belongs to this walk, so a second walk is not
-    mixed up with the first; a few at a time are added up, the last when the walk arrives there.
-    What a tensor saved for its backward is dropped once used (memory), unless `retain_graph` is
-    set.
+    `dloss` is the gradient to start with: 1 for a scalar, required for anything else. Behind the
+    walk the graph is dropped, and with it every array that was kept for it, unless `retain_graph`
+    is set.
 
-    Raises `GradientError` if `loss` does not depend on a parameter, is no scalar and `dloss` is
-    missing, if the graph was already used, or if an op returns a gradient of the wrong shape or
-    too few or too many of them.
+    Raises `GradientError` if `loss` depends on no parameter, if it is no scalar and `dloss` is
+    missing, if the graph was used before, if an array of it was changed since the forward pass, or
+    if an op returns a gradient that does not fit its argument.
 
-    The engine never changes an array in place, and neither must a caller: two leaves may hold the
-    same array as `.grad` (after `a + b` they do). Replace a gradient, `x.grad = x.grad / 2`.
+    The engine never changes an array in place, and a caller must not either: two leaves may hold
+    the same array as `.grad` (after `a + b` they do). Replace a gradient, `x.grad = x.grad / 2`.
     """
+    arrived = Arrived()
+    arrived.add(loss, _check_start(loss, dloss))
+    order = topological_order(loss)
+    while order:
+        node = order.pop()  # `loss` first; each tensor after all that were computed from it
+        dy = arrived.total(node)
+        if node.op is None:  # a leaf keeps its gradient, added to what earlier walks left there
+            node.grad = dy if node.grad is None else node.grad + dy
+            yield Step(node, (), dy, ())
+            continue
+        parents, input_gradients = node.parents, node.vjp(dy, retain_graph)
+        _check_count(node.op, len(parents), input_gradients)
+        for i, (parent, dx) in enumerate(zip(parents, input_gradients, strict=True)):
+            if parent.requires_grad:
+                _check_gradient(node.op, i, parent._data, dx)
+                arrived.add(parent, dx)
+        yield Step(node, parents, dy, input_gradients)
+
+
+def _check_start(loss: Tensor, dloss: Any) -> np.ndarray:
+    """The gradient that the walk starts with."""
     if not loss.requires_grad:
         raise GradientError(
             "backward: this tensor depends on no tensor with requires_grad=True; was it computed "
             "inside no_grad(), or from plain arrays only?"
         )
     if dloss is None:
-        if loss.data.size != 1:
+        if loss.size != 1:
             raise GradientError(
                 f"backward: only a scalar has one gradient, this tensor has shape {loss.shape}; "
                 "call .sum() or .mean() first, or pass dloss of that shape"
             )
-        dloss = np.ones_like(loss.data)
-    dloss = np.asarray(dloss, dtype=loss.data.dtype)
+        return np.ones(loss.shape, loss.dtype)
+    dloss = np.asarray(dloss, dtype=loss.dtype)
     if dloss.shape != loss.shape:
         raise GradientError(f"backward: dloss has shape {dloss.shape}, the tensor {loss.shape}")
+    return dloss
 
-    arrived = {loss: [dloss]}
-    for node in reversed(topological_order(loss)):
-        dy = add_up(arrived.pop(node))
-        if node.op is None:  # a leaf keeps its gradient, added to what earlier passes left there
-            node.grad = dy if node.grad is None else node.grad + dy
-            yield Step(node, dy, ())
-            continue
-        input_gradients: Any = node.vjp(dy, retain_graph)
-        if not isinstance(input_gradients, tuple) or len(input_gradients) != len(node.parents):
-            raise GradientError(
-                f"{node.op.name}: backward must return a tuple of {len(node.parents)} gradients, "
-                "one per positional argument; for one argument that is (dx,)"
-            )
-        for i, (parent, dx) in enumerate(zip(node.parents, input_gradients, strict=True)):
-            if not parent.requires_grad:
-                continue
-            if dx.shape != parent.shape:
-                raise GradientError(
-                    f"{node.op.name}: the gradient of argument {i} has shape {dx.shape}, the "
-                    f"argument {parent.shape}; if it was broadcast, did backward forget "
-                    "sum_to_shape?"
-                )
-            waiting = arrived.setdefault(parent, [])
-            waiting.append(dx)
-            if len(waiting) == AT_ONCE:
-                waiting[:] = [add_up(waiting)]
-        yield Step(node, dy, input_gradients)
+
+def _check_count(op: Op, count: int, gradients: Any) -> None:
+    """Raise `GradientError` unless `gradients` is a tuple of that many."""
+    if type(gradients) is not tuple or len(gradients) != count:
+        got = len(gradients) if isinstance(gradients, tuple) else kind_of(gradients)
+        raise GradientError(
+            f"{op.name}: backward must return a tuple of {count} gradients, one per positional "
+            f"argument, for one argument (dx,); got {got}"
+        )
+
+
+def _check_gradient(op: Op, i: int, x: np.ndarray, dx: Any) -> None:
+    """Raise `GradientError` unless `dx` is an array of the shape and the type of argument `i`."""
+    if isinstance(dx, ARRAYS) and dx.shape == x.shape and dx.dtype == x.dtype:
+        return
+    if not isinstance(dx, ARRAYS):
+        wrong = f"is {kind_of(dx)}; backward must return an array of the argument's shape {x.shape}"
+    elif dx.shape != x.shape:
+        wrong = (
+            f"has shape {dx.shape}, the argument {x.shape}; if it was broadcast, did backward "
+            "forget sum_to_shape?"
+        )
+    else:
+        wrong = (
+            f"is {dx.dtype}, the argument {x.dtype}; let backward compute in the argument's type"
+        )
+    raise GradientError(f"{op.name}: the gradient of {op.argument(i)} {wrong}")
+
+
+def kind_of(value: Any) -> str:
+    """What a wrong value is, in the words of an error: None, a list, an int."""
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

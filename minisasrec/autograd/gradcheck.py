@@ -1,26 +1,105 @@
 """Gradient checking: is an op's backward the derivative of its forward?
 
-The whole Jacobian is compared, in float64, by central differences, under a random cotangent. Both
-choices matter. With `loss = y.sum()` the cotangent is all ones, and then a wrong softmax or layer
-norm looks right: softmax rows sum to 1 whatever x is, so the true gradient of that loss is 0, and
-a backward that returns 0 passes. And one number per check (a random direction) can miss an error
-in one entry of a thousand.
+The idea. Backward is linear in dy: dx_j = sum_o dy_o J_oj, where J_oj is the slope of y_o in x_j.
+So a call of backward with a dy that is 0 except at o returns row o of J, times dy_o. Central
+differences give J without any backward: (y(x_j + h) - y(x_j - h)) / 2h. Every entry must agree, in
+float64, when dy_o is a random number (a random cotangent).
 
-When a check fails, `diagnose` tries the usual mistakes in turn and names the one that fits.
+Why random? With `loss = y.sum()` every dy_o is 1, and then a wrong softmax or layer norm looks
+right: softmax rows sum to 1 whatever x is, so the true gradient of that loss is 0, and a backward
+that returns 0 passes. Why every entry? One number per check, such as the slope in a random
+direction, can miss an error in one entry of a thousand.
+
+Where the two disagree, `differences` looks again before anything is called wrong: there may be a
+kink, or coarse rounding. Then `diagnosis` tries the usual mistakes and names the one that fits.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minisasrec.autograd.op import Backward, Op
+from minisasrec.autograd.diagnosis import Evidence, diagnose_evidence, not_linear
+from minisasrec.autograd.differences import as_column, differs, one_sided
+from minisasrec.autograd.subject import Subject
+from minisasrec.autograd.verdict import Judge
 from minisasrec.errors import GradientError
 
 Array = np.ndarray
+
+
+def by_backward(subject: Subject, cotangent: Array) -> list[Array]:
+    """Each argument's Jacobian, (outputs, *shape): row o is dx if dy is 0 except at output o."""
+    rows = []
+    for o in np.ndindex(cotangent.shape):
+        dy = np.zeros_like(cotangent)
+        dy[o] = cotangent[o]
+        rows.append(subject.gradients(dy))
+    return [
+        np.array([row[i] for row in rows]).reshape(cotangent.size, *x.shape)
+        for i, x in enumerate(subject.arrays)
+    ]
+
+
+def by_differences(subject: Subject, cotangent: Array, step: float) -> list[tuple[Array, Array]]:
+    """The same by finite differences, to the left and to the right of x; central is their mean."""
+    jacobians = []
+    for i, x in enumerate(subject.arrays):
+        left, right = one_sided(subject.value, subject.arrays, i, step)
+        dy = as_column(cotangent, x)
+        jacobians.append((left * dy, right * dy))
+    return jacobians
+
+
+def numeric_jacobian(
+    f: Callable[..., Array], args: Sequence[Array], i: int, step: float = 1e-5
+) -> Array:
+    """dy/dx for x = args[i] by central differences; shape (outputs, *x.shape)."""
+    left, right = one_sided(f, args, i, step)
+    return (left + right) / 2
+
+
+def gradcheck(
+    function: Callable[..., Any],
+    *args: Any,
+    seed: int = 0,
+    step: float = 1e-5,
+    rtol: float = 1e-6,
+    atol: float = 0.0,
+    **constants: Any,
+) -> None:
+    """Check every entry of the Jacobian of `function` at `args`; silent when all is well.
+
+    `function` is one of these:
+
+    - an `Op`: the implementation of the current backend is checked;
+    - a function of arrays that returns `(y, backward)`;
+    - a function of Tensors that returns a Tensor, `gradcheck(lambda x: (x * x).sum(), a)`: it gets
+      Tensors and is checked through the engine;
+    - a `Module`: its parameters are checked as well as its arguments, in float64.
+
+    `args` are float arrays and are taken as float64; `constants` are handed on by keyword.
+
+    An entry is right if backward and differences agree to `rtol` times the largest entry of that
+    argument's Jacobian, plus `atol`, plus the error that the differences themselves may have
+    (rounding of y, divided by the step). A function that computes in float32 is held to 1e-4.
+    Where the function has a kink (ReLU at 0, tied maxima), any number between the slopes on both
+    sides is right, and a warning says so.
+
+    Backward is called twice with the same dy, once with a multiple of it, and once per output.
+
+    Raises `GradientError`, in one line: the worst entry and the likely mistake, or why the
+    function cannot be checked.
+    """
+    mismatches = find_mismatches(
+        function, *args, seed=seed, step=step, rtol=rtol, atol=atol, **constants
+    )
+    if mismatches:
+        raise GradientError("; ".join(str(m) for m in mismatches))
 
 
 @dataclass(frozen=True)
@@ -44,249 +123,42 @@ class Mismatch:
         )
 
 
-def gradcheck(
-    function: Op | Callable[..., tuple[Array, Backward]],
-    *args: Array,
-    seed: int = 0,
-    step: float = 1e-6,
-    rtol: float = 1e-6,
-    atol: float = 1e-7,
-    **constants: Any,
-) -> None:
-    """Check every entry of the Jacobian of `function` at `args`.
-
-    `function` is an `Op` (the current backend's implementation is checked) or any function that
-    returns `(y, backward)`. Row by row: the cotangent of an output entry is a random number, so
-    its sign and scale are checked too, and then all outputs at once under one random cotangent,
-    which is how the engine calls `backward`.
-
-    Central differences have an error of order step^2 from the curvature and 1e-16 / step from
-    rounding; with step = 1e-6 both are near 1e-10 for numbers of size 1, so the default
-    tolerances are a thousand times what is needed.
-
-    Raises `GradientError` with the worst entry and a diagnosis.
-    """
-    mismatches = find_mismatches(
-        function, *args, seed=seed, step=step, rtol=rtol, atol=atol, **constants
-    )
-    if mismatches:
-        raise GradientError("; ".join(str(m) for m in mismatches))
-
-
 def find_mismatches(
-    function: Op | Callable[..., tuple[Array, Backward]],
-    *args: Array,
+    function: Callable[..., Any],
+    *args: Any,
     seed: int = 0,
-    step: float = 1e-6,
+    step: float = 1e-5,
     rtol: float = 1e-6,
-    atol: float = 1e-7,
+    atol: float = 0.0,
     **constants: Any,
 ) -> list[Mismatch]:
     """Like `gradcheck`, but returns what is wrong (an empty list when nothing is)."""
-    name, names, call = _unpack(function, len(args))
-    arrays = [np.array(a, dtype=np.float64) for a in args]
-    y, backward = _forward(name, call, arrays, constants)
+    subject = Subject(function, args, constants)
+    y = subject.forward()
     rng = np.random.default_rng(seed)
     cotangent = rng.uniform(0.5, 2.0, y.shape) * rng.choice([-1.0, 1.0], y.shape)
-
-    jacobians = [
-        numeric_jacobian(lambda *a: np.asarray(call(*a, **constants)[0]), arrays, i, step)
-        for i in range(len(arrays))
-    ]
-    dy = cotangent.copy()
-    whole = _returned(name, backward(dy), arrays, names)
-    if not np.array_equal(dy, cotangent):
-        raise GradientError(
-            f"{name}: backward changes dy in place; the engine may have sent it elsewhere, too"
-        )
-    twice = _returned(name, backward(2 * cotangent), arrays, names)
-    rows = []
-    for index in np.ndindex(y.shape):  # one output entry at a time: the full Jacobian
-        one = np.zeros_like(cotangent)
-        one[index] = cotangent[index]
-        rows.append(_returned(name, backward(one), arrays, names))
+    whole = subject.check_calls(y, cotangent)
+    analytic = by_backward(subject, cotangent)
+    sides = by_differences(subject, cotangent, step)
+    judge = Judge(subject, y, cotangent, analytic, sides, rtol, atol)
+    wrong = judge.wrong()
+    for note in judge.notes:
+        warnings.warn(f"gradcheck: {subject.name}: {note}", stacklevel=3)
 
     mismatches = []
-    expected = [  # (outputs, *shape of argument)
-        jacobian * cotangent.reshape(-1, *[1] * array.ndim)
-        for jacobian, array in zip(jacobians, arrays, strict=True)
-    ]
-    for i, weighted in enumerate(expected):
-        analytic = np.array([row[i] for row in rows]).reshape(weighted.shape)
-        checks = [(whole[i], weighted.sum(0)), *zip(analytic, weighted, strict=True)]
-        for got, want in checks:
-            if not np.allclose(got, want, rtol=rtol, atol=atol):
-                # one output at a time, a lost path shows as a 0 that the sum over outputs hides
-                diagnosis = (
-                    _forgets_dy(whole[i], twice[i], rtol, atol)
-                    or _usual_mistake(got, want, rtol, atol)
-                    or _usual_mistake(analytic, weighted, rtol, atol)
-                    or _of_another(whole[i], expected, names, rtol, atol)
-                    or _lost_path(analytic, weighted, atol)
-                    or diagnose(got, want, rtol, atol)
-                )
-                mismatches.append(Mismatch(name, names[i], got, want, diagnosis))
-                break
+    scaled = subject.gradients(-2 * cotangent)
+    for i, name in enumerate(subject.names):
+        numeric = judge.numeric[i]
+        want = numeric.sum(axis=0)
+        nonlinear = not judge.linear(whole[i], scaled[i], i)
+        if not (wrong[i].any() or nonlinear):
+            continue
+        got = whole[i]
+        if wrong[i].any() and not differs(got, want, judge.tolerance[i] * len(numeric)):
+            worst = np.argmax(np.where(wrong[i], np.abs(analytic[i] - numeric), 0))
+            o = np.unravel_index(worst, numeric.shape)[0]  # right in sum, wrong in one row
+            got, want = analytic[i][o], numeric[o]
+        evidence = Evidence(subject, i, y, cotangent, whole[i], analytic, judge.numeric, judge.unit)
+        diagnosis = not_linear(evidence, scaled[i]) if nonlinear else diagnose_evidence(evidence)
+        mismatches.append(Mismatch(subject.name, name, got, want, diagnosis))
     return mismatches
-
-
-def numeric_jacobian(
-    f: Callable[..., Array], args: Sequence[Array], i: int, step: float = 1e-6
-) -> Array:
-    """dy/dx for x = args[i] by central differences; shape (outputs, *x.shape)."""
-    x = np.asarray(args[i])
-    columns = []
-    for index in np.ndindex(x.shape):
-        moved = [np.array(a) for a in args]
-        h = step * max(1.0, abs(float(x[index])))
-        moved[i][index] = x[index] + h
-        above = np.array(f(*moved), dtype=np.float64)
-        up = moved[i][index]
-        moved[i][index] = x[index] - h
-        below = np.array(f(*moved), dtype=np.float64)
-        columns.append((above - below).ravel() / (up - moved[i][index]))
-    outputs = columns[0].size if columns else np.asarray(f(*args)).size
-    return np.array(columns).reshape(x.size, outputs).T.reshape(outputs, *x.shape)
-
-
-def diagnose(got: Array, want: Array, rtol: float = 1e-6, atol: float = 1e-7) -> str:
-    """The usual mistake that turns `want` into `got`, in words."""
-    mistake = _usual_mistake(got, want, rtol, atol)
-    if mistake:
-        return mistake
-    wrong = np.abs(got - want) > atol + rtol * np.abs(want)
-    if wrong.mean() < 0.5:
-        return f"{int(wrong.sum())} of {got.size} entries are wrong, the others right"
-    return "no usual mistake fits; check the formula term by term"
-
-
-def _usual_mistake(got: Array, want: Array, rtol: float, atol: float) -> str:
-    def same(a: Array, b: Array) -> bool:
-        return a.shape == b.shape and bool(np.allclose(a, b, rtol=rtol, atol=atol))
-
-    if not np.isfinite(want).all():
-        return "the function itself is NaN or infinite here; check it at other arguments"
-    if not np.isfinite(got).all():
-        return "backward returns NaN or infinity (0/0, log 0 or an overflowing exp?)"
-    if same(got, np.zeros_like(got)):
-        return "backward returns 0: a path from this argument to the result is missing"
-    if same(got, -want):
-        return "the sign is wrong"
-    if got.ndim >= 2 and same(got.swapaxes(-1, -2), want):
-        return "the result is transposed"
-    if got.ndim >= 2 and got.shape[-1] == got.shape[-2] and same(got.swapaxes(-1, -2), -want):
-        return "the result is transposed and its sign is wrong"
-    big = np.abs(want) > 1e-3 * max(float(np.abs(want).max(initial=0)), atol)
-    if big.any():
-        ratio = got[big] / want[big]
-        factor = float(np.median(ratio))
-        if same(got, want * factor):
-            return (
-                f"every entry is {factor:.4g} times what it should be: a constant factor is wrong"
-            )
-    zero = (np.abs(got) <= atol) & (np.abs(want) > atol)
-    if zero.any() and same(got[~zero], want[~zero]):
-        return (
-            f"{int(zero.sum())} of {got.size} entries are 0 and should not be: a path is missing, "
-            "or repeated indices were assigned instead of added"
-        )
-    leak = (np.abs(got) > atol) & (np.abs(want) <= atol)
-    if leak.any() and same(got[~leak], want[~leak]):
-        return (
-            f"{int(leak.sum())} of {got.size} entries should be 0: the gradient also goes where "
-            "forward let nothing through (a mask, ReLU, dropout)"
-        )
-    error = got - want
-    if got.ndim and got.shape[-1] > 1 and same(error, np.broadcast_to(error[..., :1], error.shape)):
-        return (
-            "right up to a constant per row: a term that subtracts a row's mean (softmax, layer "
-            "norm) is missing"
-        )
-    return ""
-
-
-def _forgets_dy(once: Array, twice: Array, rtol: float, atol: float) -> str:
-    if once.any() and np.allclose(once, twice, rtol=rtol, atol=atol):
-        return "backward does not use dy: multiply by it (chain rule)"
-    return ""
-
-
-def _of_another(
-    got: Array, expected: Sequence[Array], names: Sequence[str], rtol: float, atol: float
-) -> str:
-    for name, weighted in zip(names, expected, strict=True):
-        want = weighted.sum(0)
-        if got.shape == want.shape and np.allclose(got, want, rtol=rtol, atol=atol):
-            return f"this is the gradient of {name}: the gradients are in another order"
-    return ""
-
-
-def _lost_path(analytic: Array, weighted: Array, atol: float) -> str:
-    lost = (np.abs(analytic) <= atol) & (np.abs(weighted) > atol)
-    if not lost.any():
-        return ""
-    return (
-        f"{int(lost.sum())} of the {lost.size} derivatives of an output by an input are 0 and "
-        "should not be: a term is missing, or a sum goes over another axis"
-    )
-
-
-def _forward(
-    name: str, call: Callable[..., Any], arrays: Sequence[Array], constants: dict[str, Any]
-) -> tuple[Array, Backward]:
-    """y and backward, if the function is one that finite differences can say something about."""
-    before = [array.copy() for array in arrays]
-    returned = call(*arrays, **constants)
-    if not (isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1])):
-        raise GradientError(
-            f"{name}: must return its result and a function: return y, backward; got "
-            f"{type(returned).__name__}"
-        )
-    y, backward = np.asarray(returned[0]), returned[1]
-    if not all(map(_same_bits, before, arrays)):
-        raise GradientError(f"{name}: changes its argument in place; let it make a new array")
-    if y.dtype != np.float64:
-        raise GradientError(
-            f"{name}: computes in {y.dtype}, too coarse for finite differences; stay "
-            "with float64, as the arguments are"
-        )
-    if not _same_bits(y, np.asarray(call(*arrays, **constants)[0])):
-        raise GradientError(
-            f"{name}: gives another result each time, so differences mean nothing; seed what is "
-            "random, inside"
-        )
-    return y, backward
-
-
-def _same_bits(a: Array, b: Array) -> bool:
-    return np.array_equal(a, b, equal_nan=True)
-
-
-def _unpack(function: Any, count: int) -> tuple[str, list[str], Callable[..., Any]]:
-    if isinstance(function, Op):
-        axes = function.signature.axes(count)
-        return function.name, [name for name, _ in axes], function.implementation()
-    return getattr(function, "__name__", "op"), [f"argument {i}" for i in range(count)], function
-
-
-def _returned(
-    name: str, gradients: Any, arrays: Sequence[Array], names: Sequence[str]
-) -> tuple[Array, ...]:
-    if not isinstance(gradients, tuple) or len(gradients) != len(arrays):
-        count = len(gradients) if isinstance(gradients, tuple) else type(gradients).__name__
-        raise GradientError(
-            f"{name}: backward must return a tuple of {len(arrays)} gradients, one per positional "
-            f"argument; got {count}"
-        )
-    for gradient, array, argument in zip(gradients, arrays, names, strict=True):
-        if gradient is None:
-            raise GradientError(
-                f"{name}: the gradient of {argument} is None; what has none is a keyword-only "
-                "constant, not a positional argument"
-            )
-        if np.shape(gradient) != array.shape:
-            raise GradientError(
-                f"{name}: the gradient of {argument} has shape {np.shape(gradient)}, the argument "
-                f"{array.shape}; did backward forget sum_to_shape, or the order of the arguments?"
-            )
-    return tuple(np.asarray(g) for g in gradients)

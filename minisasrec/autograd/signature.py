@@ -7,20 +7,29 @@ any number of leading axes, the same in every argument that has it. `*` stands f
 broadcast against each other as in NumPy. `?` stands for any axes: a constant of the op decides
 what fits (for an argument) or what comes out (for a result).
 
-The line is written once per op and is used for the error of a wrong shape, for the example inputs
-of the gradient check, for the documentation and for the labels of the graph.
+The line is written once per op. It is used for the error of a wrong shape, for the check of the
+result, for the example inputs of the gradient check and for the documentation.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minisasrec.errors import ShapeError
+from minisasrec.errors import ConfigError, ShapeError
 
 Shape = tuple[int, ...]
+
+
+class Fit(NamedTuple):
+    """What a signature says about arguments of some shapes."""
+
+    result: Shape | None  # the shape of the result; None where a constant decides it
+    smallest: int  # the number of elements of the smallest argument
 
 
 class Signature:
@@ -34,7 +43,14 @@ class Signature:
         ]
         self.variadic = left.rstrip().endswith("+")  # "a (*)+": one or more of the last argument
         self.result = tuple(right.strip().strip("()").split())
-        self._fitted: Sequence[Shape] | None = None  # the last shapes that did
+        known = {axis for _, axes in self.args for axis in axes}
+        for axis in self.result:
+            if axis not in known | {"?"}:
+                raise ConfigError(
+                    f"signature {text!r}: no argument has the axis {axis} of the result; write "
+                    "(?) for a result whose shape the arguments do not tell"
+                )
+        self._last: tuple[Sequence[Shape], Fit] | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -45,14 +61,24 @@ class Signature:
             return self.args + [self.args[-1]] * (count - len(self.args))
         return self.args
 
-    def check(self, op: str, shapes: Sequence[Shape]) -> None:
-        """Raise a `ShapeError` that names the axis, both lengths and the signature."""
-        if shapes == self._fitted:  # a model calls an op on the same shapes again and again
-            return
+    def check(self, op: str, shapes: Sequence[Shape]) -> Fit:
+        """What follows from these shapes of the arguments.
+
+        Raises a `ShapeError` that names the axis, both lengths and the signature if they do not
+        fit it.
+        """
+        last = self._last
+        if last is None or last[0] != shapes:  # a model calls an op on the same shapes many times
+            last = self._last = (shapes, self._fit(op, shapes))
+        return last[1]
+
+    def _fit(self, op: str, shapes: Sequence[Shape]) -> Fit:
         expected = self.axes(len(shapes))
         if len(shapes) != len(expected):
             names = ", ".join(name for name, _ in expected)
-            raise ShapeError(f"{op}: takes {len(expected)} arrays ({names}), got {len(shapes)}")
+            arrays = "array" if len(expected) == 1 else "arrays"
+            arrays += " or more" * self.variadic
+            raise ShapeError(f"{op}: takes {len(expected)} {arrays} ({names}), got {len(shapes)}")
         lengths: dict[str, tuple[int, str, Shape]] = {}  # axis -> length, where it was first seen
         leading: tuple[Shape, str] | None = None
         broadcast: Shape = ()
@@ -93,7 +119,12 @@ class Signature:
                         op,
                         f"axis {axis} is {first} in {where} {other} but {length} in {name} {shape}",
                     )
-        self._fitted = shapes
+        front = leading[0] if leading else broadcast
+        result: list[int] = []
+        for axis in self.result:
+            result += front if axis in ("...", "*") else (lengths[axis][0],) if axis != "?" else ()
+        smallest = min(math.prod(shape) for shape in shapes)
+        return Fit(None if "?" in self.result else tuple(result), smallest)
 
     def _fail(self, op: str, what: str) -> None:
         raise ShapeError(f"{op}: {what}. Signature: {self.text}")
@@ -120,13 +151,19 @@ class Draw:
         """One integer in low..high, both included."""
         return int(self.rng.integers(low, high + 1))
 
+    def choice(self, *options: Any) -> Any:
+        """One of the options."""
+        return options[self.integer(0, len(options) - 1)]
+
     def normal(self, *shape: int) -> np.ndarray:
         """A float64 array of standard normal numbers."""
         return self.rng.standard_normal(shape)
 
     def ids(self, low: int, high: int, *shape: int) -> np.ndarray:
-        """An int64 array of ids in low..high, both included."""
-        return self.rng.integers(low, high + 1, shape)
+        """An int64 array of ids in low..high, both included; it may be empty, or scalar."""
+        if 0 in shape:
+            return np.empty(shape, np.int64)
+        return np.asarray(self.rng.integers(low, high + 1, shape))
 
     def arguments(self, signature: Signature) -> list[np.ndarray]:
         """One normal array per argument of a signature (`...` and `*` become up to two axes)."""

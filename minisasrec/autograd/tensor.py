@@ -19,57 +19,117 @@ from minisasrec.errors import GradientError, ShapeError
 if TYPE_CHECKING:
     from minisasrec.autograd.op import Backward, Op
 
+Axis = int | Sequence[int] | None
+
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+COMPARED_WHOLE = 64  # elements: an array of up to so many is compared whole, a larger one in part
+
+# What NumPy and PyTorch have as a method of an array, and what to write for it here
+INSTEAD = {
+    "abs": "ops.relu(x) + ops.relu(-x)",
+    "argmax": "x.data.argmax()",
+    "clone": "x * 1.0",
+    "copy": "x * 1.0, or x.data.copy() for the plain array",
+    "flatten": "x.reshape(-1)",
+    "min": "-(-x).max()",
+    "numpy": "x.data",
+    "permute": "x.transpose(...)",
+    "ravel": "x.reshape(-1)",
+    "squeeze": "x.reshape(...)",
+    "std": "ops.sqrt(((x - x.mean()) ** 2).mean())",
+    "swapaxes": "x.transpose(...)",
+    "tolist": "x.data.tolist()",
+    "unsqueeze": "x[..., None]",
+    "var": "((x - x.mean()) ** 2).mean()",
+    "view": "x.reshape(...)",
+    "zero_grad": "x.grad = None",
+}
+
 
 class Tensor:
     """An array `data` with its gradient `grad` and its place in the graph.
 
     `requires_grad=True` makes a leaf that collects a gradient; results of ops require one if any
-    of their inputs does. Tensors compare and hash by identity, so they can be dict keys.
+    of their inputs does. A Tensor is hashed by identity, so it can be a key of a dict.
+
+    Do not change `data` between a forward and a backward pass: what the op kept is then no longer
+    what it computed with. A change is found in the backward pass, which raises `GradientError`. Of
+    a large array only a few elements are compared; code that writes into it says `mark_changed()`.
     """
 
-    __slots__ = ("_backward", "data", "grad", "name", "op", "parents", "requires_grad")
+    __slots__ = (
+        "_backward",
+        "_changes",
+        "_data",
+        "_seen",
+        "_shown",
+        "grad",
+        "name",
+        "op",
+        "parents",
+        "requires_grad",
+    )
     __array_ufunc__ = None  # NumPy must not take over `array + tensor`
 
     def __init__(self, data: Any, *, requires_grad: bool = False, name: str = "") -> None:
-        array = np.asarray(data)
-        if array.dtype.kind in "iub":
-            array = array.astype(np.float32)
-        elif array.dtype.kind != "f":
-            raise ShapeError(f"a Tensor holds floats, got {array.dtype}: {str(data)[:60]}")
-        elif not isinstance(data, np.ndarray | np.generic):
-            array = array.astype(np.float32)  # Python numbers; arrays keep their precision
-        self.data: np.ndarray = array
+        self._data = as_floats(data)
+        self._changes = 0
         self.grad: np.ndarray | None = None
         self.requires_grad = requires_grad
         self.name = name
         self.parents: Sequence[Tensor] = ()
         self.op: Op | None = None
         self._backward: Backward | None = None
+        self._seen: Sequence[tuple[Tensor, Any]] = ()  # arguments and what they looked like
+        self._shown: Any = None  # what the result of an op looked like when it was first read
+
+    @property
+    def data(self) -> np.ndarray:
+        """The array itself, not a copy."""
+        if self.op is not None and self._shown is None:
+            self._shown = fingerprint(self)  # from here on somebody else can write into it
+        return self._data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        self.mark_changed()  # `x.data += 1` comes by here, too
+        self._data = as_floats(data)
+
+    def mark_changed(self) -> None:
+        """Tell the engine that elements of `data` were written, as an optimiser does.
+
+        A backward pass over a graph that was recorded before then raises `GradientError`.
+        """
+        self._shown = self._shown or fingerprint(self)
+        self._changes += 1
 
     # What it is
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
-        return self.data.shape
+        return self._data.shape
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.data.size
+        return self._data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements."""
-        return self.data.dtype
+        return self._data.dtype
 
     def __len__(self) -> int:
-        return len(self.data)
+        if not self.ndim:
+            raise ShapeError("a Tensor of shape () is one number, it has no length; use .item()")
+        return len(self._data)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -77,11 +137,20 @@ class Tensor:
     def __repr__(self) -> str:
         made_by = f", op={self.op.name}" if self.op else ""
         named = f", name={self.name!r}" if self.name else ""
-        return f"Tensor({np.array2string(self.data, precision=4, threshold=20)}{made_by}{named})"
+        return f"Tensor({np.array2string(self._data, precision=4, threshold=20)}{made_by}{named})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
 
     def item(self) -> float:
         """The one number of a scalar."""
-        return float(self.data.item())
+        if self.size != 1:
+            raise ShapeError(
+                f"item: a Tensor of shape {self.shape} is {self.size} numbers, not one; use .data"
+            )
+        return float(self._data.item())
+
+    __float__ = item
 
     def detach(self) -> Tensor:
         """The same array without its history."""
@@ -95,16 +164,36 @@ class Tensor:
             pass
 
     def vjp(self, dy: np.ndarray, retain_graph: bool) -> tuple[Any, ...]:
-        """One gradient per parent; then forget what was saved, unless `retain_graph`."""
-        if self._backward is None:
+        """One gradient per parent; then drop the parents and what was kept, or `retain_graph`."""
+        if self.op is None or self._backward is None:
+            name = self.op.name if self.op else "this tensor"
             raise GradientError(
-                f"backward: what {self.op.name if self.op else 'this tensor'} saved is gone, a "
-                "graph is walked once; recompute the forward pass or pass retain_graph=True"
+                f"backward: what {name} saved is gone, a graph is walked once; recompute the "
+                "forward pass or pass retain_graph=True"
             )
+        self._check_unchanged(self.op)
         input_gradients = self._backward(dy)
         if not retain_graph:
-            self._backward = None
+            self.parents, self._backward, self._seen = (), None, ()
         return input_gradients
+
+    def _check_unchanged(self, op: Op) -> None:
+        """Raise `GradientError` if an array was changed since this tensor was computed from it.
+
+        That may be an argument that no op made, or the result. (Other arguments are results of ops
+        themselves, and the walk comes to them.)
+        """
+        for tensor, seen in self._seen:
+            if fingerprint(tensor) != seen:
+                i = [parent is tensor for parent in self.parents].index(True)
+                _refuse_change(op, f"argument {op.argument(i)}", tensor, seen)
+        if self._shown is not None and fingerprint(self) != self._shown:
+            _refuse_change(op, "its result", self, self._shown)
+
+    @property
+    def is_dropped(self) -> bool:
+        """True once a backward pass has dropped what this tensor was computed from."""
+        return self.op is not None and self._backward is None
 
     @property
     def saved(self) -> dict[str, np.ndarray]:
@@ -139,7 +228,7 @@ class Tensor:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Tensor:
-        if isinstance(other, int | float):
+        if isinstance(other, int | float) and other:
             return OPS["scale"](self, factor=1 / other)
         return OPS["div"](self, other)
 
@@ -148,6 +237,22 @@ class Tensor:
 
     def __neg__(self) -> Tensor:
         return OPS["scale"](self, factor=-1.0)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        if isinstance(exponent, Tensor):
+            raise GradientError(
+                "x ** y has a gradient for numbers y only; write ops.exp(y * ops.log(x))"
+            )
+        return OPS["power"](self, exponent=exponent)
+
+    def __rpow__(self, base: Any) -> NoReturn:
+        raise GradientError("base ** x is not an op; write ops.exp(x * math.log(base))")
+
+    def __abs__(self) -> NoReturn:
+        raise GradientError(f"abs(x) is not an op; write {INSTEAD['abs']}")
 
     def __matmul__(self, other: Any) -> Tensor:
         return OPS["matmul"](self, other)
@@ -158,21 +263,25 @@ class Tensor:
     def __getitem__(self, index: Any) -> Tensor:
         return OPS["getitem"](self, index=index)
 
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Sum over `axis`, or over everything."""
         return OPS["sum"](self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Mean over `axis`, or over everything."""
         return OPS["mean"](self, axis=axis, keepdims=keepdims)
 
-    def reshape(self, *shape: int) -> Tensor:
-        """The same elements in another shape; one length may be -1."""
-        return OPS["reshape"](self, shape=shape)
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Largest element along `axis`, or of all."""
+        return OPS["max"](self, axis=axis, keepdims=keepdims)
 
-    def transpose(self, *axes: int) -> Tensor:
-        """Axes in another order; without arguments the last two swap."""
-        return OPS["transpose"](self, axes=axes)
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape, (5, 4) or 5, 4; one length may be -1."""
+        return OPS["reshape"](self, shape=_one_tuple(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Axes in another order, (1, 0) or 1, 0; without arguments the last two swap."""
+        return OPS["transpose"](self, axes=_one_tuple(axes))
 
     @property
     def T(self) -> Tensor:
@@ -188,13 +297,43 @@ class Tensor:
             "enters the graph"
         )
 
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, Tensor | np.ndarray | np.generic | int | float | list | tuple):
+            raise GradientError(
+                "== does not compare Tensors; write a is b for the same Tensor, "
+                "np.array_equal(a.data, b.data) for equal numbers, a.data == b.data element by "
+                "element"
+            )
+        return NotImplemented
+
+    __hash__ = object.__hash__  # a dict looks for the same object first and needs no ==
+
+    def _no_order(self, other: Any) -> NoReturn:
+        raise GradientError(
+            "a comparison of Tensors has no gradient; compare the arrays: x.data > 0"
+        )
+
+    __lt__ = __le__ = __gt__ = __ge__ = _no_order
+
+    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            instead = INSTEAD.get(name) or (f"ops.{name}(x)" if name in OPS else "")
+            raise AttributeError(
+                f"a Tensor has no attribute {name!r}" + (f"; write {instead}" if instead else ""),
+                name=name,
+                obj=self,
+            )
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ShapeError(
                 f"a Tensor of shape {self.shape} is neither true nor false; compare .data with "
                 ".any() or .all()"
             )
-        return bool(self.data)
+        return bool(self._data)
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         raise GradientError(
@@ -227,20 +366,50 @@ def _owner(array: np.ndarray) -> Any:
     return array if array.base is None else array.base
 
 
+def as_floats(data: Any) -> np.ndarray:
+    """`data` as an array of floats; one that is float32 or float64 is taken as it is, no copy."""
+    array = data if isinstance(data, np.ndarray) else np.asarray(data)
+    if array.dtype in FLOATS and isinstance(data, (np.ndarray, np.generic)):  # noqa: UP038
+        return array
+    if array.dtype in FLOATS or array.dtype.kind in "iub":
+        return array.astype(np.float32)  # numbers of Python; arrays of floats keep their precision
+    raise ShapeError(
+        f"a Tensor holds floats, float32 or float64; got {array.dtype}: {str(data)[:60]}"
+    )
+
+
 def as_tensors(op_name: str, args: Sequence[Any]) -> list[Tensor]:
     """The arguments of an op as Tensors of one float type; plain numbers take the others' type."""
-    dtypes = {a.data.dtype for a in args if isinstance(a, Tensor)}
-    dtypes = dtypes or {a.dtype for a in args if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
-    if len(dtypes) > 1:
-        seen = ", ".join(sorted(str(d) for d in dtypes))
-        raise ShapeError(f"{op_name}: mixes {seen}; convert the arrays to one type first")
-    dtype = dtypes.pop() if dtypes else np.dtype(np.float32)
-    return [a if isinstance(a, Tensor) else Tensor(np.asarray(a, dtype=dtype)) for a in args]
+    dtype = None
+    for a in args:
+        if isinstance(a, Tensor):
+            if dtype is not None and a._data.dtype != dtype:
+                raise _mixed(op_name)
+            dtype = a._data.dtype
+    if dtype is None:  # no Tensor among them
+        found = {a.dtype for a in args if isinstance(a, np.ndarray) and a.dtype in FLOATS}
+        if len(found) > 1:
+            raise _mixed(op_name)
+        dtype = found.pop() if found else FLOATS[0]
+    return [a if isinstance(a, Tensor) else _constant(op_name, a, dtype) for a in args]
+
+
+def _mixed(op_name: str) -> ShapeError:
+    return ShapeError(f"{op_name}: mixes float32, float64; convert the arrays to one type first")
+
+
+def _constant(op_name: str, value: Any, dtype: np.dtype[Any]) -> Tensor:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ShapeError(
+            f"{op_name}: takes arrays of numbers, got {array.dtype}: {str(value)[:60]}"
+        )
+    return Tensor(array.astype(dtype, copy=False))
 
 
 def is_recording(tensors: Sequence[Tensor]) -> bool:
     """True if a result of these tensors has to remember them."""
-    return recording() and any([t.requires_grad for t in tensors])
+    return any([t.requires_grad for t in tensors]) and recording()
 
 
 def result_of(
@@ -252,4 +421,34 @@ def result_of(
     """A Tensor for the result of an op, with its place in the graph if it is to have one."""
     result = Tensor(y, requires_grad=op is not None)
     result.parents, result._backward, result.op = parents, backward, op
+    if op is not None:
+        result._seen = [(t, fingerprint(t)) for t in parents if t.op is None]
     return result
+
+
+def fingerprint(tensor: Tensor) -> Any:
+    """A few bytes or numbers of the data, which a change would hardly leave as they are.
+
+    They are taken for every parameter in every step, so they must cost next to nothing.
+    """
+    x = tensor._data
+    if x.size <= COMPARED_WHOLE:
+        return tensor._changes, x.tobytes()
+    return tensor._changes, x.item(x.size // 2), x.item(-1)
+
+
+def _refuse_change(op: Op, which: str, tensor: Tensor, seen: Any) -> None:
+    if repr(fingerprint(tensor)) == repr(seen):
+        return  # NaN, which is not equal to itself
+    named = f" ({tensor.name})" if tensor.name else ""
+    raise GradientError(
+        f"{op.name}: {which}{named} was changed after the forward pass, so its gradient would be "
+        "wrong; call backward() before the change, or run the forward pass again"
+    )
+
+
+def _one_tuple(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """((5, 4),) as (5, 4): lengths or axes may be given one by one, or as one tuple or list."""
+    if len(values) == 1 and isinstance(values[0], tuple | list):
+        return tuple(values[0])
+    return values

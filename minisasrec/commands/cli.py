@@ -13,11 +13,12 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minisasrec.backends import backend, use_backend
 from minisasrec.data import DataWarning, load_dataset
+from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
 from minisasrec.learn.config import TrainConfig, make_model
+from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run
 from minisasrec.models import Recommender, SequenceModel
 
@@ -26,7 +27,7 @@ INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
 
 
 def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
-    """Call `command`; errors that were meant for people become one line and an exit code.
+    """Call `command`; an error of this package becomes one line and an exit code.
 
     0: done; 1: something was wrong with the input; 2: a wrong option; 130: Ctrl-C.
     """
@@ -35,7 +36,7 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
         sys.stdout.reconfigure(errors="replace")
     try:
         command(argv)
-        sys.stdout.flush()  # here, where an error can be told
+        sys.stdout.flush()  # now: an error that comes at the exit of Python could not be reported
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -57,7 +58,7 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
 
 
 def read_options(options: type[Options], command: str, argv: Sequence[str] | None) -> Options:
-    """The dataclass `options` as `python -m minisasrec.COMMAND` was given it, or `ConfigError`."""
+    """The options of `python -m minisasrec.COMMAND`, as a dataclass. Raises `ConfigError`."""
     import tyro
 
     with errors_in_one_line():
@@ -71,7 +72,7 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Inside this block the box in which tyro says what is wrong becomes a `ConfigError`."""
+    """Inside this block, what tyro prints about a wrong option becomes a `ConfigError`."""
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -79,7 +80,7 @@ def errors_in_one_line() -> Iterator[None]:
     except SystemExit as ended:
         if not ended.code:  # --help
             raise
-        # a title, a rule, what is wrong, a rule: in a frame, or without one on some consoles
+        # tyro prints a title, a line, the message, a line; some consoles get no frame around it
         lines = [line.strip("│| ") for line in said.getvalue().splitlines()]
         below = dropwhile(_is_rule, dropwhile(lambda line: not _is_rule(line), lines))
         message = " ".join(takewhile(lambda line: not _is_rule(line), below))
@@ -94,16 +95,6 @@ def _one_line_warning(message: Any, category: type, *_: Any, **__: Any) -> None:
     print(f"note: {message}", file=sys.stderr)
 
 
-def use_machine(config: TrainConfig) -> None:
-    """Apply --backend and --threads."""
-    if config.backend:
-        use_backend(config.backend)
-    if config.threads and backend() == "numba":
-        from minisasrec.kernels import threads
-
-        threads.set_threads(config.threads)
-
-
 def load_split(config: TrainConfig) -> Split:
     """The data set of a configuration, split; its warnings are shown as notes."""
     warnings.simplefilter("always", DataWarning)
@@ -111,23 +102,32 @@ def load_split(config: TrainConfig) -> Split:
         config.dataset,
         data_dir=config.data_dir,
         download=config.data_dir is None,
+        repeats=config.repeats,
         **config.columns.given(),
     )
     return leave_one_out(dataset)
 
 
 def load_run(
-    folder: Path, data_dir: Path | None = None
+    folder: Path,
+    machine: MachineOptions,
+    data_dir: Path | None = None,
+    repeats: Repeats | None = None,
 ) -> tuple[Run, TrainConfig, Split, Recommender]:
     """A finished or interrupted run: its settings, its data and its best model.
 
-    Raises `CheckpointError` if the data is not what it was trained on.
+    `machine` is that of the command, with the run's backend where it names none. `data_dir` and
+    `repeats` take the place of the run's own, where given. Raises `CheckpointError` if the data is
+    not what it was trained on.
     """
+    machine.check()
     run = Run.open(folder)
     config, facts = run.settings()
+    use_machine(replace(machine, backend=machine.backend or config.machine.backend))
     if data_dir is not None:
         config = replace(config, data_dir=data_dir)
-    use_machine(replace(config, threads=None))  # as many as this machine has
+    if repeats is not None:
+        config = replace(config, repeats=repeats)
     split = load_split(config)
     check_data(run, facts, split.dataset.fingerprint())
     model = make_model(config, split)

@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
 
+import tyro
+
+from minisasrec.commands.cli import read_options, run_command
 from minisasrec.data import DATASETS, DataWarning, leave_one_out, load_dataset
-from minisasrec.data.dataset import FILTERS
+from minisasrec.learn.config import DataColumns
+from minisasrec.learn.machine import MachineOptions, use_machine
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Print what a data set holds: counts, source, warnings, fingerprint."""
+
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = ""
+    """A name, or the path of a file or folder; without it, the names are listed."""
+    data_dir: Path | None = None
+    """Folder that holds the data sets' files already; by default $MINISASREC_DATA_DIR."""
+    columns: DataColumns = field(default_factory=DataColumns)
+    """Column names of a table of your own."""
+    filter: Literal["one-pass", "iterative", "none"] | None = None
+    """How often --min-actions is applied."""
+    repeats: Literal["auto", "allow", "forbid"] = "auto"
+    """Whether items that a user has met may come again."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print statistics, source and warnings."""
-    parser = argparse.ArgumentParser(
-        prog="python -m minisasrec.data",
-        description="Print what a data set holds: counts, source, warnings, fingerprint.",
-    )
-    parser.add_argument("data", help=f"{', '.join(DATASETS)}, or a file or folder")
-    parser.add_argument("--data-dir", help="folder of data sets (default: MINISASREC_DATA_DIR)")
-    for column in ("user", "item", "time", "title"):
-        parser.add_argument(f"--{column}-column", help=f"of a table of your own, with the {column}")
-    parser.add_argument("--min-actions", type=int, help="of a user or item, to be kept")
-    parser.add_argument("--filter", choices=FILTERS, help="how often --min-actions is applied")
-    options = vars(parser.parse_args(argv))
+    options = read_options(DataConfig, "data", argv)
+    use_machine(options.machine)
+    if not options.data:
+        for spec in DATASETS.values():
+            print(f"{spec.name:14}{spec.title}; {spec.licence}")
+        return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
-        dataset = load_dataset(options.pop("data"), **options)
-    statistics, split = dataset.statistics(), leave_one_out(dataset)
+        dataset = load_dataset(
+            options.data,
+            data_dir=options.data_dir,
+            filter=options.filter,
+            repeats=options.repeats,
+            **options.columns.given(),
+        )
+        told = [str(w.message).removeprefix(f"{dataset.name}: ") for w in caught]
+        split = leave_one_out(
+            dataset
+        )  # its warning is left out: the line `repeats` below says the same
+    statistics = dataset.statistics()
     train = split.num_train_actions
-    told = (str(w.message).removeprefix(f"{dataset.name}: ") for w in caught)
     notes = dict.fromkeys([*dataset.warnings, *told])
     print(f"name          {dataset.name}")
     print(f"all           {statistics}")
@@ -38,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{train / statistics.items:.1f} actions/item"
     )
     print(f"evaluated     {len(split.eval_users('test')):,} users")
+    valid, test = (split.repeat_share(part) for part in ("valid", "test"))
+    chosen = " (auto)" if dataset.repeats == "auto" else ""
+    print(
+        f"repeats       {split.repeats}{chosen}; {valid:.2%} of the validation targets and "
+        f"{test:.2%} of the test targets were met before"
+    )
     print(f"source        {dataset.source}")
     for note in notes:
         print(f"note          {note}")
@@ -45,6 +79,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from minisasrec.commands.cli import run_command
-
     sys.exit(run_command(main, None))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from minisasrec.data.sampling import SeenItems, sample_negatives
+from minisasrec.data.sampling import SeenItems, sample_negatives, sample_other_items
 from minisasrec.data.sequences import Padded, Sequences, pack
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
@@ -16,8 +16,6 @@ from minisasrec.random import make_key, random_uint32
 
 Array = np.ndarray
 Order = Literal["every-user", "with-replacement"]
-
-SHUFFLE, NEGATIVES = -1, 0  # streams of random numbers; dropout uses 1, 2, 3, ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class TrainingBatches:
 
     A user's row is the last n + 1 train items: all but the last are the input, all but the first
     the target (shifted by one, Sec. III-E). Users with a single train item have no target and are
-    left out. Negatives are uniform over the items the user has no train action on.
+    left out. Negatives are uniform over the items the user has no train action on (Sec. III-E, j
+    not in S^u) or, where repeats are allowed (`Split.repeats`), over all items but the target.
 
     `order="every-user"` visits each user once an epoch, in a new order each time.
     `order="with-replacement"` draws users as the authors' sampler does: an epoch is
@@ -77,7 +76,7 @@ class TrainingBatches:
                 f"{split.dataset.name}: no user has two train actions, so there is nothing to "
                 "learn from; are the actions grouped under the right user column?"
             )
-        self.seen = SeenItems(split)
+        self.seen = SeenItems(split) if split.repeats == "forbid" else None
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -87,7 +86,7 @@ class TrainingBatches:
 
     def epoch_users(self, epoch: int) -> Array:
         """The users of an epoch in the order of their visit."""
-        key = make_key(self.seed, epoch, SHUFFLE)
+        key = make_key(self.seed, "order", epoch)
         if self.order == "with-replacement":
             word = random_uint32(key, np.arange(len(self) * self.batch_size)).astype(np.uint64)
             return self.users[(word * np.uint64(len(self.users))) >> np.uint64(32)]
@@ -106,6 +105,10 @@ class TrainingBatches:
         starts, ends = self.starts[users], self.ends[users]
         inputs = pack(self.items, starts, ends - 1, self.n)
         targets = pack(self.items, starts + 1, ends, self.n).items
-        key = make_key(self.seed, step, NEGATIVES)
-        negatives = sample_negatives(self.seen, users, inputs, self.negatives, key)
+        key = make_key(self.seed, "negatives", step)
+        k, num_items = self.negatives, self.split.dataset.num_items
+        if self.seen is None:
+            negatives = sample_other_items(targets, inputs, k, num_items, key)
+        else:
+            negatives = sample_negatives(self.seen, users, inputs, k, key)
         return Batch(inputs, targets, negatives, users)

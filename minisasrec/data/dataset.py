@@ -14,7 +14,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +24,12 @@ from numpy.typing import NDArray
 from minisasrec.errors import DataError
 
 PAD = "<pad>"
-MANY_TIES = 0.2  # above this share of tied actions the order inside a user is the file's, mostly
+MANY_TIES = 0.2  # from this share of actions with equal times on, a note says so
 
 Filter = Literal["one-pass", "iterative", "none"]
 FILTERS: tuple[Filter, ...] = ("one-pass", "iterative", "none")
+Repeats = Literal["auto", "allow", "forbid"]
+REPEATS: tuple[Repeats, ...] = ("auto", "allow", "forbid")
 
 
 class DataWarning(UserWarning):
@@ -62,8 +64,10 @@ class Dataset:
     ``items`` int32 (A,), ``offsets`` int64 (U+1,). ``user_ids`` and ``item_ids`` are the ids of the
     source as text, ``item_ids[0]``, ``titles[0]`` being ``"<pad>"`` and ``categories[0]`` ``()``.
     ``source`` says in one line which file, filter and licence; ``warnings`` lists what a reader of
-    the results should know; ``oracle`` is the simulator of a made-up data set. Both arrays are
-    made read-only. Raises DataError if the parts do not fit together.
+    the results should know; ``oracle`` is the simulator of a made-up data set. ``repeats`` says
+    whether an item that a user has met may be recommended to that user again: "allow", "forbid",
+    or "auto", which decides by the data (`Split.repeats`). Both arrays are made read-only. Raises
+    DataError if the parts do not fit together.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Dataset:
     categories: Sequence[tuple[str, ...]] | None = None
     warnings: tuple[str, ...] = ()
     oracle: object | None = None
+    repeats: Repeats = "auto"
 
     def __post_init__(self) -> None:
         """Check the parts against each other and lock the arrays."""
@@ -93,6 +98,8 @@ class Dataset:
             locked = array.view()
             locked.flags.writeable = False
             object.__setattr__(self, name, locked)
+        if self.repeats not in REPEATS:
+            raise DataError(f"repeats is {self.repeats!r}; choose one of {', '.join(REPEATS)}")
         self._check_offsets()
         self._check_ids()
 
@@ -157,6 +164,12 @@ class Dataset:
             raise DataError(f"user {u} is outside 0..{self.num_users - 1}")
         return self.items[self.offsets[u] : self.offsets[u + 1]]
 
+    def title(self, item: int) -> str:
+        """The title of item number `item`, or its id where the source has no titles."""
+        if not 1 <= item <= self.num_items:
+            raise DataError(f"item {item} is outside 1..{self.num_items}")
+        return self.titles[item] if self.titles else f"item {self.item_ids[item]}"
+
     def statistics(self) -> Statistics:
         """Table II's columns over all actions (the paper's ML-1M row counts the train part)."""
         lengths = np.diff(self.offsets)
@@ -194,6 +207,7 @@ class Dataset:
             "name": self.name,
             "source": self.source,
             "warnings": list(self.warnings),
+            "repeats": self.repeats,
             "actions": self.num_actions,
             "user_ids": list(self.user_ids),
             "item_ids": list(self.item_ids),
@@ -242,6 +256,7 @@ class Dataset:
                 source=meta["source"],
                 categories=meta["categories"] and [tuple(c) for c in meta["categories"]],
                 warnings=tuple(meta["warnings"]),
+                repeats=meta.get("repeats", "auto"),  # folders saved before the setting existed
             )
         except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, DataError):
@@ -284,6 +299,7 @@ def build_dataset(
     source: str = "built from columns",
     titles: Mapping[Any, str] | None = None,
     categories: Mapping[Any, Iterable[str]] | None = None,
+    repeats: Repeats = "auto",
 ) -> Dataset:
     """Columns of raw actions -> Dataset (Sec. IV-A; the filter is that of the authors' script).
 
@@ -294,7 +310,7 @@ def build_dataset(
       and items with fewer than ``min_actions``; users and items may end up below it, as in the
       paper's Table II. ``"iterative"`` repeats until none is below (a true k-core).
       ``"none"`` or ``min_actions`` <= 1 keeps every row.
-    * Repeated actions are all kept.
+    * Repeated actions are all kept. Whether the model may recommend an item again is ``repeats``.
     * Rows of a user with equal timestamps keep the order of the columns.
     * Users and items are numbered in the order of their raw ids: as numbers if all are decimal
       numbers, else as text. So the numbering does not depend on the order of the rows.
@@ -305,6 +321,7 @@ def build_dataset(
     """
     actions = build_actions(users, items, timestamps, titles=titles, categories=categories)
     dataset = assemble(actions, name=name, source=source, min_actions=min_actions, filter=filter)
+    dataset = replace(dataset, repeats=repeats)
     emit_warnings(dataset)
     return dataset
 
@@ -339,7 +356,7 @@ def build_actions(
 
 
 def emit_warnings(dataset: Dataset, stacklevel: int = 3) -> None:
-    """Issue each of ``dataset.warnings`` as a Python DataWarning, at the caller's caller's line."""
+    """Issue each of ``dataset.warnings`` as a DataWarning, at the line of the user's call."""
     for text in dataset.warnings:
         warnings.warn(f"{dataset.name}: {text}", DataWarning, stacklevel=stacklevel)
 
@@ -422,7 +439,7 @@ def _filter_rows(
 
 
 def _renumber(codes: NDArray[np.int32], ids: Sequence[str]) -> tuple[NDArray[np.int32], list[str]]:
-    """Codes 0.. of the ids that still occur, in id order; a fresh array."""
+    """New codes 0, 1, ... for the ids that still occur, in the order of the ids; a new array."""
     present = np.flatnonzero(np.bincount(codes, minlength=len(ids))).tolist()
     names = [ids[c] for c in present]
     if all(n.isdecimal() and n.isascii() for n in names):
@@ -495,7 +512,7 @@ def _numeric_times(column: Any) -> NDArray[Any]:
 
 
 def _parsed_times(column: Any) -> NDArray[Any]:
-    """Text or objects as numbers or, failing that, as moments in UTC (NumPy warns of that)."""
+    """Text or objects as numbers; if they are none, as dates in UTC."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for dtype in ("float64", "datetime64[us]"):

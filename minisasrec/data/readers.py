@@ -17,6 +17,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -64,7 +65,7 @@ class Collector:
         time: int | None,
         missing: frozenset[str] = frozenset({""}),
     ) -> None:
-        """Start empty; ids in ``missing`` are refused."""
+        """No rows yet; ids in ``missing`` will be refused."""
         self.source, self.layout, self.width = source, layout, width
         self.user, self.item, self.time = user, item, time
         self.missing = missing
@@ -131,7 +132,7 @@ class Collector:
             return None
         stamp = row[self.time]
         try:
-            time = float((self.parse_times or _numbers)([stamp])[0])
+            time = float((self.parse_times or _times_like(stamp))([stamp])[0])
         except (ValueError, TypeError, OverflowError):
             time = np.nan
         if not 0 <= time < np.inf:
@@ -175,26 +176,42 @@ def _dates(stamps: Sequence[Any]) -> NDArray[np.float64]:
     return moments.astype(np.int64) / 1e6
 
 
-def read_delimited(
-    source: Source,
-    separator: str | None,
-    layout: str,
-    *,
-    width: int,
-    time: int | None,
-    encoding: str = "utf-8-sig",
-) -> Actions:
-    """Lines without header or quotes, user first, item second; None separates at white space."""
-    wanted = [0, 1] if time is None else [0, 1, time]
-    if actions := _read_integers(source, separator or " ", width, wanted):
-        return actions
-    rows = Collector(source, layout, width=width, user=0, item=1, time=time)
-    for first_line, lines in source.chunks(encoding):
-        if separator is None:
-            rows.add(first_line, [line.split() for line in lines])
-        else:
-            rows.add(first_line, [line.rstrip("\r\n").split(separator) for line in lines])
-    return rows.actions()
+@dataclass(frozen=True)
+class Headerless:
+    """The reader of a format of lines without a header line and without quotes.
+
+    `columns` names the fields in their order, for example "user time latitude longitude item": one
+    is called user, one item, and one perhaps time, numbers or ISO 8601 dates. Without a time, the
+    lines of each user must be in time order. `separator` None stands for white space.
+    """
+
+    columns: str
+    separator: str | None = None
+    encoding: str = "utf-8-sig"
+
+    @property
+    def layout(self) -> str:
+        """How a line looks, in words, for errors and for the docs."""
+        names = self.columns.split()
+        if self.separator == "\t":
+            return f"{', '.join(names)} with tabs between"
+        return (self.separator or " ").join(names)
+
+    def __call__(self, source: Source, companion: Source | None = None) -> Actions:
+        """The actions of a file; there is no companion."""
+        names = self.columns.split()
+        user, item = names.index("user"), names.index("item")
+        time = names.index("time") if "time" in names else None
+        wanted = [user, item] if time is None else [user, item, time]
+        if actions := _read_integers(source, self.separator or " ", len(names), wanted):
+            return actions
+        rows = Collector(source, self.layout, width=len(names), user=user, item=item, time=time)
+        for first_line, lines in source.chunks(self.encoding):
+            if self.separator is None:
+                rows.add(first_line, [line.split() for line in lines])
+            else:
+                rows.add(first_line, [line.rstrip("\r\n").split(self.separator) for line in lines])
+        return rows.actions()
 
 
 def _read_integers(
@@ -208,15 +225,14 @@ def _read_integers(
     return build_actions(*columns) if columns else None
 
 
-def read_pairs(source: Source, companion: Source | None = None) -> Actions:
-    """The authors' text: ``user item`` per line, each user's lines in time order."""
-    return read_delimited(source, None, "user item", width=2, time=None)
+read_pairs = Headerless("user item")  # the authors' text, each user's lines in time order
+_ml_1m = Headerless("user item rating time", "::", "latin-1")
+_ml_100k = Headerless("user item rating time", "\t", "latin-1")
 
 
 def read_movielens(ratings: Source, movies: Source | None = None) -> Actions:
-    """ML-1M: ``UserID::MovieID::Rating::Timestamp`` and ``MovieID::Title::Genre|Genre``."""
-    layout = "UserID::MovieID::Rating::Timestamp"
-    actions = read_delimited(ratings, "::", layout, width=4, time=3, encoding="latin-1")
+    """ML-1M: ``user::item::rating::time`` and, for titles, ``MovieID::Title::Genre|Genre``."""
+    actions = _ml_1m(ratings)
     if movies is not None:
         actions.titles, actions.categories = {}, {}
         for line, row in _item_rows(movies, "::", "MovieID::Title::Genres", 3):
@@ -227,8 +243,7 @@ def read_movielens(ratings: Source, movies: Source | None = None) -> Actions:
 
 def read_ml_100k(data: Source, items: Source | None = None) -> Actions:
     """ML-100K: tab-separated ``u.data``; ``u.item`` with ``|`` and 19 genre flags at the end."""
-    layout = "user, item, rating, timestamp with tabs between"
-    actions = read_delimited(data, "\t", layout, width=4, time=3, encoding="latin-1")
+    actions = _ml_100k(data)
     if items is not None:
         actions.titles, actions.categories = {}, {}
         for _, row in _item_rows(items, "|", "id|title|date|video date|URL|19 genre flags", 24):
@@ -259,7 +274,7 @@ def _item_rows(
 
 def _genres(text: str, source: Source, line: int) -> tuple[str, ...]:
     """``Comedy|Drama`` -> its genres; MovieLens writes ``(no genres listed)`` for none."""
-    if text.startswith("("):
+    if not text or text.startswith("("):
         return ()
     genres = tuple(text.split("|"))
     if "" in genres:
@@ -310,7 +325,7 @@ class _Header:
 
 
 class _Table:
-    """A delimited text file with a header line; the separator is the header's most frequent."""
+    """A delimited text file with a header; of the usual separators, the header's most frequent."""
 
     def __init__(self, source: Source, text: Iterable[str], separator: str | None) -> None:
         if separator is not None and len(separator) != 1:
@@ -481,7 +496,7 @@ _NO_TIME = "{} has no time column: the rows of each user are taken to be in time
 
 
 def _named(source: Source, users: Any, items: Any, times: Any, titles: Any) -> Actions:
-    """Columns -> Actions, with the file's name in front of an error."""
+    """Columns -> Actions; the message of an error begins with the file's name."""
     try:
         return build_actions(users, items, times, titles=titles)
     except DataError as error:

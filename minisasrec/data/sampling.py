@@ -1,6 +1,8 @@
-"""Uniform sampling of items that a user has not met."""
+"""Uniform sampling of negatives: items that a user has not met, or all but the target."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,8 +21,8 @@ BLOCK = 1_000_000  # actions sorted at a time
 class SeenItems:
     """The items of each user's train part, sorted: `items` and `offsets` as in the data set.
 
-    `distinct` (U) is the number of different items among them. They are the only numbers made from
-    the actions that stay in memory; a block of users is sorted at a time.
+    `distinct` (U) is the number of different items among them. Only these three arrays stay
+    in memory; a block of users is sorted at a time.
 
     Raises `DataError` if a user has met every item, since then there is no negative.
     """
@@ -48,7 +50,7 @@ class SeenItems:
             u = int(self.distinct.argmax())
             raise DataError(
                 f"{dataset.name}: user {dataset.user_ids[u]} has met all {self.num_items} items, "
-                "so no negative can be drawn; drop such users or add items"
+                "so no negative can be drawn; allow repeats (--repeats allow), or drop such users"
             )
 
     def _keys(self, items: Array, starts: Array, lengths: Array) -> Array:
@@ -70,9 +72,9 @@ class SeenItems:
 def draw_items(key: Key, counter: Array, attempt: int, num_items: int) -> Array:
     """Uniform item ids in 1..num_items, one per counter.
 
-    Counters are taken modulo 2^26, since each has `ATTEMPTS` numbers of its own among 2^32. Two
-    places that far apart (in evaluation with 100 candidates: 671,089 users) draw the same items;
-    each by itself is as uniform as any.
+    Each counter has `ATTEMPTS` = 2^6 of the 2^32 random numbers of a key, so counters are taken
+    modulo 2^26. Two places that are 2^26 apart (in evaluation with 100 candidates: 671,089 users)
+    draw the same items; each of the two draws is uniform all the same.
     """
     place = counter.astype(np.uint32) * np.uint32(ATTEMPTS) + np.uint32(attempt)
     word = random_uint32(key, place).astype(np.uint64)
@@ -90,13 +92,36 @@ def sample_negatives(seen: SeenItems, users: Array, inputs: Packed, k: int, key:
             seen.items, seen.offsets, users, inputs.offsets, inputs.slot_ids, k, seen.num_items, key
         )
     user = np.repeat(users, np.diff(inputs.offsets))[:, None]
+    return _reject(lambda items: seen.contains(user, items), inputs, k, seen.num_items, key)
+
+
+def sample_other_items(targets: Array, inputs: Packed, k: int, num_items: int, key: Key) -> Array:
+    """k uniform items per input row other than its target, int32 (T, k).
+
+    For data where users come back to items (`Split.repeats`): an item that was met is then a
+    candidate like all others, so it is a negative like all others, and a user who has met the whole
+    catalogue can be trained on. Raises `DataError` for a catalogue of one item.
+    """
+    if num_items < 2:
+        raise DataError("the catalogue has one item, so no negative can be drawn; add items")
+    if backend() == "numba":  # each row is a user of its own, who has met the target alone
+        rows = np.arange(len(targets) + 1)
+        return kernels.sampling.sample_negatives(
+            targets, rows, rows[:-1], rows, inputs.slot_ids, k, num_items, key
+        )
+    return _reject(lambda items: items == targets[:, None], inputs, k, num_items, key)
+
+
+def _reject(
+    refused: Callable[[Array], Array], inputs: Packed, k: int, num_items: int, key: Key
+) -> Array:
     counter = inputs.slot_ids[:, None] * np.uint32(k) + np.arange(k, dtype=np.uint32)
-    negatives = draw_items(key, counter, 0, seen.num_items)
+    negatives = draw_items(key, counter, 0, num_items)
     for attempt in range(1, ATTEMPTS):
-        met = seen.contains(user, negatives)
-        if not met.any():
+        again = refused(negatives)
+        if not again.any():
             return negatives
-        negatives = np.where(met, draw_items(key, counter, attempt, seen.num_items), negatives)
-    while (met := seen.contains(user, negatives)).any():
-        negatives = np.where(met, negatives % seen.num_items + 1, negatives)
+        negatives = np.where(again, draw_items(key, counter, attempt, num_items), negatives)
+    while (again := refused(negatives)).any():
+        negatives = np.where(again, negatives % num_items + 1, negatives)
     return negatives

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 
@@ -95,10 +96,55 @@ def pack(items: Array, starts: Array, ends: Array, n: int) -> Packed:
     return Packed(items[index], offsets, n)
 
 
-def pack_sequences(sequences: Sequence[Sequence[int] | Array], n: int) -> Packed:
-    """Item ids given as lists, the last n of each, packed. Raises `DataError` for an empty one."""
-    arrays = [np.asarray(s, dtype=np.int32) for s in sequences]
-    if not arrays or any(a.ndim != 1 or len(a) == 0 for a in arrays):
-        raise DataError("a sequence needs at least one item; got an empty one")
+def pack_sequences(
+    sequences: Sequence[Sequence[int] | Array], n: int, num_items: int | None = None
+) -> Packed:
+    """Item ids given as lists, the last n of each, packed.
+
+    Raises `DataError` for a sequence that is empty or holds what is no item: 0, which is padding, a
+    number below 0 or, if `num_items` is given, above it, a fraction, or something else than a
+    number. A whole number may be written as 5.0.
+    """
+    if n < 1:
+        raise DataError(f"n is {n}; a sequence keeps its last n items, at least 1")
+    arrays = [_item_ids(s, num_items) for s in sequences]
+    if not arrays:
+        raise DataError("no sequence was given; give at least one")
     ends = np.cumsum([len(a) for a in arrays])
     return pack(np.concatenate(arrays), ends - [len(a) for a in arrays], ends, n)
+
+
+def _item_ids(sequence: Sequence[int] | Array, num_items: int | None) -> Array:
+    """The ids as int32 (length), each of them checked."""
+    try:
+        values = np.asarray(sequence)
+    except ValueError:  # lists of unequal lengths
+        values = np.empty((0, 0))
+    if values.ndim != 1:
+        raise DataError(f"a sequence is a list of item ids, got {_brief(sequence)}")
+    if not len(values):
+        raise DataError("a sequence needs at least one item; got an empty one")
+    # True among numbers would become 1, and 2**70 is no number that NumPy has
+    odd = [] if isinstance(sequence, np.ndarray) else [v for v in sequence if _is_no_number(v)]
+    if odd or values.dtype.kind not in "iuf":
+        shown = odd[0] if odd else values[0]
+        raise DataError(f"item ids are whole numbers, got {_brief(shown)} in {_brief(sequence)}")
+    highest = np.iinfo(np.int32).max if num_items is None else num_items
+    bad = values[~((values >= 1) & (values <= highest) & (values == np.floor(values)))]
+    if not len(bad):
+        return values.astype(np.int32)
+    if bad[0] == 0:
+        raise DataError("item 0 is padding; give the real items (lengths may differ)")
+    size = "" if num_items is None else ", the size of the catalogue"
+    raise DataError(f"item ids are whole numbers from 1 to {highest}{size}; got {bad[0]}")
+
+
+def _is_no_number(value: object) -> bool:
+    return isinstance(value, bool | np.bool_) or not isinstance(
+        value, Integral | float | np.floating
+    )
+
+
+def _brief(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

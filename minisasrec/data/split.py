@@ -5,16 +5,20 @@ Nothing is copied: the train part of user u is ``dataset.items[offsets[u]:train_
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minisasrec.data.dataset import Dataset
+from minisasrec.data.dataset import Dataset, DataWarning
 from minisasrec.errors import DataError
 
 Part = Literal["valid", "test"]
+MANY_REPEATS = 0.05  # from this share of validation targets met before, "auto" allows repeats
+ACTIONS_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,55 @@ class Split:
         """Users that have a held-out item in ``part``, ascending."""
         return np.flatnonzero(self.targets(part))
 
+    def met_before(self, part: Part) -> NDArray[np.bool_]:
+        """Whether the held-out item of each user is in the user's history, bool (U,)."""
+        offsets, targets = self.dataset.offsets, self.targets(part)
+        ends = self.train_end + (self.valid > 0 if part == "test" else 0)
+        met = np.zeros(len(targets), dtype=bool)
+        blocks = 1 + self.dataset.num_actions // ACTIONS_AT_ONCE
+        for users in np.array_split(np.arange(len(targets)), blocks):
+            if not len(users):
+                continue
+            own = offsets[users[0] : users[-1] + 2]
+            lengths = np.diff(own)
+            same = self.dataset.items[own[0] : own[-1]] == np.repeat(targets[users], lengths)
+            same &= np.arange(own[0], own[-1]) < np.repeat(ends[users], lengths)
+            met[np.searchsorted(offsets, own[0] + np.flatnonzero(same), side="right") - 1] = True
+        return met
+
+    def repeat_share(self, part: Part) -> float:
+        """The share of the held-out items that their user had met before; 0 without any."""
+        users = self.eval_users(part)
+        return float(self.met_before(part)[users].mean()) if len(users) else 0.0
+
+    @cached_property
+    def repeats(self) -> Literal["allow", "forbid"]:
+        """The rule about items that a user has met, for evaluation and recommendation alike.
+
+            allow    they are candidates like all others, and may be recommended again
+            forbid   they are no candidates and are never recommended; a held-out item that its
+                     user had met before counts as a miss
+
+        It is the data set's setting. "auto" allows repeats where 5% or more of the validation
+        targets were met before; the test part has no say in it.
+        """
+        if self.dataset.repeats != "auto":
+            return self.dataset.repeats
+        return "allow" if self.repeat_share("valid") >= MANY_REPEATS else "forbid"
+
+    def repeats_note(self) -> str:
+        """The share of targets met before, the rule, and what follows, in one line."""
+        valid, test = self.repeat_share("valid"), self.repeat_share("test")
+        chosen = " (auto)" if self.dataset.repeats == "auto" else ""
+        effect = {
+            "allow": "items that a user has met are ranked and recommended like all others",
+            "forbid": "such targets count as misses, and what a user has met is not recommended",
+        }
+        return (
+            f"users had met {valid:.1%} of their validation targets and {test:.1%} of their test "
+            f"targets before; repeats: {self.repeats}{chosen}, so {effect[self.repeats]}"
+        )
+
     def popularity(self) -> NDArray[np.int64]:
         """Train actions on each item, int64 (I+1,); entry 0, the padding item, is 0."""
         items, offsets = self.dataset.items, self.dataset.offsets
@@ -68,14 +121,20 @@ class Split:
 
 
 def leave_one_out(dataset: Dataset) -> Split:
-    """Hold out the last two actions of each user; users with fewer than 3 are train only."""
+    """Hold out the last two actions of each user; users with fewer than 3 are train only.
+
+    Emits a DataWarning if users had met held-out items before: see `Split.repeats`.
+    """
     ends = dataset.offsets[1:]
     held_out = np.diff(dataset.offsets) >= 3
     valid = np.zeros(dataset.num_users, dtype=np.int32)
     test = np.zeros(dataset.num_users, dtype=np.int32)
     valid[held_out] = dataset.items[ends[held_out] - 2]
     test[held_out] = dataset.items[ends[held_out] - 1]
-    return Split(dataset, np.where(held_out, ends - 2, ends), valid, test)
+    split = Split(dataset, np.where(held_out, ends - 2, ends), valid, test)
+    if split.repeat_share("valid") or split.repeat_share("test"):
+        warnings.warn(f"{dataset.name}: {split.repeats_note()}", DataWarning, stacklevel=2)
+    return split
 
 
 def _check(part: Part) -> Part:

@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minisasrec.kernels.jit import kernel
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 ELEMENTS = 16384  # elements a task
 
 
+class Settings(NamedTuple):
+    """The numbers of one step, of the type of the weights; rest1 is 1 - beta1, rest2 1 - beta2."""
+
+    beta1: Any
+    rest1: Any
+    beta2: Any
+    rest2: Any
+    step_size: Any
+    eps: Any
+    l2: Any
+    factor: Any
+
+
 def adam_step(w, g, m, v, beta1, beta2, step_size, eps, l2, factor):
     """Change w, m and v in place; the definition is `minisasrec.nn.optim.adam_step`."""
-    real = w.dtype.type
-    run(
-        _worker,
-        -(-w.size // ELEMENTS),
-        w.reshape(-1),
-        np.ascontiguousarray(g).reshape(-1),
-        m.reshape(-1),
-        v.reshape(-1),
-        real(beta1),
-        real(1 - beta1),
-        real(beta2),
-        real(1 - beta2),
-        real(step_size),
-        real(eps),
-        real(l2),
-        real(factor),
-    )
+    numbers = beta1, 1 - beta1, beta2, 1 - beta2, step_size, eps, l2, factor
+    settings = Settings(*map(w.dtype.type, numbers))
+    arrays = w.reshape(-1), np.ascontiguousarray(g).reshape(-1), m.reshape(-1), v.reshape(-1)
+    run(_worker, -(-w.size // ELEMENTS), *arrays, settings)
 
 
 @kernel
-def _update(w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
+def _update(w, g, m, v, settings):
     # A loop over whole arrays from 0 on: an index that might be negative (Python counts it from
     # the end) has to be tested, and the test keeps the compiler from using vectors.
+    beta1, rest1, beta2, rest2, step_size, eps, l2, factor = settings
     for i in range(len(w)):
         gradient = factor * g[i] + l2 * w[i]
         mean = beta1 * m[i] + rest1 * gradient
@@ -46,12 +48,9 @@ def _update(w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
 
 
 @kernel
-def _worker(counter, w, g, m, v, beta1, rest1, beta2, rest2, step_size, eps, l2, factor):
+def _worker(counter, w, g, m, v, settings):
     task = next_task(counter)
     while task >= 0:
         a, b = task * ELEMENTS, min((task + 1) * ELEMENTS, len(w))
-        _update(
-            w[a:b], g[a:b], m[a:b], v[a:b],
-            beta1, rest1, beta2, rest2, step_size, eps, l2, factor,
-        )  # fmt: skip
+        _update(w[a:b], g[a:b], m[a:b], v[a:b], settings)
         task = next_task(counter)

@@ -1,45 +1,49 @@
 """Causal self-attention on packed sequences, forward and backward, without any n x n matrix.
 
-Sequences lie one after the other in (T, d) arrays; sequence b has rows offsets[b] to offsets[b+1].
-Causality is a loop bound: a query meets no later key.
+Sequences lie one after another in (T, d) arrays; sequence b has rows offsets[b] to offsets[b+1].
+Causality is the end of a loop: a query meets no later key.
 
-A (sequence, head) pair is a task; the longest sequences come first, so that no thread is left with
-a long one at the end. In a task, queries go in strips of `STRIP` rows. A strip holds its scores
-against all earlier keys, STRIP x n numbers, and is used up before the next one. The backward pass
-keeps no weights from the forward pass: it makes the scores again and needs only `lse`, the log of
-each row's sum of exponentials, because p_ts = exp(score_ts - lse_t).
+A (sequence, head) pair is a task. The longest sequences come first, so that no thread is left with
+a long one at the end. In a task, queries are taken `STRIP` rows at a time. Their scores against
+all earlier keys, STRIP x n numbers, are used up before the next strip is made. The backward pass
+makes the scores again. Of the forward pass it needs two numbers a row, `tops` and `sums`:
 
-Dropout: the weight of query t for key s under head i is kept iff random_uint32(c) >= rate * 2^32,
-and then scaled by 1 / (1 - rate), with the counter c = (rows[t] * h + i) * 0x9E3779B1 + rows[s] in
-32 bits. `rows` names the rows (slot b * n + i of the padded batch; consecutive in a sequence), so
-the padded layout, which has other row numbers, drops the same weights.
+    top_t = max_s score_ts            sum_t = sum_s exp(score_ts - top_t)
+    p_ts = exp(score_ts - top_t) / sum_t
+
+The largest score is subtracted from a score before anything else: both may be so large that
+rounding them once is an error of more than 1, but their difference is exact where it matters.
+
+Dropout: the weight of query t for key s under head i is kept if random_uint32(c) >= rate * 2^32,
+and then multiplied by 1 / (1 - rate). The counter is c = (names[t] * h + i) * 0x9E3779B1 + names[s]
+in 32 bits. `names` are the names of the rows (slot b * n + i of the padded batch; consecutive in a
+sequence), so the padded layout, which has other row numbers, drops the same weights.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
+from minisasrec.kernels.dropout import make_drop
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import multiply
 from minisasrec.kernels.random import random_uint32
-from minisasrec.kernels.softmax import softmax_row
-from minisasrec.kernels.threads import next_task, run
-from minisasrec.kernels.vector import (
-    PANEL,
-    TILE,
+from minisasrec.kernels.simd.tile import PANEL, TILE, View, moved, tile, transpose
+from minisasrec.kernels.simd.vector import (
     exp,
     fill,
-    fma,
     lane_count,
     lanes,
     load,
     store,
-    tile,
     total,
-    transpose,
     where_before,
 )
-from minisasrec.random import Key, drop_threshold
+from minisasrec.kernels.softmax import softmax_row
+from minisasrec.kernels.team import next_task, run
+from minisasrec.random import Key
 
 STRIP = 8 * TILE  # queries at a time
 
@@ -48,6 +52,24 @@ STRIP = 8 * TILE  # queries at a time
 def padded(count, unit):
     """`count` rounded up to a multiple of `unit`."""
     return (count + unit - 1) // unit * unit
+
+
+# --- what belongs together -------------------------------------------------------------------
+
+
+class Sequences(NamedTuple):
+    """The sequences of a batch, and their rows' names; `order` has the longest ones first."""
+
+    order: Any
+    offsets: Any
+    names: Any
+
+
+class Heads(NamedTuple):
+    """How many heads there are, and 1 / sqrt(d / h), by which a score is multiplied."""
+
+    h: int
+    scale: Any
 
 
 # --- dropout ---------------------------------------------------------------------------------
@@ -61,11 +83,12 @@ def _counter(query, key, head, heads):
 
 
 @kernel
-def _make_mask(mask, base, threshold, scale, key0, key1):
-    """mask[s] = scale where the weight is kept, 0 where not; `base`: counter of the first key."""
+def _make_mask(mask, base, drop):
+    """mask[s] = 1 / (1 - rate) if the weight is kept, else 0; `base` is the first key's counter."""
+    threshold, factor, key0, key1 = drop
     for s in range(len(mask)):
         word = random_uint32(np.uint32(base + np.uint32(s)), key0, key1)
-        mask[s] = scale if word >= threshold else 0
+        mask[s] = factor if word >= threshold else 0
 
 
 # --- scores ----------------------------------------------------------------------------------
@@ -80,21 +103,23 @@ def _transpose_head(x, begin, n, at, width, out):
         panel = s // wide * wide * width + s % wide
         for j in range(0, width, lane):
             j = min(j, width - lane)
-            transpose(x, (begin + s) * d + at + j, d, n - s, out, panel + j * wide, wide)
+            source = View(x, (begin + s) * d + at + j, d, 1)
+            transpose(source, n - s, View(out, panel + j * wide, wide, 1))
 
 
 @kernel
-def _scores(x, x0, x_row, first, rows, transposed, width, zeros, strip):
-    """strip (rows, keys) = x key^T for queries first..first+rows, up to each tile's last."""
-    lane, columns = lanes(strip), strip.shape[1]
-    wide = PANEL * lane
+def _scores(x, first, rows, transposed, width, zeros, strip):
+    """strip (rows, keys) = x key^T for queries first..first+rows, each tile up to its last key.
+
+    `x` is the view of these queries, `transposed` comes from `_transpose_head`.
+    """
+    lane, scores = lanes(strip), View(strip, 0, strip.shape[1], 1)
+    wide, nothing = PANEL * lane, View(zeros, 0, 0, 1)
     for i in range(0, rows, TILE):
         end = first + min(i + TILE, rows)
         for s in range(0, end, wide):
-            tile(
-                padded(min(end - s, wide), lane), x, x0 + i * x_row, x_row, 1, rows - i,
-                transposed, s * width, wide, width, zeros, 0, 0, strip, i * columns + s, columns,
-            )  # fmt: skip
+            columns, panel = padded(min(end - s, wide), lane), View(transposed, s * width, wide, 1)
+            tile(columns, rows - i, width, moved(x, i, 0), panel, nothing, moved(scores, i, s))
 
 
 @kernel
@@ -109,53 +134,52 @@ def _longest(offsets):
 
 
 @kernel
-def _forward_worker(
-    counter, order, last_only, q, k, v, offsets, names, heads, scale, threshold, keep_scale, key0,
-    key1, out, lse,
-):  # fmt: skip
+def _forward_worker(counter, sequences, heads, drop, last_only, qkv, out, tops, sums):
+    order, offsets, names = sequences
+    q, k, v = qkv
     d = q.shape[1]
-    width = d // heads
+    width = d // heads.h
     lane = lanes(q)
     longest = padded(_longest(offsets), PANEL * lane)
     stride = longest + lane  # no power of 2, for which the rows would meet in the same cache lines
     kt = np.empty(longest * width, q.dtype)
     strip = np.empty((STRIP, stride), q.dtype)
     mask = np.empty(longest, q.dtype)
-    sums = np.empty(STRIP, q.dtype)
     result = np.empty((STRIP, width), q.dtype)
     zeros = np.zeros(max(width, PANEL * lane), q.dtype)
+    scores, rows_out = View(strip, 0, stride, 1), View(result, 0, width, 1)
+    nothing = View(zeros, 0, 0, 1)
     task = next_task(counter)
     while task >= 0:
-        b, head = order[task // heads], task % heads
+        b, head = order[task // heads.h], task % heads.h
         begin, n, at = offsets[b], offsets[b + 1] - offsets[b], head * width
         # row of q and out that belongs to query 0; with last_only they hold query n - 1, in row b
         q0, start = (b - (n - 1), n - 1) if last_only else (begin, 0)
+        values = View(v, begin * d + at, d, 1)
         _transpose_head(k, begin, n, at, width, kt)
         for first in range(start, n, STRIP):
             rows = min(STRIP, n - first)
             # score_ts = q_t . k_s / sqrt(width), s <= t
-            _scores(q, (q0 + first) * d + at, d, first, rows, kt, width, zeros, strip)
+            queries = View(q, (q0 + first) * d + at, d, 1)
+            _scores(queries, first, rows, kt, width, zeros, strip)
             # p_t = softmax(score_t), up to the division by the row's sum
             for i in range(rows):
                 t = first + i
                 end = padded(min(first + padded(i + 1, TILE), n), lane)
-                part, top = softmax_row(strip, i * stride, t + 1, end, scale)
-                sums[i] = 1 / part
-                lse[q0 + t, head] = top * scale + np.log(part)
-                if threshold > 0:
-                    base = _counter(names[begin + t], names[begin], head, heads)
-                    _make_mask(mask[:end], base, threshold, keep_scale, key0, key1)
+                part, top = softmax_row(strip, i * stride, t + 1, end, heads.scale)
+                tops[q0 + t, head], sums[q0 + t, head] = top, part
+                if drop.threshold > 0:
+                    base = _counter(names[begin + t], names[begin], head, heads.h)
+                    _make_mask(mask[:end], base, drop)
                     for s in range(0, end, lane):
                         store(strip, i * stride + s, load(strip, i * stride + s) * load(mask, s))
             # out_t = sum_s p_ts v_s
             for i in range(0, rows, TILE):
                 size = min(TILE, rows - i)
-                multiply(
-                    strip, i * stride, stride, 1, size, v, begin * d + at, d, first + i + size,
-                    width, zeros, 0, 0, result, i * width, width,
-                )  # fmt: skip
+                weights, outs = moved(scores, i, 0), moved(rows_out, i, 0)
+                multiply(size, first + i + size, width, weights, values, nothing, outs)
             for i in range(rows):
-                factor = fill(result, sums[i])
+                factor = fill(result, 1 / sums[q0 + first + i, head])
                 for j in range(0, width, lane):
                     j = min(j, width - lane)
                     to = (q0 + first + i) * d + at + j
@@ -181,34 +205,34 @@ def _own_columns(x, heads, d):
     return wide[..., : d // heads].reshape(len(x), d)
 
 
-def _common(q, offsets, heads, rate, key):
-    """Tasks in order of falling length, and the constants of the formulas in the right types."""
+def _common(q, offsets, names, heads, rate, key):
+    """The number of tasks, and the arguments that both workers have in common."""
     real = q.dtype.type
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
-    scale, keep_scale = real((q.shape[1] // heads) ** -0.5), real(1 / (1 - rate))
-    words = np.uint32(drop_threshold(rate)), keep_scale, np.uint32(key.k0), np.uint32(key.k1)
-    return order, (heads, scale, *words)
+    scale = real((q.shape[1] // heads) ** -0.5)
+    shared = Sequences(order, offsets, names), Heads(heads, scale), make_drop(rate, key, real)
+    return len(order) * heads, shared
 
 
-def _forward(last_only, q, k, v, offsets, rows, heads, rate, key):
-    order, constants = _common(q, offsets, heads, rate, key)
+def _forward(last_only, q, k, v, offsets, names, heads, rate, key):
+    tasks, shared = _common(q, offsets, names, heads, rate, key)
     d = q.shape[1]
     q, k, v = (_whole_heads(x, heads) for x in (q, k, v))
     out = np.empty_like(q)
-    lse = np.empty((len(q), heads), q.dtype)
-    tasks = len(order) * heads
-    run(_forward_worker, tasks, order, last_only, q, k, v, offsets, rows, *constants, out, lse)
-    return _own_columns(out, heads, d), lse
+    tops, sums = np.empty((2, len(q), heads), q.dtype)
+    run(_forward_worker, tasks, *shared, last_only, (q, k, v), out, tops, sums)
+    return _own_columns(out, heads, d), tops, sums
 
 
-def attention_forward(q, k, v, offsets, rows, heads, rate, key):
+def attention_forward(q, k, v, offsets, names, heads, rate, key):
     """out_t = sum over s <= t of p_ts v_s with p_t = softmax_s(q_t . k_s / sqrt(d / h)), per head.
 
-    q, k, v (T, d), offsets (B+1) int64 -> out (T, d), lse (T, h), the log-sum-exp of the scores.
-    `rate` > 0 drops weights as the module says; `rows` (T) uint32 names the rows.
+    q, k, v (T, d), offsets (B+1) int64 -> out (T, d) and, for the backward pass, tops and sums
+    (T, h): the largest q_t . k_s, and the sum of exponentials of the module's docstring.
+    `rate` > 0 drops weights as it says there; `names` (T) uint32 are the names of the rows.
     """
-    return _forward(False, q, k, v, offsets, rows, heads, rate, key)
+    return _forward(False, q, k, v, offsets, names, heads, rate, key)
 
 
 def last_attention_forward(q, k, v, offsets, heads):
@@ -220,21 +244,23 @@ def last_attention_forward(q, k, v, offsets, heads):
 
 
 @kernel
-def _weights_and_slopes(strip, slopes, mask, i, count, end, scale, lse, along):
-    """From scores and dw in `strip` and `slopes` to weights w and dscore, row at i, `end` long.
+def _weights_and_slopes(scores, slopes, mask, i, count, end, scale, row):
+    """From scores and dw to weights w and dscore, in place, `end` numbers from position i on.
 
-    Forward:   p = exp(scale score - lse)       w = p m (m: 0 if dropped, else the scale of kept)
-    Backward:  dp = dw m                        dscore = scale p (dp - sum_s p_ts dp_ts),
-    where the sum over s, `along`, is also sum_s w_ts dw_ts = dout_t . out_t.
+    Forward:   p = exp(scale (score - top)) / sum    w = p m (m: 0 if dropped, else 1 / (1 - rate))
+    Backward:  dp = dw m                             dscore = scale p (dp - sum_s p_ts dp_ts),
+    where the sum over s, `along`, is also sum_s w_ts dw_ts = dout_t . out_t. Only the first
+    `count` keys are not later than the query. `row` is (top, sum, along).
     """
-    zero, factor, shift = fill(strip, 0.0), fill(strip, scale), fill(strip, -lse)
-    shared = fill(strip, along)
-    for s in range(0, end, lanes(strip)):
-        p = exp(fma(load(strip, i + s), factor, shift))
+    top, part, along = row
+    zero, factor, highest = fill(scores, 0.0), fill(scores, scale), fill(scores, top)
+    share, shared = fill(scores, 1 / part), fill(scores, along)
+    for s in range(0, end, lanes(scores)):
+        p = exp((load(scores, i + s) - highest) * factor) * share
         p = where_before(s, count, p, zero)
         m = load(mask, s)
         dscore = (load(slopes, i + s) * m - shared) * p * factor
-        store(strip, i + s, p * m)
+        store(scores, i + s, p * m)
         store(slopes, i + s, where_before(s, count, dscore, zero))
 
 
@@ -251,12 +277,13 @@ def _dot(x, y, i, width):
 
 
 @kernel
-def _backward_worker(
-    counter, order, dout, q, k, v, out, lse, offsets, names, heads, scale, threshold, keep_scale,
-    key0, key1, dq, dk, dv,
-):  # fmt: skip
+def _backward_worker(counter, sequences, heads, drop, qkv, saved, dout, gradients):
+    order, offsets, names = sequences
+    q, k, v = qkv
+    out, tops, sums = saved
+    dq, dk, dv = gradients
     d = q.shape[1]
-    width = d // heads
+    width = d // heads.h
     lane = lanes(q)
     longest = padded(_longest(offsets), PANEL * lane)
     stride = longest + lane
@@ -264,9 +291,10 @@ def _backward_worker(
     strip, slopes = np.empty((STRIP, stride), q.dtype), np.empty((STRIP, stride), q.dtype)
     mask = np.ones(longest, q.dtype)
     zeros = np.zeros(max(width, PANEL * lane), q.dtype)
+    nothing = View(zeros, 0, 0, 1)
     task = next_task(counter)
     while task >= 0:
-        b, head = order[task // heads], task % heads
+        b, head = order[task // heads.h], task % heads.h
         begin, n, at = offsets[b], offsets[b + 1] - offsets[b], head * width
         head0 = begin * d + at  # position of the head's first row
         _transpose_head(k, begin, n, at, width, kt)
@@ -276,50 +304,47 @@ def _backward_worker(
         for first in range(0, n, STRIP):
             rows = min(STRIP, n - first)
             strip0 = head0 + first * d
+            queries, douts = View(q, strip0, d, 1), View(dout, strip0, d, 1)
             # score_ts = q_t . k_s    out_t = sum_s w_ts v_s, so dw_ts = dout_t . v_s
-            _scores(q, strip0, d, first, rows, kt, width, zeros, strip)
-            _scores(dout, strip0, d, first, rows, vt, width, zeros, slopes)
+            _scores(queries, first, rows, kt, width, zeros, strip)
+            _scores(douts, first, rows, vt, width, zeros, slopes)
             for i in range(rows):
                 t = begin + first + i
                 end = padded(min(first + padded(i + 1, TILE), n), lane)
-                if threshold > 0:
-                    base = _counter(names[t], names[begin], head, heads)
-                    _make_mask(mask[:end], base, threshold, keep_scale, key0, key1)
-                _weights_and_slopes(
-                    strip, slopes, mask, i * stride, first + i + 1, end, scale, lse[t, head],
-                    _dot(out, dout, t * d + at, width),
-                )  # fmt: skip
+                if drop.threshold > 0:
+                    base = _counter(names[t], names[begin], head, heads.h)
+                    _make_mask(mask[:end], base, drop)
+                row = tops[t, head], sums[t, head], _dot(out, dout, t * d + at, width)
+                here, count = i * stride, first + i + 1
+                _weights_and_slopes(strip, slopes, mask, here, count, end, heads.scale, row)
             # score_ts = q_t . k_s           dq_t = sum_s dscore_ts k_s
             for i in range(0, rows, TILE):
                 size = min(TILE, rows - i)
-                multiply(
-                    slopes, i * stride, stride, 1, size, k, head0, d, first + i + size, width,
-                    zeros, 0, 0, dq, strip0 + i * d, d,
-                )  # fmt: skip
+                dscores, to = View(slopes, i * stride, stride, 1), View(dq, strip0 + i * d, d, 1)
+                keys = View(k, head0, d, 1)
+                multiply(size, first + i + size, width, dscores, keys, nothing, to)
             # dv_s += sum_t w_ts dout_t,  dk_s += sum_t dscore_ts q_t, over the strip's t >= s
             for s in range(0, first + rows, TILE):
                 size = min(TILE, first + rows - s)
                 skip = max(0, s - first)  # a tile of keys and a tile of queries start together
-                here, there, row = skip * stride + s, head0 + s * d, strip0 + skip * d
-                multiply(
-                    strip, here, 1, stride, size, dout, row, d, rows - skip, width,
-                    dv, there, d, dv, there, d,
-                )  # fmt: skip
-                multiply(
-                    slopes, here, 1, stride, size, q, row, d, rows - skip, width,
-                    dk, there, d, dk, there, d,
-                )  # fmt: skip
+                here, there, left = skip * stride + s, head0 + s * d, rows - skip
+                weights, to = View(strip, here, 1, stride), View(dv, there, d, 1)
+                multiply(size, left, width, weights, moved(douts, skip, 0), to, to)
+                dscores, to = View(slopes, here, 1, stride), View(dk, there, d, 1)
+                multiply(size, left, width, dscores, moved(queries, skip, 0), to, to)
         task = next_task(counter)
 
 
-def attention_backward(dout, q, k, v, out, lse, offsets, rows, heads, rate, key):
-    """Gradients of `attention_forward`, from its results `out` and `lse`: dq, dk, dv (T, d)."""
-    order, constants = _common(q, offsets, heads, rate, key)
+def attention_backward(dout, qkv, saved, offsets, names, heads, rate, key):
+    """Gradients of `attention_forward`: dq, dk, dv (T, d).
+
+    `qkv` are its first three arguments, `saved` its results (out, tops, sums).
+    """
+    q, k, v = qkv
+    out, tops, sums = saved
+    tasks, shared = _common(q, offsets, names, heads, rate, key)
     d = q.shape[1]
     dout, q, k, v, out = (_whole_heads(x, heads) for x in (dout, q, k, v, out))
     gradients = np.empty_like(q), np.empty_like(q), np.empty_like(q)
-    run(
-        _backward_worker, len(order) * heads, order, dout, q, k, v, out, lse, offsets, rows,
-        *constants, *gradients,
-    )  # fmt: skip
+    run(_backward_worker, tasks, *shared, (q, k, v), (out, tops, sums), dout, gradients)
     return tuple(_own_columns(x, heads, d) for x in gradients)

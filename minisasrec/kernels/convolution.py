@@ -14,7 +14,8 @@ import numpy as np
 
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div, multiply, padded
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.simd.tile import View
+from minisasrec.kernels.team import next_task, run
 
 ROWS = 64  # sequences a task
 TASKS = 32  # the most tasks that hold a partial sum of their own
@@ -34,10 +35,9 @@ def _horizontal_block(task, x, filters, b, size, y):
     p, k = y.shape[1:]
     columns = filters.shape[1]
     result = np.empty((p, columns), x.dtype)
+    weights, bias, out = View(filters, 0, columns, 1), View(b, 0, 0, 1), View(result, 0, columns, 1)
     for s in range(task * ROWS, min((task + 1) * ROWS, B)):
-        multiply(
-            x, s * L * d, d, 1, p, filters, 0, columns, size, columns, b, 0, 0, result, 0, columns
-        )
+        multiply(p, size, columns, View(x, s * L * d, d, 1), weights, bias, out)
         for i in range(p):
             for f in range(k):
                 y[s, i, f] = result[i, f]

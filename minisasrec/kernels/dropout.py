@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.random import random_uint32
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 from minisasrec.random import Key, drop_threshold
 
 ROWS = 128  # rows a task
+
+
+class Drop(NamedTuple):
+    """What dropout needs: a number stays if its random word is `threshold` or more.
+
+    It is then multiplied by `factor`, 1 / (1 - rate). `k0` and `k1` are the key of the words.
+    """
+
+    threshold: Any
+    factor: Any
+    k0: Any
+    k1: Any
+
+
+def make_drop(rate, key: Key, real):
+    """The `Drop` of a rate and a key, for numbers of type `real`."""
+    threshold = np.uint32(drop_threshold(rate))
+    return Drop(threshold, real(1 / (1 - rate)), np.uint32(key.k0), np.uint32(key.k1))
 
 
 def row_names(x, rows):
@@ -31,12 +51,11 @@ def add_dropout(x, g, rows, rate, key: Key):
 
 def _run(x, g, rows, rate, key):
     g = np.ascontiguousarray(g)
-    y, flat, real = np.empty_like(g), g.reshape(-1), g.dtype.type
-    run(
-        _dropout_worker, -(-len(rows) // ROWS), flat if x is None else x.reshape(-1), flat,
-        y.reshape(-1), g.shape[-1], rows, x is not None, real(1 / (1 - rate)),
-        np.uint32(drop_threshold(rate)), np.uint32(key.k0), np.uint32(key.k1),
-    )  # fmt: skip
+    y, flat = np.empty_like(g), g.reshape(-1)
+    start = flat if x is None else x.reshape(-1)
+    tasks, drop = -(-len(rows) // ROWS), make_drop(rate, key, g.dtype.type)
+    d = g.shape[-1]
+    run(_dropout_worker, tasks, start, flat, y.reshape(-1), d, rows, x is not None, drop)
     return y
 
 
@@ -54,21 +73,24 @@ def _run_end(rows, t, end):
 
 
 @kernel
-def _drop(x, first, factor, threshold, k0, k1, y):
+def _drop(x, first, drop, y):
+    threshold, factor, k0, k1 = drop
     for j in range(len(x)):  # no branch, so that a whole vector is hashed at a time
         word = random_uint32(np.uint32(first + np.uint32(j)), k0, k1)
         y[j] = x[j] * factor if word >= threshold else x.dtype.type(0)
 
 
 @kernel
-def _add_drop(x, g, first, factor, threshold, k0, k1, y):
+def _add_drop(x, g, first, drop, y):
+    threshold, factor, k0, k1 = drop
     for j in range(len(x)):
         word = random_uint32(np.uint32(first + np.uint32(j)), k0, k1)
         y[j] = x[j] + (g[j] * factor if word >= threshold else x.dtype.type(0))
 
 
 @kernel
-def _dropout_worker(counter, x, g, y, d, rows, add, factor, threshold, k0, k1):
+def _dropout_worker(counter, x, g, y, d, rows, add, drop):
+    """y = dropout(g), or with `add`, y = x + dropout(g), all of them flat."""
     task = next_task(counter)
     while task >= 0:
         t, end = task * ROWS, min((task + 1) * ROWS, len(rows))
@@ -76,8 +98,8 @@ def _dropout_worker(counter, x, g, y, d, rows, add, factor, threshold, k0, k1):
             after = _run_end(rows, t, end)
             a, b, first = t * d, after * d, np.uint32(rows[t] * np.uint32(d))
             if add:
-                _add_drop(x[a:b], g[a:b], first, factor, threshold, k0, k1, y[a:b])
+                _add_drop(x[a:b], g[a:b], first, drop, y[a:b])
             else:
-                _drop(g[a:b], first, factor, threshold, k0, k1, y[a:b])
+                _drop(g[a:b], first, drop, y[a:b])
             t = after
         task = next_task(counter)

@@ -1,11 +1,13 @@
-"""Passes over memory that are worth more than one thread."""
+"""Threaded element-wise kernels."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from minisasrec.kernels.jit import exact_kernel, kernel
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 NUMBERS = 8192  # numbers a task: a block of the result stays in the nearest cache
 
@@ -50,6 +52,27 @@ def _scale_worker(counter, x, factor, y):
 def scale(x, factor):
     """y = factor * x; `factor` is of the type of x."""
     y = np.empty(x.shape, x.dtype)
-    run(_scale_worker, -(-y.size // NUMBERS), np.ascontiguousarray(x).reshape(-1), factor,
-        y.reshape(-1))  # fmt: skip
+    flat = np.ascontiguousarray(x).reshape(-1)
+    run(_scale_worker, -(-y.size // NUMBERS), flat, factor, y.reshape(-1))
     return y
+
+
+@kernel
+def _gelu_worker(counter, x, y, slope):
+    root, density = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
+    task = next_task(counter)
+    while task >= 0:
+        for i in range(task * NUMBERS, min((task + 1) * NUMBERS, len(y))):
+            v = float(x[i])
+            below = (1 + math.erf(v * root)) / 2  # the share of a normal distribution below v
+            y[i] = v * below
+            slope[i] = below + v * density * math.exp(-v * v / 2)
+        task = next_task(counter)
+
+
+def gelu(x):
+    """y = x Phi(x) and its slope, the derivative dy/dx, both of the shape of x."""
+    y, slope = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    flat = np.ascontiguousarray(x).reshape(-1)
+    run(_gelu_worker, -(-y.size // NUMBERS), flat, y.reshape(-1), slope.reshape(-1))
+    return y, slope

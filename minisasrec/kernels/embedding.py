@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec.kernels.jit import kernel
-from minisasrec.kernels.threads import next_task, run
-from minisasrec.kernels.vector import fill, fma, lanes, load_part, store_part
+from minisasrec.kernels.simd.vector import fill, fma, lanes, load_part, store_part
+from minisasrec.kernels.team import next_task, run
 
 ROWS = 128  # rows a task
 USERS = 16  # rows of candidates a task
@@ -50,10 +50,8 @@ def scatter_add(rows, ids, size, padding_id=-1, weights=None, dtable=None):
     starts, source = np.zeros(size + 1, np.int64), np.empty(ids.size, np.int64)
     factors = np.empty(ids.size, rows.dtype)
     _group(ids, weights, starts, source, factors)
-    run(
-        _scatter_add_worker, -(-size // ROWS), np.ascontiguousarray(rows), starts, source, factors,
-        padding_id, add, dtable,
-    )  # fmt: skip
+    rows, places = np.ascontiguousarray(rows), (starts, source, factors)
+    run(_scatter_add_worker, -(-size // ROWS), rows, places, padding_id, add, dtable)
     return dtable
 
 
@@ -76,7 +74,8 @@ def _group(ids, weights, starts, source, factors):
 
 
 @kernel
-def _scatter_add_worker(counter, rows, starts, source, factors, padding_id, add, dtable):
+def _scatter_add_worker(counter, rows, places, padding_id, add, dtable):
+    starts, source, factors = places
     size, d = dtable.shape
     task = next_task(counter)
     while task >= 0:

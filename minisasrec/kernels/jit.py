@@ -26,10 +26,10 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import config, event
 from numba.extending import intrinsic
 
 from minisasrec.kernels.memory import keep_freed_memory
+from minisasrec.kernels.simd.internals import Listener, config, register
 
 SAFE_FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 UNUSED = 30 * 24 * 3600  # seconds after which the cache folder of another version is removed
@@ -55,8 +55,9 @@ def _user_cache_dir() -> Path:
 
 def _content_hash() -> str:
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -86,14 +87,16 @@ CACHE_FOLDER = _cache_folder()
 # --- compiling -------------------------------------------------------------------------------
 
 
-class _CompileNotice(event.Listener):
+class _CompileNotice(Listener):
     """Says once that kernels are being compiled; a kernel loaded from the cache fires no event."""
 
     given = False
+    package = Path(__file__).parents[1]
 
     def on_start(self, event: Any) -> None:
-        module = event.data["dispatcher"].py_func.__module__
-        if not self.given and module.startswith(__package__ + "."):
+        # by its file: a module that is run as a program (teach/ladder.py) has no name of its own
+        file = Path(event.data["dispatcher"].py_func.__code__.co_filename)
+        if not self.given and file.is_relative_to(self.package):
             self.given = True
             print(
                 f"compiling kernels (first run only, about {COMPILE_SECONDS} s) ...",
@@ -105,7 +108,7 @@ class _CompileNotice(event.Listener):
         pass
 
 
-event.register("numba:compile", _CompileNotice())
+register("numba:compile", _CompileNotice())
 
 
 def _jit(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:

@@ -6,11 +6,12 @@ so a row costs two additions across lanes forward, and two backward.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from minisasrec.kernels.jit import kernel
-from minisasrec.kernels.threads import next_task, run
-from minisasrec.kernels.vector import (
+from minisasrec.kernels.jit import exact_kernel, kernel
+from minisasrec.kernels.simd.vector import (
     fill,
     fma,
     lanes,
@@ -21,8 +22,23 @@ from minisasrec.kernels.vector import (
     total,
     where_before,
 )
+from minisasrec.kernels.team import next_task, run
 
 ROWS = 128  # rows of one task, and of one partial sum of dgamma and dbeta
+
+
+@exact_kernel
+def _of_large(row, eps):
+    """Mean and rstd of a row so large that squares overflow: by way of row / max |row|."""
+    size = abs(row[0])
+    for x in row:
+        size = max(size, abs(x))
+    mean, variance = size * 0, size * 0
+    for x in row:
+        mean += x / size / len(row)
+    for x in row:
+        variance += (x / size - mean) ** 2 / len(row)
+    return mean * size, 1 / math.sqrt(variance + eps / size / size) / size
 
 
 @kernel
@@ -42,7 +58,11 @@ def _forward_worker(counter, x, gamma, beta, eps, y, mean, rstd):
                 away = load_part(x, row + j, d - j) - middle
                 away = where_before(j, d, away, zero)
                 squares = fma(away, away, squares)
-            r = one / np.sqrt(total(squares) / x.dtype.type(d) + eps)
+            square = total(squares)
+            r = one / np.sqrt(square / x.dtype.type(d) + eps)
+            if not square < np.inf:  # rare: overflow, or a number that is infinite or NaN
+                mu, r = _of_large(x[t], eps)
+                middle = fill(x, mu)
             scale = fill(x, r)
             for j in range(0, d, lane):
                 xhat = (load_part(x, row + j, d - j) - middle) * scale

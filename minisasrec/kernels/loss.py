@@ -9,19 +9,10 @@ import numpy as np
 from minisasrec.kernels.embedding import dot
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import multiply, multiply_packed, pack_all, padded
-from minisasrec.kernels.softmax import softmax_row
-from minisasrec.kernels.threads import next_task, run
-from minisasrec.kernels.vector import (
-    TILE,
-    exp,
-    fill,
-    fma,
-    lanes,
-    load,
-    load_part,
-    store,
-    store_part,
-)
+from minisasrec.kernels.simd.tile import TILE, View
+from minisasrec.kernels.simd.vector import exp, fill, fma, lanes, load, load_part, store, store_part
+from minisasrec.kernels.softmax import difference, softmax_row
+from minisasrec.kernels.team import next_task, run
 
 ROWS = 128  # rows a task
 
@@ -117,12 +108,11 @@ STRIP = 192  # rows, and items (whole panels), of a block of the gradient of the
 
 
 def softmax_loss_forward(h, catalogue, targets):
-    """Per row: the loss, log sum exp of its scores, and dh, the loss's slope to h.
+    """Per row: the loss, and dh, its slope by h; and what `softmax_loss_backward` reads.
 
     h (T, d), catalogue (V, d), targets (T) from 0, below 0 in a row that does not count ->
-    losses (T), lse (T), dh (T, d), and the copies of the arguments that `softmax_loss_backward`
-    reads. The forward pass has the weights e^(r - lse) at hand: dh costs it one product more and
-    spares the backward pass two.
+    losses (T), dh (T, d), saved. The forward pass has the weights p at hand: dh costs it one
+    product more and spares the backward pass two.
     """
     T, d = h.shape
     V = len(catalogue)
@@ -130,72 +120,69 @@ def softmax_loss_forward(h, catalogue, targets):
     packed = pack_all(catalogue[None], True, columns)
     items, rows = np.zeros((V, width), h.dtype), np.zeros((T, width), h.dtype)
     items[:, :d], rows[:, :d] = catalogue, h
-    losses, lse, dh = np.zeros(T, h.dtype), np.zeros(T, h.dtype), np.zeros_like(h)
+    losses, dh, (tops, sums) = np.zeros(T, h.dtype), np.zeros_like(h), np.empty((2, T), h.dtype)
     strip = min(8, max(1, SCORES // (TILE * columns))) * TILE
-    run(
-        _softmax_forward_worker, -(-T // strip), h, items, packed, targets, strip, columns,
-        losses, lse, dh,
-    )  # fmt: skip
-    return losses, lse, dh, (rows, packed)
+    results = losses, dh, tops, sums
+    run(_softmax_forward_worker, -(-T // strip), h, items, packed, targets, strip, results)
+    return losses, dh, (rows, packed, tops, sums)
 
 
 @kernel
-def _softmax_forward_worker(
-    counter, h, items, packed, targets, strip, columns, losses, lse, dh
-):  # fmt: skip
+def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
+    losses, dh, tops, sums = results
     T, d = h.shape
     V, width = items.shape
+    columns = packed.shape[1] // d
     scores = np.empty((strip, columns), h.dtype)
-    mean, share = np.empty((strip, width), h.dtype), np.empty(strip, h.dtype)
+    mean = np.empty((strip, width), h.dtype)
     zeros = np.zeros(max(columns, width), h.dtype)
     task = next_task(counter)
     while task >= 0:
         first = task * strip
         rows = min(strip, T - first)
-        multiply_packed(h, first * d, d, rows, packed, 0, d, columns, zeros, scores, 0)
+        out = View(scores, 0, columns, 1)
+        multiply_packed(rows, d, columns, View(h, first * d, d, 1), packed, 0, zeros, out)
         for i in range(rows):
-            target = targets[first + i]
-            wanted = scores[i, max(target, 0)]
+            wanted = scores[i, max(targets[first + i], 0)]
             # r_j becomes e^(r_j - top), up to the division by the sum of the row
             part, top = softmax_row(scores, i * columns, V, columns, 1.0)
-            lse[first + i] = top + math.log(part)
-            if target >= 0:
-                losses[first + i] = lse[first + i] - wanted
-            share[i] = 1 / part
-        # loss = lse - r_target        dh = sum_j p_j N_j - N_target
-        multiply(
-            scores, 0, columns, 1, rows, items, 0, width, V, width, zeros, 0, 0, mean, 0, width
-        )
+            tops[first + i], sums[first + i] = top, part
+            if targets[first + i] >= 0:
+                losses[first + i] = difference(top, wanted) + math.log(part)
+        # loss = top + log sum_j e^(r_j - top) - r_target        dh = sum_j p_j N_j - N_target
+        catalogue, means = View(items, 0, width, 1), View(mean, 0, width, 1)
+        multiply(rows, V, width, out, catalogue, View(zeros, 0, 0, 1), means)
         for i in range(rows):
-            target = targets[first + i]
+            target, share = targets[first + i], 1 / sums[first + i]
             if target >= 0:
                 for j in range(d):
-                    dh[first + i, j] = share[i] * mean[i, j] - items[target, j]
+                    dh[first + i, j] = share * mean[i, j] - items[target, j]
         task = next_task(counter)
 
 
-def softmax_loss_backward(saved, d, targets, lse, factor, V):
+def softmax_loss_backward(saved, targets, factor, shape):
     """dcatalogue (V, d): the sum over rows of factor * (p_j - [j is the target]) h.
 
     The scores are made again, a block of items at a time: every item has one owner, which adds
-    row after row.
+    row after row. `shape` is (V, d).
     """
-    rows, packed = saved
-    ditems = np.empty((V, d), rows.dtype)
-    run(
-        _softmax_backward_worker, -(-V // STRIP), rows, packed[0], targets, lse,
-        rows.dtype.type(factor), padded(V, rows.dtype), ditems,
-    )  # fmt: skip
+    rows, packed, tops, sums = saved
+    ditems = np.empty(shape, rows.dtype)
+    factor = rows.dtype.type(factor)
+    per_row = targets, tops, factor / sums
+    tasks = -(-len(ditems) // STRIP)
+    run(_softmax_backward_worker, tasks, rows, packed[0], *per_row, factor, ditems)
     return ditems
 
 
 @kernel
-def _softmax_backward_worker(counter, h, packed, targets, lse, factor, columns, ditems):
+def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, ditems):
     T, width = h.shape
     V, d = ditems.shape
+    columns = len(packed) // d
     scores = np.empty((STRIP, STRIP), h.dtype)
     total = np.empty((STRIP, width), h.dtype)
-    zeros = np.zeros(STRIP, h.dtype)
+    zeros, sums = np.zeros(STRIP, h.dtype), View(total, 0, width, 1)
     task = next_task(counter)
     while task >= 0:
         first = task * STRIP
@@ -203,21 +190,19 @@ def _softmax_backward_worker(counter, h, packed, targets, lse, factor, columns, 
         total[:] = 0
         for t in range(0, T, STRIP):
             rows = min(STRIP, T - t)
-            multiply_packed(h, t * width, width, rows, packed, first * d, d, wide, zeros, scores, 0)
+            own = View(h, t * width, width, 1)
+            multiply_packed(rows, d, wide, own, packed, first * d, zeros, View(scores, 0, wide, 1))
             for i in range(rows):
-                # dr_j = factor (e^(r_j - lse) - [j is the target]), 0 in a row without target
+                # dr_j = factor (p_j - [j is the target]), 0 in a row without target
                 target = targets[t + i]
-                shift = fill(scores, lse[t + i])
-                weight = fill(scores, factor if target >= 0 else h.dtype.type(0))
+                highest = fill(scores, tops[t + i])
+                weight = fill(scores, shares[t + i] if target >= 0 else h.dtype.type(0))
                 for j in range(0, wide, lanes(scores)):
-                    e = exp(load(scores, i * wide + j) - shift)
+                    e = exp(load(scores, i * wide + j) - highest)
                     store(scores, i * wide + j, e * weight)
                 if first <= target < first + size:
                     scores.reshape(-1)[i * wide + target - first] -= factor
-            multiply(
-                scores, 0, 1, wide, size, h, t * width, width, rows, width, total, 0, width, total,
-                0, width,
-            )  # fmt: skip
+            multiply(size, rows, width, View(scores, 0, 1, wide), own, sums, sums)
         for i in range(size):
             for j in range(d):
                 ditems[first + i, j] = total[i, j]

@@ -1,4 +1,4 @@
-"""Matrix products and the linear layer, on the register tile of `vector.py`.
+"""Matrix products and the linear layer, on the register tile of `simd/tile.py`.
 
 Three ideas carry the speed; everything else is bookkeeping.
 
@@ -23,20 +23,17 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec.kernels.jit import kernel
-from minisasrec.kernels.threads import next_task, run
-from minisasrec.kernels.vector import (
-    PANEL,
-    TILE,
+from minisasrec.kernels.simd.tile import PANEL, TILE, View, moved, tile, transpose
+from minisasrec.kernels.simd.vector import (
     copy_row,
     fill,
     lane_count,
     lanes,
     load,
     store,
-    tile,
-    transpose,
     where_above,
 )
+from minisasrec.kernels.team import next_task, run
 
 ROWS = 96  # rows of the result in one task
 STEP = 96  # rows read at a time when the sum runs over rows
@@ -75,19 +72,18 @@ def panel_start(p, columns, lane):
 
 
 @kernel
-def multiply(
-    a, a0, a_row, a_col, rows, b, b0, b_row, depth, columns, init, i0, i_row, c, c0, c_row
-):  # fmt: skip
-    """C = init + A B for any number of rows and a vector of columns or more."""
-    lane = lanes(c)
+def multiply(rows, depth, columns, a, b, init, c):
+    """C (rows, columns) = init + A (rows, depth) B (depth, columns), four views (see `tile`).
+
+    `columns` is the count of a vector or more.
+    """
+    lane = lanes(c.array)
     for p in range(count_panels(columns, lane)):
         j = panel_start(p, columns, lane)
         width = panel_start(p + 1, columns, lane) - j
+        panel = moved(b, 0, j)
         for i in range(0, rows, TILE):
-            tile(
-                width, a, a0 + i * a_row, a_row, a_col, rows - i, b, b0 + j, b_row, depth,
-                init, i0 + i * i_row + j, i_row, c, c0 + i * c_row + j, c_row,
-            )  # fmt: skip
+            tile(width, rows - i, depth, moved(a, i, 0), panel, moved(init, i, j), moved(c, i, j))
 
 
 # --- packed panels of B ----------------------------------------------------------------------
@@ -119,24 +115,26 @@ def pack(b, g, transposed, columns, p, packed):
             row = (g * given + start + j) * depth
             for k in range(0, depth, lane):
                 k = min(k, depth - lane)
-                transpose(b, row + k, depth, lane, packed, at + k * width + j, width)
+                square = View(b, row + k, depth, 1)
+                transpose(square, lane, View(packed, at + k * width + j, width, 1))
     else:
         for k in range(depth):
             copy_row(b, (g * depth + k) * given + start, packed, at + k * width, width)
 
 
 @kernel
-def multiply_packed(a, a0, a_row, rows, packed, p0, depth, columns, init, c, c0):
-    """C (rows, columns) = init (columns) + A B, with B packed from position p0 on."""
-    lane = lanes(c)
+def multiply_packed(rows, depth, columns, a, packed, start, bias, c):
+    """C (rows, columns) = bias (columns) + A B, with B packed from position `start` on.
+
+    A and C are views, `packed` and `bias` are arrays.
+    """
+    lane = lanes(c.array)
     for p in range(count_panels(columns, lane)):
         j = panel_start(p, columns, lane)
         width = panel_start(p + 1, columns, lane) - j
+        panel, first = View(packed, start + j * depth, width, 1), View(bias, j, 0, 1)
         for i in range(0, rows, TILE):
-            tile(
-                width, a, a0 + i * a_row, a_row, 1, rows - i, packed, p0 + j * depth, width, depth,
-                init, j, 0, c, c0 + i * columns + j, columns,
-            )  # fmt: skip
+            tile(width, rows - i, depth, moved(a, i, 0), panel, first, moved(c, i, j))
 
 
 # --- C = A B, C = A B^T, y = relu(x W + b) ----------------------------------------------------
@@ -174,12 +172,13 @@ def _multiply_worker(counter, a, packed, bias, relu, c):
     while task >= 0:
         g, row = task // blocks, task % blocks * ROWS
         rows = min(ROWS, M - row)
-        a0, c0 = (g * M + row) * K, (g * M + row) * N
-        multiply_packed(a, a0, K, rows, packed, g * packed.shape[1], K, N, bias, c, c0)
+        block, c0 = View(a, (g * M + row) * K, K, 1), (g * M + row) * N
+        start = g * packed.shape[1]
+        multiply_packed(rows, K, N, block, packed, start, bias, View(c, c0, N, 1))
         if relu:
-            block = c.reshape(-1)[c0 : c0 + rows * N]
-            for i in range(len(block)):
-                block[i] = 0 if block[i] < 0 else block[i]  # keeps NaN
+            y = c.reshape(-1)[c0 : c0 + rows * N]
+            for i in range(len(y)):
+                y[i] = 0 if y[i] < 0 else y[i]  # keeps NaN
         task = next_task(counter)
 
 
@@ -242,21 +241,13 @@ def _multiply_tn_worker(counter, a, b, chunk, partial):
     task = next_task(counter)
     while task >= 0:
         g, c, m = task // (chunks * blocks), task // blocks % chunks, task % blocks * ROWS
-        c0 = ((g * chunks + c) * M + m) * N
+        total = View(partial, ((g * chunks + c) * M + m) * N, N, 1)
         partial[g, c, m : m + ROWS] = 0
         for row in range(c * chunk, min((c + 1) * chunk, K), STEP):
-            rows = min(STEP, K - row)
-            _add_tn(
-                a, (g * K + row) * M + m, M, min(ROWS, M - m), b, (g * K + row) * N, rows, N,
-                partial, c0,
-            )  # fmt: skip
+            at, rows = g * K + row, min(STEP, K - row)
+            turned = View(a, at * M + m, 1, M)
+            multiply(min(ROWS, M - m), rows, N, turned, View(b, at * N, N, 1), total, total)
         task = next_task(counter)
-
-
-@kernel
-def _add_tn(a, a0, a_row, size, b, b0, rows, columns, c, c0):
-    """C (size, columns) += A^T B."""
-    multiply(a, a0, 1, a_row, size, b, b0, columns, rows, columns, c, c0, columns, c, c0, columns)
 
 
 @kernel
@@ -318,6 +309,7 @@ def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, partial)
     task = next_task(counter)
     while task >= 0:
         c0 = task * (k + 1) * m
+        dW = View(partial, c0, m, 1)
         partial[0, task] = 0
         db[:] = 0
         for row in range(task * chunk, min((task + 1) * chunk, T), STEP):
@@ -328,16 +320,17 @@ def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, partial)
                 dz, at = piece, 0
                 for i in range(0, rows * m, lane):
                     i = min(i, rows * m - lane)
-                    slopes, above = load(dy, row * m + i), load(y, row * m + i)
-                    store(piece, i, where_above(above, zero, slopes, zero))
+                    given, above = load(dy, row * m + i), load(y, row * m + i)
+                    store(piece, i, where_above(above, zero, given, zero))
             # z = x W + b             db = sum over rows of dz,  dx = dz W^T,  dW = x^T dz
             for j in range(0, m, lane):  # the last vector ends with the columns, but not in `db`
                 vector, start = load(db, j), at + min(j, m - lane)
                 for i in range(rows):
                     vector = vector + load(dz, start + i * m)
                 store(db, j, vector)
-            multiply_packed(dz, at, m, rows, packed, 0, m, width, zeros, dx, row * width)
-            _add_tn(x, row * k, k, k, dz, at, rows, m, partial, c0)
+            slopes, dx_rows = View(dz, at, m, 1), View(dx, row * width, width, 1)
+            multiply_packed(rows, m, width, slopes, packed, 0, zeros, dx_rows)
+            multiply(k, rows, m, View(x, row * k, 1, k), slopes, dW, dW)
         for j in range(0, m, lane):
             store(partial, c0 + k * m + min(j, m - lane), load(db, j))
         task = next_task(counter)

@@ -8,8 +8,8 @@ import numpy as np
 
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div
-from minisasrec.kernels.softmax import exp
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.softmax import difference, exp
+from minisasrec.kernels.team import next_task, run
 
 CROSS_ENTROPY, BPR, TOP1, TOP1_MAX, BPR_MAX = range(5)  # as in ops.ranking.RANKING_LOSSES
 ROWS = 16  # rows a task
@@ -48,7 +48,7 @@ def _row(p, r, kind, weight, s, w, dr):
         for j in range(k):
             dr[j] = s[j] * scale
             dp -= dr[j]
-        return most - p - math.log(scale), dp
+        return difference(most, p) - math.log(scale), dp
     if kind == BPR:
         for j in range(k):
             x = r[j] - p
@@ -75,7 +75,7 @@ def _row(p, r, kind, weight, s, w, dr):
             strength = w[j] / total
             dp -= strength * q
             dr[j] = s[j] - strength * (1 - q) + weight * s[j] * (r[j] * r[j] - size + 2 * r[j])
-        return top - math.log(scale) - most - math.log(total) + weight * size, dp
+        return difference(top, most) - math.log(scale) - math.log(total) + weight * size, dp
     scale = 1 / _shares(r, top, s) if kind == TOP1_MAX else zero
     for j in range(k):
         s[j] = s[j] * scale if kind == TOP1_MAX else (zero + 1) / k
@@ -125,17 +125,7 @@ def ranking_loss(positive, negative, allowed, kind, weight):
     losses, dp, dr = np.empty(len(positive)), np.empty_like(positive), np.empty_like(negative)
     allowed = np.ascontiguousarray(allowed)
     weight = negative.dtype.type(weight)
-    run(
-        _worker,
-        ceil_div(len(positive), ROWS),
-        positive,
-        negative,
-        allowed,
-        kind,
-        weight,
-        losses,
-        dp,
-        dr,
-    )
+    tasks = ceil_div(len(positive), ROWS)
+    run(_worker, tasks, positive, negative, allowed, kind, weight, losses, dp, dr)
     rows = max(int(allowed.any(axis=1).sum()), 1)
     return losses.sum() / rows, rows, dp, dr

@@ -12,8 +12,9 @@ import numpy as np
 
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div, matmul_tn, multiply, padded
+from minisasrec.kernels.simd.tile import View
 from minisasrec.kernels.softmax import exp
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 
 BLOCK = 24  # sequences that step together: four register tiles
 
@@ -60,9 +61,11 @@ def _forward_block(first, x, U, b, starts, lengths, h, gates):
     d, columns = U.shape
     state = np.zeros((BLOCK, d), x.dtype)
     past = np.empty((BLOCK, columns), x.dtype)
+    states, weights = View(state, 0, d, 1), View(U, 0, columns, 1)
+    bias, products = View(b, 0, 0, 1), View(past, 0, columns, 1)
     for t in range(lengths[first]):
         count = _running(lengths, first, t)
-        multiply(state, 0, d, 1, count, U, 0, columns, d, columns, b, 0, 0, past, 0, columns)
+        multiply(count, d, columns, states, weights, bias, products)
         for i in range(count):
             row = starts[first + i] + t
             inputs, product, before = x[row], past[i], state[i]
@@ -100,11 +103,14 @@ def gru_forward(x, U, b, offsets):
 
 
 @kernel
-def _backward_block(first, dy, Ut, h, gates, starts, lengths, dx, dpast, before):
+def _backward_block(first, dy, Ut, saved, starts, lengths, gradients):
+    h, gates = saved
+    dx, dpast, before = gradients
     d, columns = h.shape[1], Ut.shape[1]
     dstate = np.zeros((BLOCK, columns), dy.dtype)
     back = np.empty((BLOCK, 3 * d), dy.dtype)
     zeros = np.zeros(d, dy.dtype)
+    weights, dstates = View(Ut, 0, columns, 1), View(dstate, 0, columns, 1)
     for t in range(lengths[first] - 1, -1, -1):
         count = _running(lengths, first, t)
         for i in range(count):
@@ -127,17 +133,14 @@ def _backward_block(first, dy, Ut, h, gates, starts, lengths, dx, dpast, before)
                 din[j] = dgates[j]
             for j in range(3 * d):
                 dpast[row, j] = dgates[j]
-        multiply(
-            back, 0, 3 * d, 1, count, Ut, 0, columns, 3 * d, columns, dstate, 0, columns, dstate, 0,
-            columns,
-        )  # fmt: skip
+        multiply(count, 3 * d, columns, View(back, 0, 3 * d, 1), weights, dstates, dstates)
 
 
 @kernel
-def _backward_worker(counter, dy, Ut, h, gates, starts, lengths, dx, dpast, before):
+def _backward_worker(counter, dy, Ut, saved, starts, lengths, gradients):
     task = next_task(counter)
     while task >= 0:
-        _backward_block(task * BLOCK, dy, Ut, h, gates, starts, lengths, dx, dpast, before)
+        _backward_block(task * BLOCK, dy, Ut, saved, starts, lengths, gradients)
         task = next_task(counter)
 
 
@@ -149,18 +152,8 @@ def gru_backward(dy, U, h, gates, offsets):
     # past = h_{t-1} U + b: with a column of ones beside h_{t-1}, one product gives dU and db
     before = np.ones((T, d + 1), h.dtype)
     Ut = _whole_vectors(np.ascontiguousarray(U.T))
-    run(
-        _backward_worker,
-        ceil_div(len(lengths), BLOCK),
-        dy,
-        Ut,
-        h,
-        gates,
-        starts,
-        lengths,
-        dx,
-        dpast,
-        before,
-    )
+    saved, gradients = (h, gates), (dx, dpast, before)
+    tasks = ceil_div(len(lengths), BLOCK)
+    run(_backward_worker, tasks, dy, Ut, saved, starts, lengths, gradients)
     dU = matmul_tn(before, dpast)
     return dx, dU[:d], dU[d]

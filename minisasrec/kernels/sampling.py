@@ -6,7 +6,7 @@ import numpy as np
 
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.random import random_uint32
-from minisasrec.kernels.threads import next_task, run
+from minisasrec.kernels.team import next_task, run
 from minisasrec.random import Key
 
 USERS = 4  # sequences a task
@@ -16,25 +16,16 @@ ATTEMPTS = 64  # as in `minisasrec.data.sampling`
 def sample_negatives(seen, seen_offsets, users, offsets, rows, k, num_items, key: Key):
     """k items per row that its user has not met, int32 (T, k); seen: the items of each user."""
     negatives = np.empty((offsets[-1], k), np.int32)
-    run(
-        _worker,
-        -(-len(users) // USERS),
-        seen,
-        seen_offsets,
-        users,
-        offsets,
-        rows,
-        num_items,
-        np.uint32(key.k0),
-        np.uint32(key.k1),
-        negatives,
-    )
+    words = np.uint32(key.k0), np.uint32(key.k1)
+    items, batch = (seen, seen_offsets), (users, offsets, rows)
+    run(_worker, -(-len(users) // USERS), items, batch, num_items, words, negatives)
     return negatives
 
 
 @kernel
-def _sample_row(met, rows, first, last, num_items, k0, k1, negatives):
-    k = negatives.shape[1]
+def _sample_rows(met, rows, first, last, num_items, words, negatives):
+    """Items that are not `met`, for the rows from `first` to before `last`."""
+    k, (k0, k1) = negatives.shape[1], words
     for t in range(first, last):
         for c in range(k):
             place = np.uint32(np.uint32(rows[t] * np.uint32(k)) + np.uint32(c))
@@ -51,7 +42,8 @@ def _sample_row(met, rows, first, last, num_items, k0, k1, negatives):
 
 
 @kernel
-def _worker(counter, seen, seen_offsets, users, offsets, rows, num_items, k0, k1, negatives):
+def _worker(counter, items, batch, num_items, words, negatives):
+    (seen, seen_offsets), (users, offsets, rows) = items, batch
     # a user's items are marked for as long as the user's rows are drawn: looking one up in a list
     # of them took ten times as long as drawing it
     met = np.zeros(num_items + 1, np.bool_)
@@ -61,7 +53,7 @@ def _worker(counter, seen, seen_offsets, users, offsets, rows, num_items, k0, k1
             own = seen[seen_offsets[users[b]] : seen_offsets[users[b] + 1]]
             for item in own:
                 met[item] = True
-            _sample_row(met, rows, offsets[b], offsets[b + 1], num_items, k0, k1, negatives)
+            _sample_rows(met, rows, offsets[b], offsets[b + 1], num_items, words, negatives)
             for item in own:
                 met[item] = False
         task = next_task(counter)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisasrec.kernels.jit import kernel
-from minisasrec.kernels.threads import next_task, run
-from minisasrec.kernels.vector import (
+from minisasrec.kernels.jit import exact_kernel, kernel
+from minisasrec.kernels.simd.vector import (
     at_least,
     copy_row,
     fill,
-    fma,
     lanes,
     largest,
     load,
@@ -18,9 +16,20 @@ from minisasrec.kernels.vector import (
     total,
     where_before,
 )
-from minisasrec.kernels.vector import exp as exp  # for other kernels too
+from minisasrec.kernels.simd.vector import exp as exp  # for other kernels too
+from minisasrec.kernels.team import next_task, run
 
 ROWS = 64  # rows of one task
+
+
+@exact_kernel
+def difference(a, b):
+    """a - b, before anything else is added.
+
+    In a `kernel` the compiler may turn a - b + c into a - (b - c). With a and b large and near to
+    each other, that loses c.
+    """
+    return a - b
 
 
 @kernel
@@ -35,10 +44,10 @@ def softmax_row(row, i, count, end, scale):
     for s in range(0, end, lanes(row)):
         tops = at_least(where_before(s, count, load(row, i + s), lowest), tops)
     top = largest(tops)
-    shift = fill(row, -top * scale)
-    sums = zero
+    highest, sums = fill(row, top), zero
     for s in range(0, end, lanes(row)):
-        e = where_before(s, count, exp(fma(load(row, i + s), factor, shift)), zero)
+        # not scale row - scale max: of two large products, rounding leaves no digit right
+        e = where_before(s, count, exp((load(row, i + s) - highest) * factor), zero)
         store(row, i + s, e)
         sums = sums + e
     return total(sums), top

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from minisasrec.data.registry import DATASETS, SPARSE
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
+from minisasrec.learn.machine import MachineOptions
 from minisasrec.models import MODELS, Recommender
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
@@ -49,7 +51,7 @@ class DataColumns:
     """Drop users and items with fewer actions. Paper: 5 (Sec. IV-A)."""
 
     def given(self) -> dict[str, Any]:
-        """The ones that were set, as arguments of `load_dataset`."""
+        """The settings that were given, as arguments of `load_dataset`."""
         return {key: value for key, value in vars(self).items() if value is not None}
 
 
@@ -61,12 +63,14 @@ class TrainConfig:
     """
 
     dataset: str = "bookshop"
-    """bookshop, ml-1m, ml-100k, ml-20m, amazon-beauty, amazon-games, steam, online-retail, or the
-    path of a file of your own."""
+    """A name in `minisasrec.data.DATASETS`, or the path of a file of your own."""
     data_dir: Path | None = None
     """Folder that holds the data set's files already, zipped or not: nothing is downloaded."""
     columns: DataColumns = field(default_factory=DataColumns)
     """Column names of a table of your own."""
+    repeats: Literal["auto", "allow", "forbid"] = "auto"
+    """Whether items that a user has met may come again: as candidates, and as recommendations.
+    auto: allow where 5% or more of the validation targets were met before, else forbid."""
     model: ModelName = "sasrec"
     """sasrec; or to compare with (Sec. IV-B): bpr (matrix factorisation), fmc (factorised Markov
     chain), fpmc (both), transrec (translations), gru4rec and gru4rec+ (recurrent), caser
@@ -103,16 +107,14 @@ class TrainConfig:
     eval_every: int = 1
     """Epochs from one validation to the next."""
     patience: int = 20
-    """Stop after this many epochs without a better validation NDCG@10. Paper: 20; 0 = never."""
+    """Stop at a validation when the best NDCG@10 is this many epochs old, or older. Paper: 20;
+    0 = never."""
     max_users: int = 10_000
     """Users to evaluate, at random if there are more; 0 = all. Paper: 10,000."""
     seed: int = 0
     """Everything random follows from this number."""
-    threads: int | None = None
-    """Threads of the numba backend, set by the commands; by default up to all cores, or one for
-    steps too small to share. Results do not depend on it."""
-    backend: Literal["numba", "numpy"] | None = None
-    """numba: fast. numpy: by the book, no compilation. Default: numba, or $MINISASREC_BACKEND."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    """Threads and backend, which the commands apply."""
     out: Path | None = None
     """Folder for checkpoints, history and plot; by default a new one in runs/."""
     resume: bool = False
@@ -132,8 +134,7 @@ class TrainConfig:
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
         if not self.lr > 0:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"--threads is {self.threads}; it must be at least 1")
+        self.machine.check()
         for name in ("l2", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(
@@ -141,48 +142,50 @@ class TrainConfig:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data; `from_json` reads it."""
+        """The settings as JSON has them; `from_json` reads it."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
 
 def make_model(config: TrainConfig, split: Split) -> Recommender:
-    """The model that a configuration names, untrained if it is one that trains."""
+    """The model of a configuration, not yet trained."""
     model, section = MODELS[config.model]
     return model.for_split(split, getattr(config, section) if section else None, config.seed)
 
 
+TOLD = ("n", "d", "dropout", "row_l2")  # the settings that matter most
 CHOSEN = Path(__file__).parent / "presets"
-
-# What the paper (Sec. IV-C) or our own validation says about a data set; nested as in the config.
-SPARSE: dict[str, Any] = {"sasrec": {"n": 50, "dropout": 0.5}}
-PRESETS: dict[str, dict[str, Any]] = {
-    # ours, chosen on validation: against the whole catalogue at once, 1,500 books are learnt in a
-    # quarter of the epochs that the paper's loss takes (--loss bce)
-    "bookshop": {
-        "sasrec": {"n": 50, "dropout": 0.4, "loss": "softmax"},
-        "epochs": 60,
-        "eval_every": 5,
-    },
-    "ml-1m": {"sasrec": {"n": 200, "dropout": 0.2}},  # the paper's
-    "ml-20m": {"sasrec": {"n": 200, "dropout": 0.2}},
-    "ml-100k": {"sasrec": {"n": 200, "dropout": 0.2}},
-    "amazon-games": SPARSE,  # the paper's
-    "amazon-beauty": SPARSE,  # the paper's
-    "steam": SPARSE,  # the paper's
-}
 
 
 def preset(dataset: str, model: str = "sasrec") -> TrainConfig:
-    """The defaults for a model on a data set.
+    """The defaults for a model on a data set; `is_chosen` says whether anybody chose them for it.
 
-    SASRec's are above; those of the other models are ours, chosen on validation, and stand in
-    presets/DATASET/MODEL.json where we have tried them.
+    SASRec's stand in `DATASETS`; those of the other models are ours, chosen on validation, and
+    stand in presets/DATASET/MODEL.json. Where there are none, SASRec has the paper's for sparse
+    data and the other models have the defaults of their settings.
     """
     values: dict[str, Any] = {"dataset": dataset, "model": model}
     if model == "sasrec":
-        return from_json({**values, **PRESETS.get(dataset, SPARSE)})
+        spec = DATASETS.get(dataset)
+        return from_json({**values, **((spec and spec.preset) or SPARSE)})
     chosen = CHOSEN / dataset / f"{model}.json"
     return from_json({**values, **(read_json(chosen) if chosen.is_file() else {})})
+
+
+def is_chosen(dataset: str, model: str = "sasrec") -> bool:
+    """Whether the settings of `preset` were chosen for this data set; true if there are none."""
+    if model == "sasrec":
+        return dataset in DATASETS and DATASETS[dataset].preset is not None
+    return not MODELS[model][1] or (CHOSEN / dataset / f"{model}.json").is_file()
+
+
+def unchosen(config: TrainConfig) -> str:
+    """What to say of a model on a data set for which nobody has chosen its settings."""
+    section = getattr(config, MODELS[config.model][1])
+    values = [f"{name} {getattr(section, name)}" for name in TOLD if hasattr(section, name)]
+    return (
+        f"nobody has chosen settings of {config.model} for {Path(config.dataset).name}: it runs "
+        f"with {', '.join(values)}; try others (--help) and compare on the validation part"
+    )
 
 
 def from_json(values: dict[str, Any], base: TrainConfig | None = None) -> TrainConfig:

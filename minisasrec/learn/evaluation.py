@@ -10,11 +10,18 @@ authors   what the authors' released code does, flaws included, to compare with 
           numbers: candidates are drawn with replacement and avoid the train items only, so the
           validation item or the target itself may be among them; they are drawn anew at every
           call; ties fall as an unstable sort leaves them.
+
+This is so where the data set forbids repeats (`Split.repeats`). A target that its user had met
+before is then a miss in the first two, of rank infinity, since it would not be recommended; the
+third keeps it, as the authors' code does. Where repeats are allowed, items met before are
+candidates like all others: sampled draws from all items but the target, full ranks the whole
+catalogue, authors draws from all items and lets ties share a rank. To leave met items out there
+would give the target away: of all that the user has met, it would be the only candidate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +31,9 @@ from minisasrec.data.sampling import SeenItems, draw_items
 from minisasrec.data.sequences import Packed, pack
 from minisasrec.data.split import Part, Split
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn import metrics
+from minisasrec.learn.recommendation import rankable, top_lists
 from minisasrec.models.base import Recommender
 from minisasrec.random import make_key, random_uint32
 
@@ -33,32 +42,38 @@ Protocol = Literal["sampled", "full", "authors"]
 PROTOCOLS = ("sampled", "full", "authors")
 
 NEGATIVES = 100  # sampled candidates beside the target (Sec. IV-D)
-USERS, CANDIDATES = -2, -3  # streams of random numbers
-SCORES_AT_ONCE = 8_000_000  # of the full protocol: 32 MB of float32
-ROWS_AT_ONCE = 16_384  # of histories, about: arrays of as many rows stay in the last cache
+LISTS = 10  # items of each user that final figures look at
+SCORES_AT_ONCE = 8_000_000  # scores that the full protocol holds at a time: 32 MB of float32
+ROWS_AT_ONCE = 16_384  # of histories, about: so many rows stay in the processor's last cache
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The ranks of the held-out items of `users`, and what they amount to."""
+    """The ranks of the held-out items of `users`, and the metrics that follow.
+
+    `items` are the best items of each user, where the evaluator was asked to keep lists.
+    """
 
     protocol: Protocol
     part: Part
     users: Array
     ranks: Array
     candidates: int
+    items: Array | None = None
+    num_items: int = 0
 
     def metrics(self, k: int = 10) -> dict[str, float]:
-        """HR@k, NDCG@k and MRR."""
-        return metrics.all_metrics(self.ranks, k)
+        """HR@k, NDCG@k, MRR and, of lists, coverage@k."""
+        return metrics.all_metrics(metrics.Ranking(self.ranks, self.items, self.num_items), k)
 
 
 class Evaluator:
     """Ranks held-out items; candidates are drawn once and kept for the next model.
 
     `max_users` users are taken at random where there are more (0 = all; the paper takes 10,000),
-    `negatives` is the number of sampled candidates beside the target. At most `batch_size` users
-    are ranked at a time, fewer if their histories are long.
+    `negatives` is the number of sampled candidates beside the target. With `lists` the full
+    protocol keeps so many of each user's best items, for metrics that look at items. At most
+    `batch_size` users are ranked at a time, fewer if their histories are long.
     """
 
     def __init__(
@@ -71,20 +86,26 @@ class Evaluator:
         max_users: int = 10_000,
         seed: int = 0,
         batch_size: int = 512,
+        lists: int = 0,
     ) -> None:
         if protocol not in PROTOCOLS:
             raise ConfigError(f"protocol is {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
         self.split, self.part, self.protocol = split, part, protocol
         self.negatives, self.seed, self.batch_size = negatives, seed, batch_size
+        self.lists = min(lists, split.dataset.num_items) if protocol == "full" else 0
         self.users = split.eval_users(part)
         if not len(self.users):
             raise DataError(
                 f"{split.dataset.name}: no user has three actions, so there is nothing to evaluate"
             )
         if max_users and len(self.users) > max_users:
-            order = random_uint32(make_key(seed, USERS), self.users)
+            order = random_uint32(make_key(seed, "users"), self.users)
             self.users = np.sort(self.users[np.argsort(order, kind="stable")[:max_users]])
+        self.missed = np.zeros(len(self.users), dtype=bool)
+        if split.repeats == "forbid" and protocol != "authors":
+            self.missed = split.met_before(part)[self.users]
         self.calls = 0
+        self.chooser = ThreadChooser(first=1, block=1, blocks=6, period=256)  # there are few steps
         if protocol == "sampled":
             self.candidates = self._sample()
 
@@ -94,20 +115,30 @@ class Evaluator:
         if self.protocol == "authors":
             self.candidates = self._sample_as_the_authors()
         ranks = np.empty(len(self.users))
-        for part in self._batches(model.n):
+        items = np.zeros((len(self.users), self.lists), np.int32)
+        for part in self.chooser.over(self._batches(model.n), lambda part: len(self.users[part])):
             users = self.users[part]
             histories = self.histories(users, model.n)
             if self.protocol == "full":
-                ranks[part] = self._rank_all(model, users, histories)
+                ranks[part], items[part] = self._rank_all(model, users, histories)
                 continue
             scores = model.candidate_scores(users, histories, self.candidates[part])
-            if self.protocol == "authors":
+            if self.protocol == "authors" and self.split.repeats == "forbid":
                 metrics.refuse_nan(scores)
                 ranks[part] = 1 + (-scores).argsort(axis=1).argsort(axis=1)[:, 0]
             else:
                 ranks[part] = metrics.rank_of_first(scores)
+        ranks[self.missed] = np.inf
         size = self.split.dataset.num_items if self.protocol == "full" else 1 + self.negatives
-        return Evaluation(self.protocol, self.part, self.users, ranks, size)
+        return Evaluation(
+            self.protocol,
+            self.part,
+            self.users,
+            ranks,
+            size,
+            items if self.lists else None,
+            self.split.dataset.num_items,
+        )
 
     def histories(self, users: Array, n: int) -> Packed:
         """What the model sees: the train items; for the test part the validation item, too."""
@@ -126,83 +157,102 @@ class Evaluator:
             size = max(1, min(size, SCORES_AT_ONCE // self.split.dataset.num_items))
         return (slice(i, i + size) for i in range(0, len(self.users), size))
 
-    def _rank_all(self, model: Recommender, users: Array, histories: Packed) -> Array:
+    def _rank_all(self, model: Recommender, users: Array, histories: Packed) -> tuple[Array, Array]:
+        """Ranks (B) and lists (B, lists)."""
         scores = model.all_scores(users, histories)
         items, starts, ends = self._history_slices(users)
         met = pack(items, starts, ends, int((ends - starts).max()))
-        row = np.repeat(np.arange(len(users)), np.diff(met.offsets))
-        targets = self.split.targets(self.part)[users]
-        target_scores = np.take_along_axis(scores, targets[:, None], axis=1)
-        # a new array (the model may keep its own), with the target in the column of the padding
-        ranked = np.concatenate([target_scores, scores[:, 1:]], axis=1)
-        ranked[row, met.items] = -np.inf  # what the user has met is not ranked
-        ranked[np.arange(len(users)), targets] = -np.inf  # the target is in column 0 already
-        return metrics.rank_of_first(ranked)
+        ranked = rankable(scores, met, self.split.repeats)
+        lists = np.zeros((len(users), 0), np.int32)
+        if self.lists:
+            lists = top_lists(ranked, self.lists)
+        user, targets = np.arange(len(users)), self.split.targets(self.part)[users]
+        ranked[:, 0] = ranked[user, targets]  # the target goes to the column of the padding
+        ranked[user, targets] = -np.inf
+        return metrics.rank_of_first(ranked), lists
 
     def _sample(self) -> Array:
-        """Target and distinct unmet items for each user, int32 (users, 1 + negatives)."""
+        """Target and distinct negatives for each user, int32 (users, 1 + negatives)."""
         dataset, users = self.split.dataset, self.users
-        everything = Split(  # "met" covers the held-out items too: the train part is all there is
-            dataset,
-            dataset.offsets[1:],
-            np.zeros_like(self.split.valid),
-            np.zeros_like(self.split.test),
-        )
-        seen = SeenItems(everything)
-        unmet = dataset.num_items - int(seen.distinct[users].max())
-        if unmet < self.negatives:
-            raise ConfigError(
-                f"{dataset.name}: {self.negatives} negatives asked for, but a user has met all but "
-                f"{unmet} of {dataset.num_items} items; evaluate with the full protocol"
+        targets = self.split.targets(self.part)[users][:, None]
+        refused: Callable[[Array], Array] = lambda items: items == targets  # noqa: E731
+        left = dataset.num_items - 1
+        if self.split.repeats == "forbid":
+            everything = Split(  # the held-out items are met too: all actions are the train part
+                dataset,
+                dataset.offsets[1:],
+                np.zeros_like(self.split.valid),
+                np.zeros_like(self.split.test),
             )
-        key = make_key(self.seed, CANDIDATES)
+            seen = SeenItems(everything)
+            refused = lambda items: seen.contains(users[:, None], items)  # noqa: E731
+            left = dataset.num_items - int(seen.distinct[users].max())
+        if left < self.negatives:
+            raise ConfigError(
+                f"{dataset.name}: {self.negatives} negatives asked for, but "
+                f"{too_few_negatives(self.split, left)}; evaluate with the full protocol"
+            )
+        key = make_key(self.seed, "candidates")
         slots = np.arange(self.negatives)
         counter = users[:, None] * self.negatives + slots
         drawn = draw_items(key, counter, 0, dataset.num_items)
-        for attempt in range(1, 2**20):  # every round redraws a small share of what is left
-            again = seen.contains(users[:, None], drawn) | _repeats(drawn)
+        for attempt in range(1, 2**20):  # a round draws again what the round before must not keep
+            again = refused(drawn) | _repeats(drawn)
             rows = np.flatnonzero(again.any(axis=1))
             if not len(rows):
                 break
             fresh = draw_items(
-                make_key(self.seed, CANDIDATES, attempt), counter[rows], 0, dataset.num_items
+                make_key(self.seed, "candidates", attempt), counter[rows], 0, dataset.num_items
             )
             drawn[rows] = np.where(again[rows], fresh, drawn[rows])
-        return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
+        return np.concatenate([targets, drawn], axis=1)
 
     def _sample_as_the_authors(self) -> Array:
         """Target and items without a train action, with replacement, new ones at every call."""
-        seen, users = SeenItems(self.split), self.users
+        users = self.users
         counter = users[:, None] * self.negatives + np.arange(self.negatives)
-        key = make_key(self.seed, CANDIDATES, self.calls)
+        key = make_key(self.seed, "candidates", self.calls)
         drawn = draw_items(key, counter, 0, self.split.dataset.num_items)
+        seen = SeenItems(self.split) if self.split.repeats == "forbid" else None
         for attempt in range(1, 2**20):
-            met = seen.contains(users[:, None], drawn)
-            if not met.any():
+            if seen is None or not (met := seen.contains(users[:, None], drawn)).any():
                 break
-            key = make_key(self.seed, CANDIDATES, self.calls, attempt)
+            key = make_key(self.seed, "candidates", self.calls, attempt)
             drawn = np.where(met, draw_items(key, counter, 0, self.split.dataset.num_items), drawn)
         return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
 
 
-def unmet_items(split: Split) -> int:
-    """How many items the user who has met most of them has not met."""
+def negatives_left(split: Split) -> int:
+    """How many different items can be drawn as negatives for every user.
+
+    Where repeats are allowed, all but the target; else what the user who has met most has not met.
+    """
     dataset = split.dataset
+    if split.repeats == "allow":
+        return dataset.num_items - 1
     lengths = np.diff(dataset.offsets)
     fewest = dataset.num_items - int(lengths.max())
-    if fewest >= NEGATIVES:  # even if nothing was repeated: no need to look
+    if fewest >= NEGATIVES:  # already enough if every action of every user is on another item
         return fewest
     many = np.flatnonzero(dataset.num_items - lengths < NEGATIVES)
     return dataset.num_items - max(len(np.unique(dataset.sequence(int(u)))) for u in many)
 
 
+def too_few_negatives(split: Split, left: int) -> str:
+    """Why no more than `left` negatives can be drawn, for a message."""
+    size = split.dataset.num_items
+    if split.repeats == "allow":
+        return f"the catalogue has {size} items, so {left} beside the target"
+    return f"a user has met all but {left} of {size} items"
+
+
 def usual_protocols(split: Split) -> tuple[Protocol, ...]:
-    """Both, or only the full one where a user has met too many of the items to sample from."""
-    return ("sampled", "full") if unmet_items(split) >= NEGATIVES else ("full",)
+    """Both, or only the full one where there are too few items to sample negatives from."""
+    return ("sampled", "full") if negatives_left(split) >= NEGATIVES else ("full",)
 
 
 def _repeats(rows: Array) -> Array:
-    """True where an element occurred further left in its row."""
+    """True where an element equals one further left in its row."""
     order = np.argsort(rows, axis=1, kind="stable")
     ordered = np.take_along_axis(rows, order, axis=1)
     repeated = np.zeros(rows.shape, dtype=bool)
@@ -220,6 +270,7 @@ def evaluate(
     *,
     seed: int = 0,
     max_users: int = 10_000,
+    lists: int = 0,
 ) -> Evaluation:
     """Rank the held-out items of `part` once; see `Evaluator` for more than one model."""
-    return Evaluator(split, part, protocol, seed=seed, max_users=max_users)(model)
+    return Evaluator(split, part, protocol, seed=seed, max_users=max_users, lists=lists)(model)

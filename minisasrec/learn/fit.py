@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,21 @@ from minisasrec.data.batches import Batch, TrainingBatches
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn.config import TrainConfig
-from minisasrec.learn.evaluation import Evaluator, unmet_items, usual_protocols
+from minisasrec.learn.evaluation import (
+    Evaluator,
+    negatives_left,
+    too_few_negatives,
+    usual_protocols,
+)
 from minisasrec.learn.runs import Run
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
 
 SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
-TOO_GOOD = 0.97  # HR@10 that real data has never given
+TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
 
 
 @dataclass
@@ -45,7 +52,7 @@ class History:
         return False
 
     def summary(self) -> dict[str, Any]:
-        """What a result file says of the training."""
+        """What result.json says about the training."""
         return {
             "epochs": len(self.epochs),
             "best_epoch": self.best_epoch,
@@ -54,8 +61,13 @@ class History:
         }
 
     def should_stop(self, patience: int) -> bool:
-        """True once `patience` epochs have passed since the best validation."""
-        return bool(patience and self.best_epoch and len(self.epochs) - self.best_epoch >= patience)
+        """True at a validation that `patience` epochs or more have brought no better result.
+
+        Between two validations nothing is known, so nothing is decided there. 0 = never stop.
+        """
+        if not (patience and self.best_epoch and SELECT in self.epochs[-1]):
+            return False
+        return len(self.epochs) - self.best_epoch >= patience
 
 
 def fit(
@@ -90,9 +102,8 @@ def fit(
     protocol = usual_protocols(split)[0]
     if protocol != "sampled":
         warnings.warn(
-            f"{split.dataset.name}: a user has met all but {unmet_items(split)} of "
-            f"{split.dataset.num_items} items, too few to sample negatives from; validation and "
-            "test rank all items",
+            f"{split.dataset.name}: {too_few_negatives(split, negatives_left(split))}, too few to "
+            "sample negatives from; validation and test rank all items",
             DataWarning,
             stacklevel=2,
         )
@@ -103,8 +114,15 @@ def fit(
     if run is not None:
         if run.path("last.safetensors").exists():
             best_weights = _resume(run, model, optimizer, history)
+        elif run.begun:
+            raise CheckpointError(
+                f"{run.folder} cannot be gone on with: last.safetensors is missing, and training "
+                "anew would overwrite what is there; train with another --out"
+            )
         else:
-            run.keep_history(0)  # of an attempt that ended before its first checkpoint
+            run.keep_history(
+                0
+            )  # an earlier attempt ended before its first checkpoint: its epochs count for nothing
 
     with _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar:
         while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
@@ -161,12 +179,10 @@ def train_epoch(
 
 
 def _paced(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
-    """What the batches of an epoch pass through: the choice between one thread and all of them."""
-    if config.threads is not None or backend() == "numpy":
+    """A function that hands batches on and meanwhile chooses between one thread and all of them."""
+    if config.machine.threads is not None or backend() == "numpy":
         return iter
-    from minisasrec.kernels import threads
-
-    return threads.ThreadChooser().over
+    return partial(ThreadChooser().over, size=lambda batch: batch.targets.size)
 
 
 def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -176,15 +192,18 @@ def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _save(
     run: Run, model: SequenceModel, optimizer: Adam, history: History, improved: bool
 ) -> None:
-    # history first: a crash between the two leaves an epoch too many, which resuming drops
+    # history first: a crash before the checkpoint leaves an epoch too many, which resuming drops;
+    # then last: if best is lacking after a crash, it has the weights of last
     run.append_history(history.epochs[-1])
-    best = history.best if history.best_epoch else None  # not validated: -inf is no JSON number
+    best = (
+        history.best if history.best_epoch else None
+    )  # no validation yet; JSON has no number for -inf
     facts = {"epochs": len(history.epochs), "best_epoch": history.best_epoch, "best": best}
-    if improved:
-        run.save_arrays("best.safetensors", model.state(), facts)
     arrays = {f"model.{name}": value for name, value in model.state().items()}
     arrays |= {f"adam.{name}": value for name, value in optimizer.state().items()}
     run.save_arrays("last.safetensors", arrays, facts)
+    if improved:
+        run.save_arrays("best.safetensors", model.state(), facts)
 
 
 def _resume(
@@ -203,22 +222,29 @@ def _resume(
         raise CheckpointError(
             f"{run.path('last.safetensors')} lacks adam.{error.args[0]}"
         ) from None
-    history.epochs = run.keep_history(facts["epochs"])
+    history.epochs = run.history(facts["epochs"])
     if len(history.epochs) != facts["epochs"]:
         raise CheckpointError(
             f"{run.path('history.jsonl')} has {len(history.epochs)} epochs, the checkpoint "
             f"{facts['epochs']}; one of them was changed by hand"
         )
+    run.keep_history(facts["epochs"])
     history.best_epoch = facts["best_epoch"]
     if not history.best_epoch:
         return _copy(model.state())
     history.best = facts["best"]
-    best, best_facts = run.load_arrays("best.safetensors")
-    if best_facts["best_epoch"] != history.best_epoch:
-        # best.safetensors is written before last.safetensors; a crash in between leaves a newer
-        # best, and that epoch is about to be trained again, to the same weights
-        return _copy(model.state())
-    return best
+    if run.path("best.safetensors").exists() or history.best_epoch != facts["epochs"]:
+        best, best_facts = run.load_arrays("best.safetensors")
+        if best_facts["best_epoch"] == history.best_epoch:
+            return best
+        if history.best_epoch != facts["epochs"]:
+            raise CheckpointError(
+                f"{run.path('best.safetensors')} is of epoch {best_facts['best_epoch']}, but "
+                f"last.safetensors names {history.best_epoch} as the best; they are not of one run"
+            )
+    # the last epoch was the best, and the crash came between the two files
+    run.save_arrays("best.safetensors", model.state(), facts)
+    return _copy(model.state())
 
 
 class _ProgressBar:

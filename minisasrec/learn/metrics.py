@@ -1,6 +1,14 @@
-"""From scores to ranks to HR@k, NDCG@k and MRR (Sec. IV-D)."""
+"""From scores to ranks, and from ranks and lists to metrics (Sec. IV-D).
+
+A metric is one class: its label, and its value by user or over all users. A new one is written here
+and named in `METRICS`; results, tables and their columns follow.
+"""
 
 from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,7 +18,7 @@ Array = np.ndarray
 
 
 def refuse_nan(scores: Array) -> None:
-    """Raise `TrainingError` if a score is NaN, which would sort like some number or other."""
+    """Raise `TrainingError` if a score is NaN, since a NaN sorts as if it were some number."""
     if np.isnan(scores).any():
         raise TrainingError("a score is NaN: the model has diverged; lower the learning rate")
 
@@ -26,26 +34,105 @@ def rank_of_first(scores: Array) -> Array:
     return 1 + (others > target).sum(axis=1) + (others == target).sum(axis=1) / 2
 
 
-def hit_rate(ranks: Array, k: int = 10) -> float:
+@dataclass(frozen=True)
+class Ranking:
+    """What a metric may look at.
+
+    `ranks` (U) are those of the users' held-out items, 1 = best, infinity for an item that cannot
+    be recommended. `items` (U, K), where they were kept, are the K best items of each user, best
+    first, 0 where there are no more; `num_items` is the size of the catalogue.
+    """
+
+    ranks: Array
+    items: Array | None = None
+    num_items: int = 0
+
+
+class Metric(ABC):
+    """A number that sums a ranking up. Subclasses define `by_user`, or `over_all` itself."""
+
+    name: ClassVar[str]
+    cut_off: ClassVar[bool] = True  # whether it looks at the first k only
+    needs_items: ClassVar[bool] = False
+
+    def __init__(self, k: int = 10) -> None:
+        self.k = k
+
+    @property
+    def label(self) -> str:
+        """Its name in results and tables, such as HR@10."""
+        return f"{self.name}@{self.k}" if self.cut_off else self.name
+
+    def applies(self, ranking: Ranking) -> bool:
+        """Whether the ranking holds what this metric looks at."""
+        kept = 0 if ranking.items is None else ranking.items.shape[1]
+        return not self.needs_items or kept >= min(self.k, max(ranking.num_items, 1))
+
+    def by_user(self, ranking: Ranking) -> Array:
+        """One value per user, (U)."""
+        raise TypeError(f"{self.label} has one value over all users, and none per user")
+
+    def over_all(self, ranking: Ranking) -> float:
+        """The mean of `by_user`, unless a subclass says otherwise."""
+        return float(np.mean(self.by_user(ranking)))
+
+
+class HitRate(Metric):
     """HR@k: the share of users whose held-out item is among the first k (Hit@k in the paper)."""
-    return float(np.mean(ranks <= k))
+
+    name = "HR"
+
+    def by_user(self, ranking: Ranking) -> Array:
+        """1 where rank <= k, else 0."""
+        return (ranking.ranks <= self.k).astype(np.float64)
 
 
-def ndcg_by_user(ranks: Array, k: int = 10) -> Array:
-    """1 / log2(rank + 1) where rank <= k, else 0: the gain of each user, one item being right."""
-    return np.where(ranks <= k, 1 / np.log2(ranks + 1), 0)
+class NDCG(Metric):
+    """NDCG@k: a hit counts the less the later it comes; one item is right, so the best sum is 1."""
+
+    name = "NDCG"
+
+    def by_user(self, ranking: Ranking) -> Array:
+        """1 / log2(rank + 1) where rank <= k, else 0."""
+        return np.where(ranking.ranks <= self.k, 1 / np.log2(ranking.ranks + 1), 0)
 
 
-def ndcg(ranks: Array, k: int = 10) -> float:
-    """NDCG@k: the mean of `ndcg_by_user`."""
-    return float(np.mean(ndcg_by_user(ranks, k)))
+class MRR(Metric):
+    """MRR: the mean reciprocal rank."""
+
+    name = "MRR"
+    cut_off = False
+
+    def by_user(self, ranking: Ranking) -> Array:
+        """1 / rank."""
+        return 1 / ranking.ranks
 
 
-def mrr(ranks: Array) -> float:
-    """Mean of 1 / rank."""
-    return float(np.mean(1 / ranks))
+class Coverage(Metric):
+    """coverage@k: the share of the catalogue that is among the first k of at least one user.
+
+    High HR with low coverage is a model that recommends the same few items to everybody.
+    """
+
+    name = "coverage"
+    needs_items = True
+
+    def over_all(self, ranking: Ranking) -> float:
+        """Different items in the lists / items of the catalogue."""
+        assert ranking.items is not None
+        shown = np.unique(ranking.items[:, : self.k])
+        return float((shown > 0).sum() / ranking.num_items)
 
 
-def all_metrics(ranks: Array, k: int = 10) -> dict[str, float]:
-    """The three, under the names of the tables."""
-    return {f"HR@{k}": hit_rate(ranks, k), f"NDCG@{k}": ndcg(ranks, k), "MRR": mrr(ranks)}
+METRICS: tuple[type[Metric], ...] = (HitRate, NDCG, MRR, Coverage)
+
+
+def labels(k: int = 10) -> list[str]:
+    """The names of all metrics, in the order of the tables."""
+    return [metric(k).label for metric in METRICS]
+
+
+def all_metrics(ranking: Ranking, k: int = 10) -> dict[str, float]:
+    """Every metric that applies to the ranking, by label."""
+    made = [metric(k) for metric in METRICS]
+    return {metric.label: metric.over_all(ranking) for metric in made if metric.applies(ranking)}

@@ -51,6 +51,11 @@ class Run:
                 f"{folder} holds a run already; add --resume to go on with it, or choose another "
                 "--out"
             )
+        if run.begun:
+            raise TrainingError(
+                f"{folder} holds files of a run whose config.json is missing; they would be "
+                "overwritten, so choose another --out"
+            )
         with _writing(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -72,14 +77,22 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """True from the first checkpoint on, or from the result of a model without training."""
-        return self.path("last.safetensors").exists() or self.path("result.json").exists()
+        """Whether something is there that may not be lost: weights, a result, or some epochs.
+
+        One epoch in the history is not enough: it is written just before the first checkpoint.
+        """
+        files = ("last.safetensors", "best.safetensors", "result.json")
+        return any(self.path(name).exists() for name in files) or self._epochs_told() > 1
+
+    def _epochs_told(self) -> int:
+        path = self.path("history.jsonl")
+        return len(path.read_bytes().splitlines()) if path.is_file() else 0
 
     def discard_unless_begun(self) -> None:
-        """Remove a run that ended before it had begun: nothing in it can be used."""
+        """Remove the files of a run that ended before its first checkpoint: they are of no use."""
         if not self.begun:
-            with suppress(OSError):  # not empty: the folder was there before
-                for name in ("best.safetensors", "history.jsonl", "config.json"):
+            with suppress(OSError):  # the folder holds other files, too
+                for name in ("history.jsonl", "config.json"):
                     self.path(name).unlink(missing_ok=True)
                 self.folder.rmdir()
 
@@ -90,14 +103,16 @@ class Run:
         return from_json(settings), values
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
-        """Write a JSON file at once."""
+        """Write a JSON file; it appears whole or not at all."""
         text = json.dumps(values, indent=2) + "\n"
         self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write(self, name: str, writer: Callable[[Path], Any]) -> None:
         """Let `writer` fill a temporary file, then give it its name."""
         target = self.path(name)
-        temporary = target.with_name(f".{name}")  # what a killed process leaves is written over
+        temporary = target.with_name(
+            f".{name}"
+        )  # the next write replaces what a killed process left here
         with _writing(target):
             try:
                 writer(temporary)
@@ -123,7 +138,9 @@ class Run:
 
         path = self.path(name)
         if not path.is_file():
-            raise CheckpointError(f"{path} is missing; the run stopped before it was first written")
+            raise CheckpointError(
+                f"{path} is missing: the run ended before it was written, or it was deleted"
+            )
         try:
             with safe_open(path, framework="np") as file:
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -62,3 +62,4 @@ class TransRec(FactorModel):
         """Bring points outside the unit ball back to it: gamma <- gamma / max(1, |gamma|)."""
         gamma = self.point.table.data
         gamma /= np.maximum(1, np.linalg.norm(gamma, axis=1))[:, None]
+        self.point.table.mark_changed()

@@ -187,6 +187,8 @@ class Adam(Optimizer):
             update(w, g, self.small_m, self.small_v, *settings)
             for weight, new in zip(weights, _parts(w, [w.shape for w in weights]), strict=True):
                 weight[...] = new
+            for i in self.small:
+                self.parameters[i].mark_changed()
             trained = self.large
         for i in trained:
             # the kernel needs w as one run of memory, or it would change a copy
@@ -194,6 +196,7 @@ class Adam(Optimizer):
             dw = self.parameters[i].grad
             assert dw is not None
             update(w, dw, self.m[i], self.v[i], *settings)
+            self.parameters[i].mark_changed()
 
 
 def _parts(flat: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> Iterator[np.ndarray]:

@@ -20,7 +20,7 @@ from minisasrec import kernels
 from minisasrec.autograd.op import Array, Backward, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
-from minisasrec.ops.dropout import check_rate, check_slot_ids
+from minisasrec.ops.dropout import check_dropout
 from minisasrec.random import Key, drop_threshold, make_key, random_uint32
 
 Result = tuple[Array, Backward]
@@ -30,32 +30,40 @@ NO_KEY = Key(0, 0)
 def _padded_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     B, n, heads = draw.dim("B", 1, 2), draw.dim("n", 1, 4), draw.integer(1, 2)
     d = heads * draw.dim("d_head", 1, 2)
-    lengths = draw.ids(0, n, B)
-    real = np.arange(n) >= n - lengths[:, None]  # left padding: real items at the end
-    rate = [0.0, 0.5][draw.integer(0, 1)]
-    constants = {"real": real, "heads": heads, "rate": rate, "key": make_key(draw.integer(0, 99))}
+    real = np.arange(n) >= n - draw.ids(0, n, B)[:, None]  # left padding: real items at the end
+    real = draw.choice(real, real, draw.ids(0, 1, B, n) > 0)  # or anywhere
+    constants = {
+        "real": draw.choice(real, real.tolist(), real.astype(float)) if real.size else real,
+        "heads": heads,
+        "rate": draw.choice(0.0, 0.5),
+        "key": make_key(draw.integer(0, 99)),
+    }
     return [draw.normal(B, n, d) for _ in range(3)], constants
 
 
+def offsets_sample(draw: Draw) -> Array:
+    """The offsets of one to three sequences, some of them empty, with one row at least."""
+    lengths = draw.ids(0, draw.dim("n", 1, 3), draw.dim("B", 1, 3))
+    if draw.dims["n"]:
+        lengths[-1:] += 1
+    return np.concatenate([[0], np.cumsum(lengths)])
+
+
 def _packed_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
-    lengths = draw.ids(0, draw.dim("n", 1, 3), draw.integer(1, 3))
-    lengths[-1] += 1  # at least one row
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    heads = draw.integer(1, 2)
-    shape = (int(offsets[-1]), heads * draw.dim("d_head", 1, 2))
-    rate = [0.0, 0.5][draw.integer(0, 1)]
+    offsets, heads = offsets_sample(draw), draw.integer(1, 3)
+    T = int(offsets[-1])
     constants = {
-        "offsets": offsets,
+        "offsets": draw.choice(offsets, offsets.astype(np.int32), offsets.tolist()),
         "heads": heads,
-        "rate": rate,
+        "rate": draw.choice(0.0, 0.5),
         "key": make_key(draw.integer(0, 99)),
+        "slot_ids": draw.choice(None, np.arange(T) + 5 * np.repeat(offsets[1:], np.diff(offsets))),
     }
-    return [draw.normal(*shape) for _ in range(3)], constants
+    return [draw.normal(T, heads * draw.dim("d_head", 1, 2)) for _ in range(3)], constants
 
 
-def _check(name: str, d: int, heads: int, rate: float) -> None:
-    check_rate(name, rate)
-    if heads < 1 or d % heads:
+def _check_heads(name: str, d: int, heads: int) -> None:
+    if not isinstance(heads, int | np.integer) or not 1 <= heads <= d or d % heads:
         raise ConfigError(f"{name}: {heads} heads do not divide d = {d}")
 
 
@@ -63,7 +71,7 @@ def attention_weights(q: Array, k: Array, allowed: Array) -> Array:
     """softmax(q k^T / sqrt(d')) over the keys that `allowed` names; q, k (... n d')."""
     scores = q @ k.swapaxes(-1, -2) / q.dtype.type(np.sqrt(q.shape[-1]))
     scores = np.where(allowed, scores, -np.inf)  # e^-inf = 0: a link that is cut has no weight
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True, initial=-np.inf))
     return e / e.sum(axis=-1, keepdims=True)
 
 
@@ -88,7 +96,7 @@ def _attend(
     """
 
     def split(x: Array) -> Array:  # (... n, d) -> (... h, n, d / h)
-        return x.reshape(*x.shape[:-1], heads, -1).swapaxes(-2, -3)
+        return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).swapaxes(-2, -3)
 
     def join(x: Array) -> Array:  # (... h, n, d / h) -> (... n, d)
         return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], q.shape[-1])
@@ -129,7 +137,9 @@ def causal_attention(
     itself, so that its softmax is defined. `rate` drops attention weights (the authors' code
     does, the paper's text does not).
     """
-    _check("causal_attention", q.shape[-1], heads, rate)
+    _check_heads("causal_attention", q.shape[-1], heads)
+    check_dropout("causal_attention", q, rate, key, None)
+    real = np.asarray(real, dtype=bool)
     if real.shape != q.shape[:2]:
         raise ShapeError(
             f"causal_attention: real has shape {real.shape}, q has (B, n) = {q.shape[:2]}"
@@ -158,11 +168,10 @@ def packed_causal_attention(
     """out_t = sum over s <= t of p_ts v_s; sequence b owns rows offsets[b] to offsets[b + 1].
 
     The definition is `causal_attention` once per sequence, nothing padded. `slot_ids` names the
-    rows for dropout (0, 1, 2, ... by default), see `dropout.keep_mask`.
+    rows for dropout (0, 1, 2, ... by default), see `dropout.keep_mask`. They are consecutive within
+    a sequence, as the slots of its items in the padded batch are, or it is a `ShapeError`.
     """
-    _check("packed_causal_attention", q.shape[-1], heads, rate)
-    offsets = check_offsets("packed_causal_attention", offsets, len(q))
-    check_slot_ids("packed_causal_attention", q, slot_ids)
+    offsets, slot_ids = _check_packed(q, offsets, heads, rate, key, slot_ids)
     names = np.arange(len(q)) if slot_ids is None else slot_ids
     y = np.empty_like(q)
     sequences = []
@@ -197,24 +206,42 @@ def _(
     key: Key = NO_KEY,
     slot_ids: Array | None = None,
 ) -> Result:
-    _check("packed_causal_attention", q.shape[-1], heads, rate)
-    offsets = check_offsets("packed_causal_attention", offsets, len(q))
-    check_slot_ids("packed_causal_attention", q, slot_ids)
+    offsets, slot_ids = _check_packed(q, offsets, heads, rate, key, slot_ids)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
     names = kernels.dropout.row_names(q, slot_ids)
     fixed = (offsets, names, heads, rate, key)
-    y, lse = kernels.attention.attention_forward(q, k, v, *fixed)
+    y, *saved = kernels.attention.attention_forward(q, k, v, *fixed)
 
     def backward(dy: Array) -> tuple[Array, ...]:
         dy = np.ascontiguousarray(dy)
-        return kernels.attention.attention_backward(dy, q, k, v, y, lse, *fixed)
+        return kernels.attention.attention_backward(dy, (q, k, v), (y, *saved), *fixed)
 
     return y, backward
 
 
+def _check_packed(
+    q: Array, offsets: Array, heads: int, rate: float, key: Key, slot_ids: Array | None
+) -> tuple[Array, Array | None]:
+    name = "packed_causal_attention"
+    _check_heads(name, q.shape[-1], heads)
+    offsets = check_offsets(name, offsets, len(q))
+    slot_ids = check_dropout(name, q, rate, key, slot_ids)
+    if rate and slot_ids is not None:
+        consecutive = np.diff(slot_ids.astype(np.int64)) == 1
+        starts = offsets[1:-1]
+        consecutive[starts[(starts > 0) & (starts < len(q))] - 1] = True  # of another sequence
+        if not consecutive.all():
+            row = int(np.argmin(consecutive)) + 1
+            raise ShapeError(
+                f"{name}: slot_ids must rise by 1 within a sequence; row {row} has "
+                f"{slot_ids[row]} after {slot_ids[row - 1]}"
+            )
+    return offsets, slot_ids
+
+
 def _last_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     (_, k, v), constants = _packed_sample(draw)
-    offsets = np.unique(constants["offsets"])  # no empty sequence
+    offsets = np.unique(constants["offsets"])  # no sequence is empty
     q = draw.normal(len(offsets) - 1, k.shape[1])
     return [q, k, v], {"offsets": offsets, "heads": constants["heads"]}
 
@@ -252,14 +279,14 @@ def _(q: Array, k: Array, v: Array, *, offsets: Array, heads: int = 1) -> Result
     y = kernels.attention.last_attention_forward(q, k, v, offsets, heads)
 
     def backward(dy: Array) -> tuple[Array, ...]:
-        # nothing trains through this op: a prediction is its use, and the definition will do
+        # this op serves predictions; nothing trains through it, so the definition is fast enough
         return packed_last_attention.definition(q, k, v, offsets=offsets, heads=heads)[1](dy)
 
     return y, backward
 
 
 def _check_last(q: Array, k: Array, offsets: Array, heads: int) -> Array:
-    _check("packed_last_attention", q.shape[-1], heads, 0.0)
+    _check_heads("packed_last_attention", q.shape[-1], heads)
     offsets = check_offsets("packed_last_attention", offsets, len(k))
     if len(offsets) - 1 != len(q) or (np.diff(offsets) == 0).any():
         raise ShapeError(
@@ -271,8 +298,11 @@ def _check_last(q: Array, k: Array, offsets: Array, heads: int) -> Array:
 
 def check_offsets(name: str, offsets: Array, rows: int) -> Array:
     """`offsets` as int64, or a `ShapeError` unless they rise from 0 to the number of rows."""
-    offsets = np.asarray(offsets, dtype=np.int64)
-    if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != rows:
+    offsets = np.asarray(offsets)
+    if offsets.size and offsets.dtype.kind not in "iu":
+        raise ShapeError(f"{name}: offsets must be integers, got {offsets.dtype}")
+    offsets = offsets.astype(np.int64, copy=False)
+    if offsets.ndim != 1 or not len(offsets) or offsets[0] != 0 or offsets[-1] != rows:
         ends = f"{offsets.flat[0]} to {offsets.flat[-1]}" if offsets.size else "empty"
         raise ShapeError(f"{name}: offsets run from 0 to the {rows} rows; these are {ends}")
     if (np.diff(offsets) < 0).any():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Backward, check_some, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
 
@@ -20,33 +20,35 @@ Result = tuple[Array, Backward]
 
 
 def _horizontal_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
-    L = draw.integer(1, 4)
-    h = draw.integer(1, L)
+    L = draw.dim("L")
+    h = draw.integer(1, L) if L else 1
     B, d, k = draw.dim("B", 1, 3), draw.dim("d", 1, 3), draw.dim("k", 1, 3)
-    return [draw.normal(B, L, d), draw.normal(k, h, d) / np.sqrt(h * d), draw.normal(k)], {}
+    return [draw.normal(B, L, d), draw.normal(k, h, d) / np.sqrt(max(h * d, 1)), draw.normal(k)], {}
 
 
 def _vertical_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
-    L = draw.integer(1, 4)
+    L = draw.dim("L")
     B, d, k = draw.dim("B", 1, 3), draw.dim("d", 1, 3), draw.dim("k", 1, 3)
     return [draw.normal(B, L, d), draw.normal(k, L)], {}
 
 
 def _max_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
-    B, p, k = draw.dim("B"), draw.integer(1, 4), draw.dim("k")
+    B, p, k = draw.dim("B"), draw.dim("p"), draw.dim("k")
     x = draw.rng.permutation(B * p * k).reshape(B, p, k) * 0.5  # distinct values: no ties
     return [x], {}
 
 
 def _windows(x: Array, h: int) -> Array:
     """Every run of h rows, one after another: (B L d) -> (B p h*d), p = L - h + 1."""
-    runs = [x[:, i : i + h].reshape(len(x), -1) for i in range(x.shape[1] - h + 1)]
+    B, L, d = x.shape
+    runs = [x[:, i : i + h].reshape(B, h * d) for i in range(L - h + 1)]
     return np.stack(runs, axis=1)
 
 
 @op(
     "x (B L d), F (k h d), b (k) -> (?)",
     paper="Sec. IV-B, Caser: arXiv 1809.07426, eq. 3",
+    torch="torch.conv2d(x[:, None], F[:, None], b)[..., 0].transpose(1, 2)",
     sample=_horizontal_sample,
 )
 def horizontal_convolution(x: Array, F: Array, b: Array) -> Result:
@@ -85,6 +87,7 @@ def _(x: Array, F: Array, b: Array) -> Result:
 @op(
     "x (B L d), F (k L) -> (B k d)",
     paper="Sec. IV-B, Caser: arXiv 1809.07426, eq. 7",
+    torch="torch.conv2d(x[:, None], F[:, None, :, None]).squeeze(2)",
     sample=_vertical_sample,
 )
 def vertical_convolution(x: Array, F: Array) -> Result:
@@ -114,13 +117,15 @@ def _(x: Array, F: Array) -> Result:
 @op(
     "x (B p k) -> (B k)",
     paper="Sec. IV-B, Caser: arXiv 1809.07426, eq. 5",
+    torch="x.amax(dim=1)",
     sample=_max_sample,
 )
 def max_over_time(x: Array) -> Result:
     """y_f = max over the p places of x_if: did filter f find its pattern anywhere?
 
-    The first of equal places receives the gradient.
+    The first of equal places receives the gradient. Raises `ShapeError` for p = 0.
     """
+    check_some("max_over_time", x, "p", x.shape[1], "max")
     where = x.argmax(axis=1)[:, None]
 
     def backward(dy: Array) -> tuple[Array, ...]:

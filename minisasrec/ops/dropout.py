@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ Result = tuple[Array, Backward]
 
 
 def _sample(draw: Draw, inputs: int) -> tuple[list[Array], dict[str, Any]]:
-    rows = draw.dim("T")
-    arrays = [draw.normal(rows, draw.dim("d")) for _ in range(inputs)]
+    shape = draw.choice((draw.dim("T"),), (draw.dim("T"),), (2, draw.dim("T")), ())
+    rows = math.prod(shape)
+    arrays = [draw.normal(*shape, draw.dim("d")) for _ in range(inputs)]
+    names = np.arange(rows) + 3
     return arrays, {
-        "rate": 0.5,
+        "rate": draw.choice(0.5, 0.5, 0.2, 0),
         "key": make_key(draw.integer(0, 99)),
-        "slot_ids": np.arange(rows) + 3,
+        "slot_ids": draw.choice(None, names, 7 * names[::-1], names.tolist()),
     }
 
 
@@ -34,34 +37,44 @@ def keep_mask(shape: tuple[int, ...], rate: float, key: Key, slot_ids: Array | N
     same elements.
     """
     d = shape[-1]
-    names = np.arange(int(np.prod(shape[:-1]))) if slot_ids is None else np.asarray(slot_ids)
+    names = np.arange(math.prod(shape[:-1])) if slot_ids is None else np.asarray(slot_ids)
     counter = names.astype(np.uint32)[:, None] * np.uint32(d) + np.arange(d, dtype=np.uint32)
     return (random_uint32(key, counter) >= np.uint32(drop_threshold(rate))).reshape(shape)
 
 
-def check_rate(name: str, rate: float) -> None:
-    """Raise `ConfigError` unless 0 <= rate < 1."""
+def check_dropout(
+    name: str, x: Array, rate: float, key: Key, slot_ids: Array | None
+) -> Array | None:
+    """The names of the rows of x (... d) as an integer array, None for 0, 1, 2, ...
+
+    Raises `ConfigError` unless 0 <= rate < 1 and `key` is a `Key`, `ShapeError` unless `slot_ids`
+    are integers, one per row.
+    """
     if not 0 <= rate < 1:
         raise ConfigError(f"{name}: rate is {rate}; it is the share dropped, 0 <= rate < 1")
-
-
-def check_slot_ids(name: str, x: Array, slot_ids: Array | None) -> None:
-    """Raise `ShapeError` unless `slot_ids` names every row of x (... d)."""
-    count = int(np.prod(x.shape[:-1]))
-    if slot_ids is not None and np.shape(slot_ids) != (count,):
-        raise ShapeError(
-            f"{name}: slot_ids has shape {np.shape(slot_ids)}, x {x.shape} has {count} rows"
+    if not isinstance(key, Key):
+        raise ConfigError(
+            f"{name}: key is {key!r}; it must be a Key: minisasrec.random.make_key(seed)"
         )
+    if slot_ids is None:
+        return None
+    slot_ids, count = np.asarray(slot_ids), math.prod(x.shape[:-1])
+    if slot_ids.shape != (count,):
+        raise ShapeError(
+            f"{name}: slot_ids has shape {slot_ids.shape}, x {x.shape} has {count} rows"
+        )
+    if count and slot_ids.dtype.kind not in "iu":
+        raise ShapeError(f"{name}: slot_ids must be integers, got {slot_ids.dtype}")
+    return slot_ids
 
 
 @op("x (... d) -> (... d)", paper="Sec. III-C", sample=lambda draw: _sample(draw, 1))
 def dropout(x: Array, *, rate: float, key: Key, slot_ids: Array | None = None) -> Result:
     """y = x * keep / (1 - rate): each element is dropped with probability `rate`.
 
-    The rest grows, so that the expected value stays x and nothing is to be done at test time.
+    The others are enlarged, so that the expected value is still x and prediction needs no change.
     """
-    check_rate("dropout", rate)
-    check_slot_ids("dropout", x, slot_ids)
+    slot_ids = check_dropout("dropout", x, rate, key, slot_ids)
     factor = x.dtype.type(1 / (1 - rate))
     y = np.where(keep_mask(x.shape, rate, key, slot_ids), x * factor, x.dtype.type(0))
 
@@ -74,8 +87,7 @@ def dropout(x: Array, *, rate: float, key: Key, slot_ids: Array | None = None) -
 
 @dropout.fast
 def _(x: Array, *, rate: float, key: Key, slot_ids: Array | None = None) -> Result:
-    check_rate("dropout", rate)
-    check_slot_ids("dropout", x, slot_ids)
+    slot_ids = check_dropout("dropout", x, rate, key, slot_ids)
 
     def drop(x: Array) -> Array:
         return kernels.dropout.dropout(x, kernels.dropout.row_names(x, slot_ids), rate, key)
@@ -88,6 +100,7 @@ def add_dropout(
     x: Array, g: Array, *, rate: float, key: Key, slot_ids: Array | None = None
 ) -> Result:
     """y = x + dropout(g): the residual connection around a sub-layer whose output is g."""
+    slot_ids = check_dropout("add_dropout", g, rate, key, slot_ids)
     dropped, drop_backward = dropout.definition(g, rate=rate, key=key, slot_ids=slot_ids)
 
     def backward(dy: Array) -> tuple[Array, ...]:
@@ -98,8 +111,7 @@ def add_dropout(
 
 @add_dropout.fast
 def _(x: Array, g: Array, *, rate: float, key: Key, slot_ids: Array | None = None) -> Result:
-    check_rate("add_dropout", rate)
-    check_slot_ids("add_dropout", x, slot_ids)
+    slot_ids = check_dropout("add_dropout", x, rate, key, slot_ids)
     names = kernels.dropout.row_names(x, slot_ids)
     y = kernels.dropout.add_dropout(x, g, names, rate, key)
     return y, lambda dy: (dy, kernels.dropout.dropout(dy, names, rate, key))

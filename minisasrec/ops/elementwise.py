@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.gradients import WORTH_A_KERNEL, add_up, sum_to_shape
+from minisasrec.autograd.gradients import sum_to_shape
 from minisasrec.autograd.op import Array, Backward, op
 from minisasrec.autograd.signature import Draw
-from minisasrec.errors import ShapeError
+from minisasrec.errors import ConfigError, ShapeError
 
 Result = tuple[Array, Backward]
 
@@ -30,15 +32,27 @@ def _denominator(draw: Draw) -> tuple[list[Array], dict[str, object]]:
 
 
 def _with_factor(draw: Draw) -> tuple[list[Array], dict[str, object]]:
-    return draw.arguments(scale.signature), {"factor": -1.5}
+    return draw.arguments(scale.signature), {"factor": draw.choice(-1.5, 0, 2, np.float32(0.5))}
+
+
+def _with_exponent(draw: Draw) -> tuple[list[Array], dict[str, object]]:
+    (x,) = draw.arguments(power.signature)
+    exponent = draw.choice(0, 1, 2, 3, -1, 0.5)
+    x = x + np.copysign(0.5, x)  # away from the pole of 1 / x
+    return [np.abs(x) if exponent == 0.5 else x], {"exponent": exponent}
 
 
 def _with_mask(draw: Draw) -> tuple[list[Array], dict[str, object]]:
     (x,) = draw.arguments(masked_fill.signature)
-    return [x], {"mask": draw.normal(*x.shape) > 0, "value": -2.0}
+    mask = np.asarray(draw.normal(*x.shape) > 0)
+    part = mask[..., :1] if mask.ndim and mask.size else False  # the mask broadcasts
+    return [x], {
+        "mask": draw.choice(mask, mask.tolist() if mask.size else mask, part, False),
+        "value": draw.choice(-2.0, 3),
+    }
 
 
-@op("a (*), b (*) -> (*)")
+@op("a (*), b (*) -> (*)", torch="a + b")
 def add(a: Array, b: Array) -> Result:
     """y = a + b."""
 
@@ -48,14 +62,14 @@ def add(a: Array, b: Array) -> Result:
     return a + b, backward
 
 
-@add.fast
+@add.fast(above=4096)
 def _(a: Array, b: Array) -> Result:
     if a.shape != b.shape:  # one of them broadcasts: NumPy knows how
         return add.definition(a, b)
-    return add_up((a, b)), lambda dy: (dy, dy)
+    return kernels.elementwise.add_up((a, b)), lambda dy: (dy, dy)
 
 
-@op("a (*), b (*) -> (*)")
+@op("a (*), b (*) -> (*)", torch="a - b")
 def sub(a: Array, b: Array) -> Result:
     """y = a - b."""
 
@@ -65,7 +79,7 @@ def sub(a: Array, b: Array) -> Result:
     return a - b, backward
 
 
-@op("a (*), b (*) -> (*)")
+@op("a (*), b (*) -> (*)", torch="a * b")
 def mul(a: Array, b: Array) -> Result:
     """y = a * b."""
 
@@ -75,7 +89,7 @@ def mul(a: Array, b: Array) -> Result:
     return a * b, backward
 
 
-@op("a (*), b (*) -> (*)", sample=_denominator)
+@op("a (*), b (*) -> (*)", torch="a / b", sample=_denominator)
 def div(a: Array, b: Array) -> Result:
     """y = a / b."""
     y = a / b
@@ -87,10 +101,10 @@ def div(a: Array, b: Array) -> Result:
     return y, backward
 
 
-@op("x (...) -> (...)", sample=_with_factor)
+@op("x (...) -> (...)", torch="factor * x", sample=_with_factor)
 def scale(x: Array, *, factor: float) -> Result:
     """y = factor * x, for a plain number (no gradient for the factor)."""
-    factor = x.dtype.type(factor)
+    factor = _number("scale", "factor", x, factor)
 
     def backward(dy: Array) -> tuple[Array, ...]:
         return (dy * factor,)
@@ -98,16 +112,35 @@ def scale(x: Array, *, factor: float) -> Result:
     return x * factor, backward
 
 
-@scale.fast
+@scale.fast(above=4096)
 def _(x: Array, *, factor: float) -> Result:
-    factor = x.dtype.type(factor)
-    if x.size < WORTH_A_KERNEL:
-        return scale.definition(x, factor=factor)
+    factor = _number("scale", "factor", x, factor)
     times = kernels.elementwise.scale
     return times(x, factor), lambda dy: (times(dy, factor),)
 
 
-@op("x (...) -> (...)")
+def _number(name: str, constant: str, x: Array, value: float) -> float:
+    """A constant as a number of the type of x."""
+    if not isinstance(value, int | float | np.number):
+        raise ConfigError(f"{name}: {constant} is {value!r}; it must be a plain number")
+    number: float = x.dtype.type(value)
+    return number
+
+
+@op("x (...) -> (...)", torch="x ** float(exponent)", sample=_with_exponent)
+def power(x: Array, *, exponent: float) -> Result:
+    """y = x^p, for a plain number p (no gradient for the exponent)."""
+    p = _number("power", "exponent", x, exponent)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        if p == 0:  # y is 1 wherever x is, also at 0, where 0 * x^-1 is not a number
+            return (np.zeros_like(x),)
+        return (dy * p * x ** (p - x.dtype.type(1)),)
+
+    return x**p, backward
+
+
+@op("x (...) -> (...)", torch="x.exp()")
 def exp(x: Array) -> Result:
     """y = e^x."""
     y = np.exp(x)
@@ -118,7 +151,7 @@ def exp(x: Array) -> Result:
     return y, backward
 
 
-@op("x (...) -> (...)", sample=_positive)
+@op("x (...) -> (...)", torch="x.log()", sample=_positive)
 def log(x: Array) -> Result:
     """y = ln x, for x > 0."""
 
@@ -128,7 +161,7 @@ def log(x: Array) -> Result:
     return np.log(x), backward
 
 
-@op("x (...) -> (...)", sample=_positive)
+@op("x (...) -> (...)", torch="x.sqrt()", sample=_positive)
 def sqrt(x: Array) -> Result:
     """y = square root of x, for x > 0."""
     y = np.sqrt(x)
@@ -139,7 +172,7 @@ def sqrt(x: Array) -> Result:
     return y, backward
 
 
-@op("x (...) -> (...)", paper="Sec. III-B", sample=_away_from_zero)
+@op("x (...) -> (...)", torch="x.relu()", paper="Sec. III-B", sample=_away_from_zero)
 def relu(x: Array) -> Result:
     """y = max(x, 0); the gradient at 0 is taken as 0."""
 
@@ -160,7 +193,7 @@ def stable_log_sigmoid(x: Array) -> Array:
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 
 
-@op("x (...) -> (...)", paper="Sec. III-E")
+@op("x (...) -> (...)", torch="x.sigmoid()", paper="Sec. III-E")
 def sigmoid(x: Array) -> Result:
     """y = 1 / (1 + e^-x)."""
     y = stable_sigmoid(x)
@@ -171,7 +204,7 @@ def sigmoid(x: Array) -> Result:
     return y, backward
 
 
-@op("x (...) -> (...)")
+@op("x (...) -> (...)", torch="x.tanh()")
 def tanh(x: Array) -> Result:
     """y = tanh x."""
     y = np.tanh(x)
@@ -182,7 +215,32 @@ def tanh(x: Array) -> Result:
     return y, backward
 
 
-@op("x (...) -> (...)", paper="Sec. III-E")
+erf = np.vectorize(math.erf, otypes=[float])  # NumPy has none
+
+
+@op("x (...) -> (...)", torch="F.gelu(x)")
+def gelu(x: Array) -> Result:
+    """y = x Phi(x),  Phi(x) = (1 + erf(x / sqrt 2)) / 2, the normal distribution function.
+
+    A smooth relu (Hendrycks and Gimpel, arXiv 1606.08415), exact: not the formula with tanh. Its
+    slope is Phi(x) + x phi(x), with the normal density phi(x) = e^(-x^2 / 2) / sqrt(2 pi).
+    """
+    Phi = ((1 + erf(x / math.sqrt(2))) / 2).astype(x.dtype)
+    phi = np.exp(-x * x / 2) / x.dtype.type(math.sqrt(2 * math.pi))
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        return (dy * (Phi + x * phi),)
+
+    return x * Phi, backward
+
+
+@gelu.fast
+def _(x: Array) -> Result:
+    y, slope = kernels.elementwise.gelu(x)
+    return y, lambda dy: (dy * slope,)
+
+
+@op("x (...) -> (...)", torch="F.logsigmoid(x)", paper="Sec. III-E")
 def log_sigmoid(x: Array) -> Result:
     """y = ln sigmoid(x), finite for every finite x.
 
@@ -196,11 +254,16 @@ def log_sigmoid(x: Array) -> Result:
     return stable_log_sigmoid(x), backward
 
 
-@op("x (...) -> (...)", paper="Sec. III-B", sample=_with_mask)
+@op(
+    "x (...) -> (...)",
+    torch="x.masked_fill(torch.as_tensor(mask), value)",
+    paper="Sec. III-B",
+    sample=_with_mask,
+)
 def masked_fill(x: Array, *, mask: Array, value: float) -> Result:
     """y = value where `mask` is true, x elsewhere; `mask` broadcasts to the shape of x."""
     try:
-        mask = np.broadcast_to(mask, x.shape)
+        mask = np.broadcast_to(np.asarray(mask, dtype=bool), x.shape)
     except ValueError:
         raise ShapeError(
             f"masked_fill: mask has shape {np.shape(mask)}, which does not broadcast to that of x, "
@@ -210,4 +273,4 @@ def masked_fill(x: Array, *, mask: Array, value: float) -> Result:
     def backward(dy: Array) -> tuple[Array, ...]:
         return (np.where(mask, dy.dtype.type(0), dy),)
 
-    return np.where(mask, x.dtype.type(value), x), backward
+    return np.where(mask, _number("masked_fill", "value", x, value), x), backward

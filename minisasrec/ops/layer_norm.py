@@ -7,24 +7,31 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Backward, check_some, op
 from minisasrec.autograd.signature import Draw
+from minisasrec.errors import ConfigError
 
 
 def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     # rows of d >= 3 distinct numbers and an eps that shows: with d = 2 or equal numbers xhat is
     # nearly constant, and the check would compare rounding errors
     draw.dim("d", 3, 5)
-    return draw.arguments(layer_norm.signature), {"eps": 0.1}
+    return draw.arguments(layer_norm.signature), {"eps": draw.choice(0.1, 1)}
 
 
-@op("x (... d), gamma (d), beta (d) -> (... d)", paper="Sec. III-C", sample=_sample)
+@op(
+    "x (... d), gamma (d), beta (d) -> (... d)",
+    paper="Sec. III-C",
+    torch="F.layer_norm(x, gamma.shape, gamma, beta, eps)",
+    sample=_sample,
+)
 def layer_norm(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array, Backward]:
     """y = gamma * xhat + beta,  xhat = (x - mean) / sqrt(var + eps), over the d features of a row.
 
     The paper's alpha is gamma here. The variance is that of the row itself (divided by d, not
-    d - 1) and eps is inside the root.
+    d - 1) and eps is inside the root. Raises `ShapeError` for d = 0, `ConfigError` for eps < 0.
     """
+    _check(x, eps)
     eps = x.dtype.type(eps)
     rstd = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
     xhat = (x - x.mean(axis=-1, keepdims=True)) * rstd
@@ -45,6 +52,7 @@ def layer_norm(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tup
 
 @layer_norm.fast
 def _(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array, Backward]:
+    _check(x, eps)
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
     gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
     y, mean, rstd = kernels.layer_norm.layer_norm_forward(rows, gamma, beta, eps)
@@ -55,3 +63,9 @@ def _(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array,
         return dx.reshape(x.shape), dgamma, dbeta
 
     return y.reshape(x.shape), backward
+
+
+def _check(x: Array, eps: float) -> None:
+    check_some("layer_norm", x, "d", x.shape[-1], "mean")
+    if not eps >= 0:
+        raise ConfigError(f"layer_norm: eps is {eps}; it is added to the variance, eps >= 0")

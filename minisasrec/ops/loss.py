@@ -15,7 +15,7 @@ from minisasrec import kernels
 from minisasrec.autograd.gradients import SparseRows
 from minisasrec.autograd.op import Array, Backward, check_ids, op
 from minisasrec.autograd.signature import Draw
-from minisasrec.errors import ShapeError
+from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
 
 Result = tuple[Array, Backward]
@@ -25,32 +25,47 @@ SCORES_AT_ONCE = 16_000_000
 
 def _bce_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     (logits,) = draw.arguments(bce_with_logits.signature)
-    return [logits], {"targets": (draw.normal(*logits.shape) > 0).astype(float)}
+    soft = draw.rng.random(logits.shape)
+    hard = soft > 0.5
+    return [logits], {"targets": draw.choice(hard.astype(float), hard, hard.tolist(), soft)}
 
 
 def _sampled_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     T, V = draw.dim("T"), draw.dim("V", 2, 5)
+    T = T if V else 0  # without a table there are no ids
     targets = draw.ids(0, V - 1, T)
-    targets[0] = 1  # at least one position counts
-    constants = {"targets": targets, "negatives": draw.ids(1, V - 1, T, draw.integer(1, 2))}
-    return [draw.normal(T, draw.dim("d")), draw.normal(V, draw.dim("d"))], constants | {"beta": 0.7}
+    targets[:1] = min(1, V - 1)  # at least one position counts
+    constants = {
+        "targets": draw.choice(targets, targets.astype(np.int32)),
+        "negatives": draw.ids(0, V - 1, T, draw.integer(0, 3)),
+        "beta": draw.choice(0.7, 1, 0.0),
+    }
+    return [draw.normal(T, draw.dim("d")), draw.normal(V, draw.dim("d"))], constants
 
 
 def _softmax_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     args, constants = _sampled_sample(draw)
-    return args, {"targets": constants["targets"]}
+    return args, {"targets": constants["targets"], "block": draw.choice(None, 1, 2)}
 
 
-@op("logits (...) -> ()", paper="Sec. III-E", sample=_bce_sample)
+@op(
+    "logits (...) -> ()",
+    paper="Sec. III-E",
+    torch="F.binary_cross_entropy_with_logits(logits, torch.as_tensor(targets).to(logits))",
+    sample=_bce_sample,
+)
 def bce_with_logits(logits: Array, *, targets: Array) -> Result:
     """Mean over all elements of -[y log s + (1 - y) log(1 - s)], s = sigmoid(logit), y = target.
 
     log(1 - sigmoid(x)) is log sigmoid(-x), so no logarithm ever sees a 0.
     """
+    targets = np.asarray(targets)
     if targets.shape != logits.shape:
         raise ShapeError(
             f"bce_with_logits: targets have shape {targets.shape}, logits {logits.shape}"
         )
+    if not logits.size:
+        raise ShapeError(f"bce_with_logits: logits {logits.shape}; there is no mean of nothing")
     y = targets.astype(logits.dtype)
     loss = -(y * stable_log_sigmoid(logits) + (1 - y) * stable_log_sigmoid(-logits)).mean()
 
@@ -112,7 +127,10 @@ def _(h: Array, items: Array, *, targets: Array, negatives: Array, beta: float =
 
 
 @op(
-    "h (T d), items (V d) -> ()", paper="beyond the paper: arXiv 2309.07602", sample=_softmax_sample
+    "h (T d), items (V d) -> ()",
+    paper="beyond the paper: arXiv 2309.07602",
+    torch="F.cross_entropy(h @ items[1:].T, targets.long() - 1, ignore_index=-1)",
+    sample=_softmax_sample,
 )
 def softmax_cross_entropy(
     h: Array, items: Array, *, targets: Array, block: int | None = None
@@ -122,11 +140,12 @@ def softmax_cross_entropy(
     loss = 1/N sum over positions t with a target o_t of
            -r_{o_t, t} + log sum over items j >= 1 of e^(r_{j, t})
 
-    Row 0 of `items`, the padding item, is no candidate. Scores are made for `block` positions at
-    a time and made again in the backward pass, so memory is block * V numbers, not T * V; by
-    default 64 MB of float32. (The kernel chooses blocks that stay in the processor's cache.)
+    Row 0 of `items`, the padding item, is no candidate; without another row there is nothing to
+    choose from, a `ShapeError`. Scores are computed for `block` positions at a time, and once more
+    in the backward pass, so memory is block * V numbers, not T * V; by default 64 MB of float32.
+    (The kernel chooses blocks that stay in the processor's cache.)
     """
-    targets, _ = _check_targets("softmax_cross_entropy", h, items, targets, None)
+    targets = _check_softmax(h, items, targets, block)
     block = block or max(1, SCORES_AT_ONCE // len(items))
     rows = np.flatnonzero(targets)
     count = h.dtype.type(max(len(rows), 1))
@@ -158,21 +177,30 @@ def softmax_cross_entropy(
 
 @softmax_cross_entropy.fast
 def _(h: Array, items: Array, *, targets: Array, block: int | None = None) -> Result:
-    targets, _ = _check_targets("softmax_cross_entropy", h, items, targets, None)
+    targets = _check_softmax(h, items, targets, block)
     h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
     wanted = targets.astype(np.int64) - 1  # the catalogue begins with item 1
-    losses, lse, dh, saved = kernels.loss.softmax_loss_forward(h, items[1:], wanted)
+    losses, dh, saved = kernels.loss.softmax_loss_forward(h, items[1:], wanted)
     count = max(int(np.count_nonzero(targets)), 1)
 
     def backward(dloss: Array) -> tuple[Array, ...]:
         factor = float(dloss) / count
         ditems = np.zeros_like(items)
-        ditems[1:] = kernels.loss.softmax_loss_backward(
-            saved, h.shape[1], wanted, lse, factor, len(items) - 1
-        )
+        ditems[1:] = kernels.loss.softmax_loss_backward(saved, wanted, factor, ditems[1:].shape)
         return dh * h.dtype.type(factor), ditems
 
     return h.dtype.type(losses.sum(dtype=np.float64) / count), backward
+
+
+def _check_softmax(h: Array, items: Array, targets: Array, block: int | None) -> Array:
+    if len(items) < 2:
+        raise ShapeError(
+            f"softmax_cross_entropy: items has {len(items)} rows; row 0 is the padding item, so "
+            "there is no candidate"
+        )
+    if block is not None and not (isinstance(block, int | np.integer) and block > 0):
+        raise ConfigError(f"softmax_cross_entropy: block is {block}; it must be 1 or more")
+    return _check_targets("softmax_cross_entropy", h, items, targets, None)[0]
 
 
 def _check_targets(

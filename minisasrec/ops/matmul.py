@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ def _swap(x: Array) -> Array:
     return x.swapaxes(-1, -2)
 
 
-@op("a (* n k), b (* k m) -> (* n m)", paper="Sec. III-B")
+@op("a (* n k), b (* k m) -> (* n m)", paper="Sec. III-B", torch="a @ b")
 def matmul(a: Array, b: Array) -> Result:
     """y = a b over the last two axes; the leading axes broadcast.
 
@@ -59,12 +60,17 @@ def _as_batch(x: Array) -> Array:
     return np.ascontiguousarray(x).reshape(-1, *x.shape[-2:])
 
 
-@op("x (... k), W (k m), b (m) -> (... m)", paper="Sec. III-B", sample=_linear_sample)
+@op(
+    "x (... k), W (k m), b (m) -> (... m)",
+    paper="Sec. III-B",
+    torch="F.relu(F.linear(x, W.T, b)) if activation else F.linear(x, W.T, b)",
+    sample=_linear_sample,
+)
 def linear(x: Array, W: Array, b: Array, *, activation: Activation = None) -> Result:
     """y = x W + b, or y = max(x W + b, 0) with activation="relu".
 
-    The activation is part of this op because its backward needs only the sign of y: nothing
-    more has to be kept and no extra pass over memory is made.
+    The activation is part of this op because its backward needs only the sign of y: nothing more
+    is kept, and memory is not read once more. Raises `ConfigError` for another activation.
     """
     if activation not in (None, "relu"):
         raise ConfigError(f"linear: activation {activation!r}; choose None or 'relu'")
@@ -75,7 +81,8 @@ def linear(x: Array, W: Array, b: Array, *, activation: Activation = None) -> Re
     def backward(dy: Array) -> tuple[Array, ...]:
         if activation == "relu":
             dy = dy * (y > 0)
-        rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+        count = math.prod(x.shape[:-1])  # not -1, which means nothing where k or m is 0
+        rows, drows = x.reshape(count, x.shape[-1]), dy.reshape(count, dy.shape[-1])
         return dy @ W.T, rows.T @ drows, drows.sum(0)
 
     return y, backward

@@ -35,9 +35,10 @@ RANKING_LOSSES: tuple[RankingLoss, ...] = ("cross-entropy", "bpr", "top1", "top1
 def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     T, k = draw.dim("T"), draw.dim("k")
     allowed = draw.ids(0, 3, T, k) > 0
-    allowed[0, 0] = True  # at least one row counts
-    loss = RANKING_LOSSES[draw.integer(0, len(RANKING_LOSSES) - 1)]
-    return [draw.normal(T), draw.normal(T, k)], {"allowed": allowed, "loss": loss, "weight": 0.3}
+    allowed[:1, :1] = True  # at least one row counts
+    constants = {"allowed": draw.choice(allowed, allowed.tolist() if allowed.size else allowed)}
+    constants |= {"loss": draw.choice(*RANKING_LOSSES), "weight": draw.choice(0.3, 0)}
+    return [draw.normal(T), draw.normal(T, k)], constants
 
 
 @op(
@@ -59,7 +60,7 @@ def ranking_loss(
     `weight` is the lambda of bpr-max and nothing to the others. Raises `ConfigError` for a loss of
     another name.
     """
-    _check(negative, allowed, loss)
+    allowed = _check(negative, allowed, loss)
     N = allowed.sum(axis=1, keepdims=True)
     real = N[:, 0] > 0
     rows = max(int(real.sum()), 1)
@@ -115,7 +116,7 @@ def _(
     loss: RankingLoss = "bpr-max",
     weight: float = 0.0,
 ) -> Result:
-    _check(negative, allowed, loss)
+    allowed = _check(negative, allowed, loss)
     kind = RANKING_LOSSES.index(loss)
     positive, negative = np.ascontiguousarray(positive), np.ascontiguousarray(negative)
     total, rows, dp, dr = kernels.ranking.ranking_loss(positive, negative, allowed, kind, weight)
@@ -129,7 +130,7 @@ def _(
 
 def _masked_softmax(x: Array, mask: Array) -> tuple[Array, Array]:
     """Softmax over the entries of each row that `mask` names, and the log of the sum of e^x."""
-    top = np.where(mask, x, -np.inf).max(axis=1, keepdims=True)
+    top = np.where(mask, x, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
     top = np.where(np.isneginf(top), 0, top).astype(x.dtype)  # a row of which nothing counts
     e = np.where(mask, np.exp(np.where(mask, x - top, 0)), 0).astype(x.dtype)
     total = e.sum(axis=1, keepdims=True)
@@ -137,12 +138,14 @@ def _masked_softmax(x: Array, mask: Array) -> tuple[Array, Array]:
     return e / total, (top + np.log(total))[:, 0]
 
 
-def _check(negative: Array, allowed: Array, loss: str) -> None:
+def _check(negative: Array, allowed: Array, loss: str) -> Array:
     if loss not in RANKING_LOSSES:
         raise ConfigError(
             f"ranking_loss: unknown loss {loss!r}; choose one of {', '.join(RANKING_LOSSES)}"
         )
-    if np.shape(allowed) != negative.shape:
+    allowed = np.asarray(allowed, dtype=bool)
+    if allowed.shape != negative.shape:
         raise ShapeError(
-            f"ranking_loss: allowed has shape {np.shape(allowed)}, negative {negative.shape}"
+            f"ranking_loss: allowed has shape {allowed.shape}, negative {negative.shape}"
         )
+    return allowed

@@ -16,19 +16,17 @@ from minisasrec import kernels
 from minisasrec.autograd.op import Array, Backward, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
-from minisasrec.ops.attention import check_offsets
+from minisasrec.ops.attention import check_offsets, offsets_sample
 from minisasrec.ops.elementwise import stable_sigmoid
 
 Result = tuple[Array, Backward]
 
 
 def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
-    lengths = draw.ids(0, draw.dim("n", 1, 3), draw.integer(1, 3))
-    lengths[-1] += 1  # at least one row
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    offsets = offsets_sample(draw)
     d = draw.dim("d", 1, 3)
-    x = draw.normal(int(offsets[-1]), 3 * d)
-    return [x, draw.normal(d, 3 * d) / np.sqrt(d), draw.normal(3 * d)], {"offsets": offsets}
+    x, U = draw.normal(int(offsets[-1]), 3 * d), draw.normal(d, 3 * d) / np.sqrt(max(d, 1))
+    return [x, U, draw.normal(3 * d)], {"offsets": draw.choice(offsets, offsets.tolist())}
 
 
 @op("x (T g), U (d g), b (g) -> (T d)", paper="Sec. IV-B, GRU4Rec", sample=_sample)
@@ -51,7 +49,7 @@ def packed_gru(x: Array, U: Array, b: Array, *, offsets: Array) -> Result:
     h, r, z, n, c = (np.zeros((len(x), d), x.dtype) for _ in range(5))
     previous = np.zeros((len(starts), d), x.dtype)  # h_{t-1} of each sequence
     # row numbers of step 0, of step 1, ...: all sequences that are long enough step together
-    steps = [starts[lengths > t] + t for t in range(lengths.max())]
+    steps = [starts[lengths > t] + t for t in range(lengths.max(initial=0))]
     for t, rows in enumerate(steps):
         past = previous[lengths > t] @ U + b
         gates = stable_sigmoid(x[rows, : 2 * d] + past[:, : 2 * d])

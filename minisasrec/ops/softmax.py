@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Backward, check_some, op
 
 
-@op("x (... n) -> (... n)", paper="Sec. III-B")
+@op("x (... n) -> (... n)", paper="Sec. III-B", torch="x.softmax(-1)")
 def softmax(x: Array) -> tuple[Array, Backward]:
     """y_i = e^(x_i) / sum_j e^(x_j) over the last axis.
 
     The largest x of a row is subtracted first: it cancels in the fraction and keeps e^x finite.
+    Raises `ShapeError` for n = 0.
     """
+    check_some("softmax", x, "n", x.shape[-1], "softmax")
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     y = e / e.sum(axis=-1, keepdims=True)
 

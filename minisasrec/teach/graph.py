@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from minisasrec.autograd.tensor import Tensor
+from minisasrec.errors import GradientError
 from minisasrec.teach.walk import forward_order, kind, labels, modules, shape_text, size_text
 
 LETTER, LINE, PAD, GAP, DROP = 6.7, 15.0, 8.0, 18.0, 34.0  # pixels
@@ -70,10 +71,16 @@ def draw_graph(tensor: Tensor, collapse: bool = True) -> Graph:
     A number stands for itself, |x| for the norm of an array. With `collapse` the ops of one module
     of the model (`blocks.0.attention`) are one box and its parameters are counted, not drawn;
     without, every tensor has its own box. Parameters without a dotted name, and those that several
-    ops read, are always drawn. Bytes kept are those of arrays beside the parameters; a graph that
-    was walked back has let them go.
+    ops read, are always drawn. Bytes kept are those of arrays beside the parameters.
+
+    Raises `GradientError` for a graph that a backward pass has dropped.
     """
     order = forward_order(tensor)
+    if any(node.is_dropped for node in order):
+        raise GradientError(
+            "draw_graph: backward() has dropped this graph; draw it before, or keep it with "
+            "backward(retain_graph=True)"
+        )
     groups = _groups(order) if collapse else {node: [node] for node in order}
     name, module = labels(order), modules(order)
     parameters = {id(node.data) for node in order if kind(node) == "parameter"}

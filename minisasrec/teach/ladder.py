@@ -20,7 +20,7 @@ import numpy as np
 from minisasrec.errors import ConfigError
 from minisasrec.kernels import attention, layer_norm, matmul, softmax
 from minisasrec.kernels.jit import exact_kernel, kernel
-from minisasrec.kernels.threads import get_threads, set_threads
+from minisasrec.kernels.threads import thread_count, threads
 from minisasrec.random import Key
 
 EPS = 1e-8
@@ -336,16 +336,15 @@ def climb(name: str, seconds: float = 0.3) -> list[Timing]:
     Everything runs on one thread (but NumPy's BLAS, which chooses by itself); the last rung is
     timed once more on all threads if there are several.
     """
-    arguments, small, threads = inputs(name), inputs(name, scale=10), get_threads()
+    arguments, small, most = inputs(name), inputs(name, scale=10), thread_count()
     rungs = [(rung, 1) for rung in LADDERS[name]]
-    if threads > 1:
-        rungs.append((LADDERS[name][-1], threads))
+    if most > 1:
+        rungs.append((LADDERS[name][-1], most))
     timings = []
     for rung, count in rungs:
-        set_threads(count)
-        rung.function(*small.of(rung))  # compiles
-        timings.append(Timing(rung.name, _best_ms(rung, arguments.of(rung), seconds), count))
-    set_threads(threads)
+        with threads(count):
+            rung.function(*small.of(rung))  # compiles
+            timings.append(Timing(rung.name, _best_ms(rung, arguments.of(rung), seconds), count))
     return timings
 
 

@@ -53,9 +53,11 @@ def formula(op: Op) -> str:
 
 
 def steps_table(
-    loss: Tensor, dloss: np.ndarray | None = None, *, retain_graph: bool = False
+    loss: Tensor, dloss: np.ndarray | None = None, *, retain_graph: bool = True
 ) -> Table:
     """Run the backward pass of `loss` and list its steps: leaves end up with `.grad` as always.
+
+    The graph stays, so that `draw_graph` can show the gradients in it.
 
     Each row is one visit: the tensor, what its op computes, the gradient `dy` that arrived and what
     the op sent on to each argument. A number stands for itself, |x| for the norm of an array.
@@ -66,7 +68,7 @@ def steps_table(
         node = step.node
         sent = [
             f"{size_text(np.asarray(dx))} to {name[parent]}"
-            for parent, dx in zip(node.parents, step.input_gradients, strict=False)
+            for parent, dx in zip(step.parents, step.input_gradients, strict=True)
             if parent.requires_grad
         ]
         rows.append(
@@ -101,7 +103,7 @@ def shape_trace(model: Module, batch: Batch | Sequences) -> Table:
     for node in order:
         if node.op is None:
             continue
-        weights = [p for p in node.parents if kind(p) == "parameter" and p.name]
+        weights = {p for p in node.parents if kind(p) == "parameter" and p.name}
         arguments = [
             f"{p.name.rpartition('.')[2]} {axes(p.shape)}" if p in weights else axes(p.shape)
             for p in node.parents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minisasrec.commands.report import top_items
+from minisasrec.learn.recommendation import top_items
 from minisasrec.teach.exercises import Wrong, exercise
 
 

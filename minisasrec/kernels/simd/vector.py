@@ -18,14 +18,19 @@ import operator
 from decimal import Decimal
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
-from numba.core.codegen import get_host_cpu_features
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
 from minisasrec.kernels.jit import compiled_from, exact_kernel, kernel
+from minisasrec.kernels.simd.internals import (
+    AbstractTemplate,
+    cgutils,
+    config,
+    get_host_cpu_features,
+    infer_global,
+    ir,
+    signature,
+)
 
 INDEX = types.intp
 
@@ -39,8 +44,6 @@ def _vector_bytes():
 
 
 VECTOR_BYTES = _vector_bytes()
-TILE = 6  # rows of a register tile
-PANEL = VECTOR_BYTES // 16  # and its vectors in a row: 4 (with 32 registers) or 2 (with 16)
 
 
 def lane_count(dtype):
@@ -86,17 +89,20 @@ for _operator, _instruction in [
 # --- helpers of the code builders ------------------------------------------------------------
 
 
-def _pointer(context, builder, array_type, array, index):
+def pointer_to(context, builder, array_type, array, index):
+    """The address of number `index` of an array seen flat."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [index])
 
 
-def _load(builder, vector, pointer, index):
+def build_load(builder, vector, pointer, index):
+    """The vector of the given LLVM type that starts `index` numbers after the address."""
     pointer = builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
     return builder.load(pointer, align=_bytes(vector))
 
 
-def _store(builder, value, pointer, index):
+def build_store(builder, value, pointer, index):
+    """Write a vector to the place that starts `index` numbers after the address."""
     pointer = builder.bitcast(builder.gep(pointer, [index]), value.type.as_pointer())
     builder.store(value, pointer, align=_bytes(value.type))
 
@@ -105,7 +111,7 @@ def _bytes(vector):
     return VECTOR_BYTES // vector.count  # of one number: all that is known of an address
 
 
-def _spread(builder, vector, number):
+def build_spread(builder, vector, number):
     """A vector with `number` in every lane."""
     nothing, int32 = ir.Constant(vector, ir.Undefined), ir.IntType(32)
     one = builder.insert_element(nothing, number, int32(0))
@@ -113,20 +119,14 @@ def _spread(builder, vector, number):
     return builder.shuffle_vector(one, nothing, everywhere)
 
 
-def _fma(builder, a, b, c):
-    # llvm.fmuladd is one fused instruction where the processor has it, and two where not
+def build_fma(builder, a, b, c):
+    """a b + c: one fused instruction where the processor has it, and two where not."""
     number = getattr(a.type, "element", a.type)
     name = "llvm.fmuladd." + (f"v{a.type.count}" if number is not a.type else "")
     name += "f32" if isinstance(number, ir.FloatType) else "f64"
     function_type = ir.FunctionType(a.type, [a.type] * 3)
     function = cgutils.get_or_insert_function(builder.module, function_type, name)
     return builder.call(function, [a, b, c])
-
-
-def _clamped(builder, i, count):
-    """min(i, count - 1) for a Python int i: a row past the last stands for the last."""
-    last = builder.sub(count, count.type(1))
-    return builder.select(builder.icmp_signed("<", count.type(i), last), count.type(i), last)
 
 
 # --- vectors ---------------------------------------------------------------------------------
@@ -148,8 +148,8 @@ def load(typingctx, array, i):
 
     def codegen(context, builder, signature, args):
         vector = context.get_value_type(signature.return_type)
-        data = _pointer(context, builder, array, args[0], args[1])
-        return _load(builder, vector, data, args[1].type(0))
+        data = pointer_to(context, builder, array, args[0], args[1])
+        return build_load(builder, vector, data, args[1].type(0))
 
     return Vector(array.dtype)(array, INDEX), codegen
 
@@ -163,8 +163,8 @@ def store(typingctx, array, i, vector):
     """Write a vector to flat position i on."""
 
     def codegen(context, builder, signature, args):
-        data = _pointer(context, builder, array, args[0], args[1])
-        _store(builder, args[2], data, args[1].type(0))
+        data = pointer_to(context, builder, array, args[0], args[1])
+        build_store(builder, args[2], data, args[1].type(0))
         return context.get_dummy_value()
 
     return types.void(array, INDEX, vector), codegen
@@ -204,11 +204,11 @@ def store_part(typingctx, array, i, count, vector):
     def codegen(context, builder, signature, args):
         value = args[3]
         pointer, mask = _part(context, builder, array, value.type, *args[:3])
+        types_ = [value.type, pointer.type, ir.IntType(32), mask.type]
         builder.call(
-            _masked(builder, "store", value.type,
-                    [value.type, pointer.type, ir.IntType(32), mask.type]),
+            _masked(builder, "store", value.type, types_),
             [value, pointer, ir.IntType(32)(_bytes(value.type)), mask],
-        )  # fmt: skip
+        )
         return context.get_dummy_value()
 
     return types.void(array, INDEX, INDEX, vector), codegen
@@ -218,8 +218,8 @@ def _part(context, builder, array, vector, value, i, count):
     """The address of a vector, and which of its lanes are among the first `count`."""
     int32 = ir.IntType(32)
     numbers = ir.VectorType(int32, vector.count)
-    pointer = builder.bitcast(_pointer(context, builder, array, value, i), vector.as_pointer())
-    count = _spread(builder, numbers, builder.trunc(count, int32))
+    pointer = builder.bitcast(pointer_to(context, builder, array, value, i), vector.as_pointer())
+    count = build_spread(builder, numbers, builder.trunc(count, int32))
     mask = builder.icmp_signed("<", ir.Constant(numbers, list(range(vector.count))), count)
     return pointer, mask
 
@@ -240,7 +240,7 @@ def fill(typingctx, array, number):
     """A vector of the array's type with `number` in every lane."""
 
     def codegen(context, builder, signature, args):
-        return _spread(builder, context.get_value_type(signature.return_type), args[1])
+        return build_spread(builder, context.get_value_type(signature.return_type), args[1])
 
     return Vector(array.dtype)(array, array.dtype), codegen
 
@@ -248,7 +248,7 @@ def fill(typingctx, array, number):
 @compiled_from(lambda a, b, c: a * b + c)
 def fma(typingctx, a, b, c):
     """a b + c, rounded once where the processor can."""
-    return a(a, a, a), lambda context, builder, signature, args: _fma(builder, *args)
+    return a(a, a, a), lambda context, builder, signature, args: build_fma(builder, *args)
 
 
 @compiled_from(lambda x, least: np.where(x < least, least, x))
@@ -280,7 +280,7 @@ def where_before(typingctx, i, end, value, other):
         numbers = ir.VectorType(int32, count)
         left = builder.trunc(builder.sub(args[1], args[0]), int32)
         inside = builder.icmp_signed(
-            "<", ir.Constant(numbers, list(range(count))), _spread(builder, numbers, left)
+            "<", ir.Constant(numbers, list(range(count))), build_spread(builder, numbers, left)
         )
         return builder.select(inside, args[2], args[3])
 
@@ -371,15 +371,15 @@ def _exp(typingctx, x):
         (value,) = args
         gone = builder.fcmp_ordered("<", value, smallest)
         value = builder.select(gone, smallest, value)
-        shifted = _fma(builder, value, per_ln2, rounder)
+        shifted = build_fma(builder, value, per_ln2, rounder)
         n = builder.fsub(shifted, rounder)
         # ln 2 in two parts: n times the first is exact
-        r = _fma(builder, n, builder.fneg(ln2_high), value)
-        r = _fma(builder, n, builder.fneg(ln2_low), r)
+        r = build_fma(builder, n, builder.fneg(ln2_high), value)
+        r = build_fma(builder, n, builder.fneg(ln2_low), r)
         first, *rest = _SERIES[number]
         series = constant(first)
         for coefficient in rest:
-            series = _fma(builder, series, r, constant(coefficient))
+            series = build_fma(builder, series, r, constant(coefficient))
         exponent = builder.add(builder.bitcast(shifted, bits), constant(bias, bits))
         exponent = builder.shl(exponent, constant(mantissa, bits))
         power = builder.bitcast(exponent, real)
@@ -415,134 +415,3 @@ def copy_row(source, i, target, j, count):
             store(target, j + c, load(source, i + c))
         # the last vector ends with the row; what it shares with the one before is copied twice
         store(target, j + count - lane, load(source, i + count - lane))
-
-
-def _transpose_python(source, i, row, count, target, j, target_row):
-    source, target, lane = source.reshape(-1), target.reshape(-1), lane_count(source.dtype)
-    for r in range(lane):
-        for c in range(lane):
-            target[j + c * target_row + r] = source[i + min(r, count - 1) * row + c]
-
-
-@compiled_from(_transpose_python)
-def transpose(typingctx, source, i, row, count, target, j, target_row):
-    """Turn a square of lanes x lanes numbers: target[j + c*target_row + r] = source[i + r*row + c].
-
-    Only the first `count` rows of the source are read; the last of them stands for the rest.
-    """
-
-    def codegen(context, builder, signature, args):
-        source, i, row, count, target, j, target_row = args
-        array, out = signature.args[0], signature.args[4]
-        vector = context.get_value_type(Vector(array.dtype))
-        lane, int32 = vector.count, ir.IntType(32)
-        start = _pointer(context, builder, array, source, i)
-        rows = [
-            _load(builder, vector, start, builder.mul(_clamped(builder, r, count), row))
-            for r in range(lane)
-        ]
-        # Riffle the rows r and r + lane/2 together, and again: after log2(lane) rounds the number
-        # that was in row r, column c is in row c, column r.
-        halves = []
-        for first in (0, lane // 2):
-            order = [first + m // 2 + lane * (m % 2) for m in range(lane)]
-            halves.append(ir.Constant(ir.VectorType(int32, lane), order))
-        for _ in range(lane.bit_length() - 1):
-            rows = [
-                builder.shuffle_vector(rows[r], rows[r + lane // 2], half)
-                for r in range(lane // 2)
-                for half in halves
-            ]
-        start = _pointer(context, builder, out, target, j)
-        for c in range(lane):
-            _store(builder, rows[c], start, builder.mul(target_row.type(c), target_row))
-        return context.get_dummy_value()
-
-    return types.void(source, INDEX, INDEX, INDEX, target, INDEX, INDEX), codegen
-
-
-# --- the register tile -----------------------------------------------------------------------
-
-
-def _tile_python(
-    columns, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0, c_row
-):  # fmt: skip
-    a, b, init, c = a.reshape(-1), b.reshape(-1), init.reshape(-1), c.reshape(-1)
-    for i in range(min(rows, TILE)):
-        sums = init[i0 + i * i_row :][:columns].copy()
-        for k in range(depth):
-            sums += a[a0 + i * a_row + k * a_col] * b[b0 + k * b_row :][:columns]
-        c[c0 + i * c_row :][:columns] = sums
-
-
-@compiled_from(_tile_python)
-def tile(
-    typingctx, columns, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init, i0, i_row, c, c0,
-    c_row,
-):  # fmt: skip
-    """A block of TILE rows x 1 to PANEL vectors of a matrix product C = init + A B.
-
-    With every array seen flat, for i < rows (at most TILE count) and j < columns:
-
-        c[c0 + i*c_row + j] = init[i0 + i*i_row + j]
-                              + sum_k a[a0 + i*a_row + k*a_col] * b[b0 + k*b_row + j]
-
-    `columns` is at least the numbers of one vector and at most those of PANEL. The last vector ends
-    with the columns; what it shares with the one before is computed twice, to the same bits.
-
-    The strides of `a` make A and A^T the same; `init` is the bias (i_row 0), zeros (i_row 0) or c
-    itself (to add to it). The sum runs over k in order, so its bits depend on nothing else.
-
-    6 x 2 sums, 2 vectors of B and 1 number of A fill 15 of 16 registers; 6 x 4, 4 and 1 fill 29 of
-    the 32 of AVX-512.
-    """
-
-    def codegen(context, builder, signature, args):
-        lane = Vector(a.dtype).lanes
-        for vectors in range(1, PANEL + 1):
-            after = args[0].type((vectors - 1) * lane)  # columns before the last vector, at least
-            more = builder.icmp_signed(">", args[0], after)
-            enough = builder.icmp_signed("<=", args[0], args[0].type(vectors * lane))
-            with builder.if_then(builder.and_(more, enough)):
-                _tile(context, builder, signature.args[1:], vectors, *args)
-        return context.get_dummy_value()
-
-    n = INDEX
-    return types.void(n, a, n, n, n, n, b, n, n, n, init, n, n, c, n, n), codegen
-
-
-def _tile(
-    context, builder, types, vectors, columns, a, a0, a_row, a_col, rows, b, b0, b_row, depth, init,
-    i0, i_row, c, c0, c_row,
-):  # fmt: skip
-    vector = context.get_value_type(Vector(types[0].dtype))
-    a_start = _pointer(context, builder, types[0], a, a0)
-    b_start = _pointer(context, builder, types[5], b, b0)
-    init_start = _pointer(context, builder, types[9], init, i0)
-    c_start = _pointer(context, builder, types[12], c, c0)
-    # Rows past the last repeat it: the same numbers are then stored to the same place.
-    row = [_clamped(builder, i, rows) for i in range(TILE)]
-    column = [columns.type(j * vector.count) for j in range(vectors - 1)]
-    column.append(builder.sub(columns, columns.type(vector.count)))
-    block = [(i, j) for i in range(TILE) for j in range(vectors)]
-
-    def at(i, row_length, j):
-        return builder.add(builder.mul(row[i], row_length), column[j])
-
-    sums = {}
-    for i, j in block:
-        first = _load(builder, vector, init_start, at(i, i_row, j))
-        sums[i, j] = cgutils.alloca_once_value(builder, first)  # becomes a register
-    line = [builder.gep(a_start, [builder.mul(row[i], a_row)]) for i in range(TILE)]
-    with cgutils.for_range(builder, depth) as loop:
-        b_k = builder.gep(b_start, [builder.mul(loop.index, b_row)])
-        b_k = [_load(builder, vector, b_k, column[j]) for j in range(vectors)]
-        a_col_at = builder.mul(loop.index, a_col)
-        for i in range(TILE):
-            number = builder.load(builder.gep(line[i], [a_col_at]))
-            a_ik = _spread(builder, vector, number)
-            for j in range(vectors):
-                new = _fma(builder, a_ik, b_k[j], builder.load(sums[i, j]))
-                builder.store(new, sums[i, j])
-    for i, j in block:
-        _store(builder, builder.load(sums[i, j]), c_start, at(i, c_row, j))

@@ -1,0 +1,191 @@
+"""Weights of the public PyTorch port (pmixer/SASRec.pytorch), in and out.
+
+Its forward pass has had three wirings. The weights have the same names and shapes in each, so they
+do not say which one they belong to:
+
+    norm="post"     since May 2025; padding is visible to attention, positions count from 1 to n
+    norm="pre"      the same with --norm_first
+    norm="authors"  before: the authors' wiring, padding set to zero before each block
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from minisasrec.data import DataWarning
+from minisasrec.errors import ConfigError
+from minisasrec.exchange.arrays import Source, read_arrays, write_arrays
+from minisasrec.exchange.items import ItemMap, their_rows
+from minisasrec.exchange.port_names import Arrays, Reading, clean, port_weights, sizes
+from minisasrec.exchange.reference import Reference, check
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import Norm, Padding, SASRecConfig
+
+PADDING: dict[Norm, Padding] = {"post": "visible", "pre": "visible", "authors": "zeroed"}
+
+
+def from_port(
+    source: Source,
+    norm: Norm | None = None,
+    heads: int | None = None,
+    *,
+    n: int | None = None,
+    padding: Padding | None = None,
+    dropout: float = 0.2,
+    items: ItemMap | None = None,
+    reference: Any = None,
+) -> tuple[SASRec, SASRecConfig]:
+    """The port's `state_dict`, as a file or a mapping, as our model and its settings.
+
+    `norm` names the wiring (above); `heads` is 1 unless given. d, blocks, n and the number of items
+    are read from the shapes; `n` settles whether the first of the position rows is the padding's.
+    `padding` is that of the wiring unless given: versions of 2023 to 2025 have norm="authors" with
+    padding="visible". `dropout` matters only to training that goes on. `items` maps their item ids
+    to ours. `reference` is (sequences, logits) or a file of both, in our item ids: see
+    `Reference.read`. Without it a warning says that nothing was compared.
+
+    Raises `ConfigError` for settings that are missing or do not fit, `CheckpointError` for weights
+    that are not the port's, not finite or do not give the reference's logits, `DataError` for an
+    item map or a reference batch that is not complete.
+    """
+    if norm is None:
+        raise ConfigError(
+            'the weights do not say which wiring they belong to; give norm="post" (the port since '
+            'May 2025), "pre" (its --norm_first) or "authors" (before)'
+        )
+    if norm not in PADDING:
+        raise ConfigError(f"norm is {norm!r}; choose one of {', '.join(PADDING)}")
+    theirs = clean(read_arrays(source))
+    found = sizes(theirs, n)
+    config = SASRecConfig(
+        n=found["n"],
+        d=found["d"],
+        blocks=found["blocks"],
+        heads=1 if heads is None else heads,
+        dropout=dropout,
+        norm=norm,
+        padding=padding or PADDING[norm],
+        output_projection=True,
+        inner_dropout=True,
+    )
+    reading = _reading(theirs, config, items, found["num_items"])
+    model = reading.model(theirs)
+    if reference is None:
+        _say_what_was_assumed(config.n if n is None else None, theirs, heads)
+    _compare(theirs, reading, model, reference)
+    return model, config
+
+
+def start_from(
+    model: SASRec, source: Source, *, items: ItemMap | None = None, reference: Any = None
+) -> None:
+    """Set the weights of `model` from the port's, or from weights of our own names.
+
+    The model's settings say the wiring and the heads. Raises `ConfigError` naming the settings that
+    must be others, and what `from_port` raises; then no weight has changed.
+    """
+    if not isinstance(model, SASRec):
+        raise ConfigError(f"{type(model).__name__} cannot start from weights of a SASRec")
+    arrays = read_arrays(source)
+    if "item_embedding.table" in arrays:
+        if items is not None or reference is not None:
+            raise ConfigError("an item map and a reference batch go with weights of the port only")
+        model.load_state(arrays)
+        return
+    _check_settings(model.config, "output_projection")
+    theirs = clean(arrays)
+    rows = len(theirs.get("pos_emb.weight", ()))
+    found = sizes(theirs, model.n if rows in (model.n, model.n + 1) else None)
+    for name, size in found.items():
+        ours = model.num_items if name == "num_items" else getattr(model.config, name)
+        if size != ours:
+            raise ConfigError(f"the weights have {name} = {size}, the model has {name} = {ours}")
+    reading = _reading(theirs, model.config, items, model.num_items)
+    _compare(theirs, reading, reading.model(theirs), reference)
+    model.load_state(reading.weights(theirs))
+
+
+def to_port(
+    model: SASRec, path: str | Path | None = None, *, padding_row: bool | None = None
+) -> Arrays:
+    """Our weights as the port's `state_dict` of arrays; with `path`, written there as well.
+
+    `padding_row` is whether the position table begins with a row of zeros for padding; it does in
+    the wirings since 2025 (post, pre), unless given. `path` ends in .safetensors or .npz. Raises
+    `ConfigError` for a model that the port's code cannot compute.
+    """
+    if not isinstance(model, SASRec):
+        raise ConfigError(f"the port has no {type(model).__name__}, only a SASRec")
+    c = model.config
+    _check_settings(c)
+    if c.padding == "hidden" or (c.norm != "authors" and c.padding == "zeroed"):
+        raise ConfigError(
+            f"the port lets items attend to padding, and this model was trained with "
+            f"padding={c.padding!r}: it would give other scores there; train with --padding "
+            f"{PADDING[c.norm]}"
+        )
+    theirs = port_weights(model, c.norm != "authors" if padding_row is None else padding_row)
+    if path is not None:
+        write_arrays(path, theirs)
+    return theirs
+
+
+def _check_settings(config: SASRecConfig, *more: str) -> None:
+    """Raise `ConfigError` for a setting whose layers or computation the port lacks."""
+    needed = ["positions", "shared_embedding", "residual", "layer_norm", *more]
+    if config.norm != "authors":  # which always has the factor
+        needed.append("scale_embedding")
+    lacking = ["--" + name.replace("_", "-") for name in needed if not getattr(config, name)]
+    if lacking:
+        raise ConfigError(f"the port's model has {', '.join(lacking)}, and this one has not")
+
+
+def _reading(
+    theirs: Arrays, config: SASRecConfig, items: ItemMap | None, num_items: int
+) -> Reading:
+    """The weights as the arguments say. Raises `ConfigError` if padding would have a vector."""
+    rows = len(theirs["pos_emb.weight"])
+    first = rows - config.n
+    tables = ["item_emb.weight"] + ["pos_emb.weight"] * first
+    for name in tables if config.padding == "visible" else []:
+        if theirs[name][0].any():
+            or_n = (
+                f", or n={rows} if its positions begin at row 0" if name == "pos_emb.weight" else ""
+            )
+            raise ConfigError(
+                f"row 0 of {name}, the padding's, is not zero, and items would attend to it; give "
+                f'padding="zeroed" if the port set padding to zero before each block{or_n}'
+            )
+    return Reading(config, their_rows(items, num_items), first)
+
+
+def _compare(theirs: Arrays, reading: Reading, model: SASRec, reference: Any) -> None:
+    """Check the model against the reference batch, or note that there is none."""
+    if reference is None:
+        _note(
+            "no reference batch was given, so nothing was compared: a wrong wiring, wrong items or "
+            "shifted positions would not be seen"
+        )
+        return
+    batch = Reference.read(reference, model.num_items)
+    left_open = check(theirs, reading, model, batch)
+    if left_open:
+        _note(
+            f"the reference batch fits, and would fit as well with {'; or with '.join(left_open)}: "
+            "give histories shorter than n, of n items and longer"
+        )
+
+
+def _say_what_was_assumed(n: int | None, theirs: Arrays, heads: int | None) -> None:
+    if heads is None:
+        _note("the weights do not say the number of heads; taken as heads=1")
+    if n is not None:
+        rows = len(theirs["pos_emb.weight"])
+        what = "its first row is the padding's" if n < rows else "none of them is the padding's"
+        _note(f"n = {n} was read from the {rows} rows of pos_emb.weight: {what}")
+
+
+def _note(text: str) -> None:
+    warnings.warn(text, DataWarning, stacklevel=4)

@@ -1,0 +1,382 @@
+"""Experiments: training runs that are computed once, wherever, and kept.
+
+An experiment is a configuration with its seed: trained, selected on validation and measured once on
+the test part. Its folder is that of a run (`learn.runs`), named by a hash of the settings and the
+data. So an experiment that is done is found again, and one that was killed goes on where it
+stopped. `compute` works through a list of experiments: here one by one, in several processes
+through joblib, or on a Dask cluster.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import statistics
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from minisasrec import __version__
+from minisasrec.backends import backend
+from minisasrec.data import DataWarning, Split, leave_one_out, load_dataset
+from minisasrec.data.dataset import Repeats
+from minisasrec.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    MinisasrecError,
+    TrainingError,
+)
+from minisasrec.kernels.cores import available_cores
+from minisasrec.kernels.threads import thread_count
+from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
+from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
+from minisasrec.learn.fit import History, fit
+from minisasrec.learn.machine import use_machine
+from minisasrec.learn.runs import Run, to_plain
+from minisasrec.models import MODELS, SequenceModel
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: what a worker on this or another machine needs to know about it."""
+
+    config: TrainConfig
+    folder: Path
+    name: str  # the name of its row in the table
+    test: bool = True  # False: the test part is not read, as long as settings are being chosen
+    fingerprint: str = ""  # the fingerprint of its data
+
+    def file(self) -> Path:
+        """result.json; validation.json if the test part was not evaluated."""
+        result = self.folder / "result.json"
+        return result if self.test or result.is_file() else self.folder / "validation.json"
+
+    def state(self) -> str:
+        """done, resumable or to do."""
+        if self.file().is_file():
+            return "done"
+        return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
+
+
+MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json"}
+_one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
+
+
+@functools.cache
+def frozen_defaults() -> Record:
+    """The defaults of the settings when each of them came to be; they never change.
+
+    An experiment is named by what differs from these. So a new setting does not rename the
+    experiments that have its default (write that default down in the file, too), and a default
+    that changes does rename those whose results it changes.
+    """
+    return read_json(Path(__file__).with_name("frozen_defaults.json"))
+
+
+def _differing(settings: Record, frozen: Record, default: Record) -> Record:
+    """The settings that are not the frozen ones; one that is not frozen yet has its default."""
+    found: Record = {}
+    for name, value in settings.items():
+        usual = frozen.get(name, default.get(name))
+        if isinstance(value, dict):
+            value = _differing(value, usual or {}, default.get(name) or {})
+            usual = {}
+        if value != usual:
+            found[name] = value
+    return found
+
+
+def make_experiment(
+    config: TrainConfig,
+    fingerprint: str,
+    base: Path,
+    name: str = "",
+    test: bool = True,
+    repeats: Literal["allow", "forbid"] = "forbid",
+) -> Experiment:
+    """The experiment of a configuration; its folder is named by all that its result depends on.
+
+    The name holds a hash of the data's fingerprint and of the settings that differ from the frozen
+    defaults, with the rule `repeats` that "auto" comes to for the data. Left out are the settings
+    of the machine (`MACHINE`) and those of other models. Delete an experiment's folder to have it
+    computed again.
+    """
+    own = MODELS[config.model][1]
+    left_out = (MACHINE | {section for _, section in MODELS.values()}) - {own}
+    settings = {**config.to_json(), "repeats": repeats}
+    chosen = _differing(settings, frozen_defaults(), type(config)().to_json())
+    chosen = {key: value for key, value in chosen.items() if key not in left_out}
+    text = json.dumps([fingerprint, chosen], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = base.resolve() / f"{Path(config.dataset).stem}-{config.model}-{digest}"
+    return Experiment(config, folder, name or config.model, test, fingerprint)
+
+
+def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
+    """Train, select on validation, measure the test part once; or read what was found before.
+
+    Writes the files of a run, the ranks of the test part (ranks.safetensors) and, last,
+    result.json. An experiment without `test` has validation.json instead of these two; the same
+    experiment with `test` goes on from its weights.
+    """
+    with _one_at_a_time, _alone(experiment.folder):
+        if experiment.state() == "done":
+            return _found(experiment)
+        start = time.perf_counter()
+        config = experiment.config
+        use_machine(config.machine)  # for a worker process, which has no command line
+        split = _data_of(experiment)
+        model = make_model(config, split)
+        if (experiment.folder / "config.json").is_file():
+            run = Run.open(experiment.folder)
+        else:
+            origin = {"data": split.dataset.fingerprint(), "version": __version__}
+            run = Run.create(experiment.folder, config, origin)
+        history = History()
+        if isinstance(model, SequenceModel):
+            history = fit(model, split, config, run, progress=progress)
+        facts = {
+            "dataset": split.dataset.name,
+            "model": config.model,
+            "seed": config.seed,
+            **history.summary(),
+            "threads": _threads(),
+        }
+        if not experiment.test:
+            result = to_plain({**facts, "total_seconds": time.perf_counter() - start})
+            run.write_json(experiment.file().name, result)
+            return result
+        test: list[Record] = []
+        ranks: dict[str, np.ndarray] = {}
+        for protocol in get_args(Protocol):
+            if protocol == "sampled" and protocol not in usual_protocols(split):
+                continue  # too few items to sample from
+            found = evaluate(
+                model,
+                split,
+                "test",
+                protocol,
+                seed=config.seed,
+                max_users=config.max_users,
+                lists=LISTS,
+            )
+            test.append({"protocol": protocol, "model": config.model, **found.metrics()})
+            ranks |= {protocol: found.ranks, "users": found.users}
+        run.save_arrays("ranks.safetensors", ranks, {})
+        seconds = time.perf_counter() - start
+        result = to_plain({**facts, "total_seconds": seconds, "test": test})
+        run.write_json(experiment.file().name, result)
+        return result
+
+
+def _found(experiment: Experiment) -> Record:
+    """The result of an experiment that is done, read from its file."""
+    result = read_json(experiment.file())
+    wanted = {"model", "seed", "epochs", "total_seconds", *(["test"] if experiment.test else [])}
+    if missing := wanted - result.keys():
+        raise CheckpointError(
+            f"{experiment.file()} has no {', '.join(sorted(missing))}; delete {experiment.folder} "
+            "to have it computed again"
+        )
+    return result
+
+
+def _data_of(experiment: Experiment) -> Split:
+    """The experiment's data, read again if the file has changed since this process read it."""
+    for _ in range(2):
+        config = experiment.config
+        split, _ = load(config.dataset, config.data_dir, config.columns, config.repeats)
+        if experiment.fingerprint in ("", split.dataset.fingerprint()):
+            return split
+        load.cache_clear()
+    raise DataError(
+        f"{experiment.config.dataset} is other data here than where the command was given; is it "
+        "another file, or did it change meanwhile?"
+    )
+
+
+def _attempt(experiment: Experiment, progress: bool = False) -> tuple[Experiment, Record]:
+    """`run_experiment`; an error becomes the result, so that the others are computed."""
+    try:
+        return experiment, run_experiment(experiment, progress)
+    except MinisasrecError as error:
+        return experiment, {
+            "error": str(error),
+            "model": experiment.config.model,
+            "total_seconds": 0.0,
+        }
+
+
+@functools.lru_cache(maxsize=1)
+def load(
+    dataset: str,
+    data_dir: Path | None,
+    columns: DataColumns = DataColumns(),  # noqa: B008 (it cannot be changed)
+    repeats: Repeats = "auto",
+    download: bool = True,
+) -> tuple[Split, list[str]]:
+    """A data set, split; and notes for the reader of its results."""
+    download = download and data_dir is None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DataWarning)
+        data = load_dataset(
+            dataset, data_dir=data_dir, download=download, repeats=repeats, **columns.given()
+        )
+        split = leave_one_out(data)
+    told = (str(w.message).removeprefix(f"{data.name}: ") for w in caught)
+    notes = [data.source, *dict.fromkeys([*data.warnings, *told])]
+    return split, [f"{data.name}: {note}" for note in notes if note]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process works on this folder; a lock ends with its process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise TrainingError(f"cannot write {folder}: {error.strerror}") from None
+    with file:
+        if (
+            sys.platform != "win32"
+        ):  # on Windows there is no such lock: do not run two commands at a time there
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _threads() -> int:
+    if backend() == "numpy":
+        return 1
+    return thread_count()
+
+
+# --- running a grid ------------------------------------------------------------------------------
+
+
+def compute(
+    experiments: Sequence[Experiment], jobs: int = 1, scheduler: str | None = None
+) -> dict[Path, Record]:
+    """The results of all experiments by folder; on stderr, progress and the time that is left.
+
+    An experiment that cannot be computed has {"error": what was wrong} for a result. `jobs` is the
+    number of processes, `scheduler` the address of a Dask scheduler. Ctrl-C loses no finished
+    epoch.
+    """
+    missing = {
+        experiment.folder: experiment for experiment in experiments if experiment.state() != "done"
+    }
+    done = {c.folder: _attempt(c)[1] for c in experiments if c.folder not in missing}
+    total, start, worked = len({c.folder for c in experiments}), time.perf_counter(), 0.0
+    say = functools.partial(print, file=sys.stderr, flush=True)
+    say(f"{total} experiment{'s' * (total != 1)}: {len(done)} done, {len(missing)} to compute")
+    try:
+        for experiment, result in _run(list(missing.values()), jobs, scheduler) if missing else ():
+            del missing[experiment.folder]
+            done[experiment.folder] = result
+            worked += result["total_seconds"]
+            said = result.get("error") or f"{result['total_seconds']:.0f} s"
+            left = estimate([c.config.model for c in missing.values()], list(done.values()))
+            speed = (time.perf_counter() - start) / worked if worked else 1.0
+            line = f"[{len(done)}/{total}] {experiment.name}, seed {experiment.config.seed}: {said}"
+            say(line + (f"; about {_duration(left * speed)} left" if missing else ""))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "finished experiments and whole epochs are kept; the same command goes on"
+        ) from None
+    return done
+
+
+def estimate(models: Sequence[str], finished: Sequence[Record]) -> float:
+    """Seconds that experiments of these models will take, by the finished ones of the same model.
+
+    A model of which none is finished counts as the mean of all.
+    """
+    seconds: dict[str, list[float]] = {}
+    for result in finished:
+        seconds.setdefault(result["model"], []).append(result["total_seconds"])
+    every = statistics.fmean(s for of_model in seconds.values() for s in of_model)
+    return sum(statistics.fmean(seconds.get(model, [every])) for model in models)
+
+
+def _run(
+    experiments: list[Experiment], jobs: int, scheduler: str | None
+) -> Iterator[tuple[Experiment, Record]]:
+    """Experiments with their results, in the order in which they finish."""
+    if scheduler:
+        yield from _run_on_dask(experiments, scheduler)
+    elif jobs > 1:
+        yield from _run_on_joblib(experiments, jobs)
+    else:
+        for experiment in experiments:
+            yield _attempt(experiment, sys.stderr.isatty())
+
+
+def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[Experiment, Record]]:
+    from concurrent.futures import BrokenExecutor
+
+    joblib = _extra("joblib", "--jobs")
+    threads = experiments[0].config.machine.threads or max(1, available_cores() // jobs)
+    try:
+        with joblib.parallel_config("loky", inner_max_num_threads=threads):
+            parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)
+            yield from parallel(joblib.delayed(_attempt)(experiment) for experiment in experiments)
+    except BrokenExecutor:
+        raise TrainingError(
+            "a worker process died, perhaps for lack of memory; what is finished is kept: give the "
+            "command again with fewer --jobs"
+        ) from None
+
+
+def _run_on_dask(
+    experiments: list[Experiment], address: str
+) -> Iterator[tuple[Experiment, Record]]:
+    distributed = _extra("distributed", "--scheduler")
+    try:
+        client = distributed.Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no Dask scheduler answers at {address}: {error}") from None
+    with client:
+        futures = client.map(_attempt, experiments, pure=False)
+        try:
+            for future in distributed.as_completed(futures):
+                experiment, result = future.result()
+                if "error" not in result and experiment.state() != "done":
+                    raise ConfigError(
+                        f"a Dask worker wrote {experiment.folder}, not visible from here; "
+                        "give --experiments a folder that all machines share"
+                    )
+                yield experiment, result
+        except distributed.scheduler.KilledWorker as error:
+            raise TrainingError(f"{error}; what is finished is kept") from None
+        finally:
+            client.cancel(futures)
+
+
+def _extra(module: str, option: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ConfigError(
+            f'{option} needs {module}, which is not installed: pip install "minisasrec[reproduce]"'
+        ) from None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

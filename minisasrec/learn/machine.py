@@ -1,0 +1,35 @@
+"""What every command takes about the machine: how many threads, and which backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from minisasrec.backends import use_backend
+from minisasrec.errors import ConfigError
+from minisasrec.kernels.threads import threads
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Threads and backend. Results do not depend on the number of threads."""
+
+    threads: int | None = None
+    """Threads of the numba backend; by default up to all cores, or one for work too small to
+    share. Results do not depend on it."""
+    backend: Literal["numba", "numpy"] | None = None
+    """numba: fast. numpy: by the book, no compilation. Default: numba, or $MINISASREC_BACKEND."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a number of threads below 1."""
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"--threads is {self.threads}; it must be at least 1")
+
+
+def use_machine(machine: MachineOptions) -> None:
+    """Apply what is given, to this process."""
+    machine.check()
+    if machine.backend:
+        use_backend(machine.backend)
+    if machine.threads:
+        threads(machine.threads)
