@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from minisasrec.kernels.jit import kernel
@@ -14,22 +12,15 @@ from minisasrec.random import Key, drop_threshold
 ROWS = 128  # rows a task
 
 
-class Drop(NamedTuple):
-    """What dropout needs: a number stays if its random word is `threshold` or more.
-
-    It is then multiplied by `factor`, 1 / (1 - rate). `k0` and `k1` are the key of the words.
-    """
-
-    threshold: Any
-    factor: Any
-    k0: Any
-    k1: Any
-
-
 def make_drop(rate, key: Key, real):
-    """The `Drop` of a rate and a key, for numbers of type `real`."""
+    """What kernels need for dropout: (threshold, factor, k0, k1), for numbers of type `real`.
+
+    A number stays if its random word is `threshold` or more, and is then multiplied by `factor`,
+    1 / (1 - rate). k0 and k1 are the key of the words. It is a plain tuple: for a named one, Numba
+    finds out the type anew at every call, for 8 microseconds.
+    """
     threshold = np.uint32(drop_threshold(rate))
-    return Drop(threshold, real(1 / (1 - rate)), np.uint32(key.k0), np.uint32(key.k1))
+    return threshold, real(1 / (1 - rate)), np.uint32(key.k0), np.uint32(key.k1)
 
 
 def row_names(x, rows):

@@ -140,8 +140,8 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
     while task >= 0:
         first = task * strip
         rows = min(strip, T - first)
-        out = View(scores, 0, columns, 1)
-        multiply_packed(rows, d, columns, View(h, first * d, d, 1), packed, 0, zeros, out)
+        in_h, whole = View(first * d, d, 1), View(0, columns, 1)
+        multiply_packed((rows, d, columns), h, in_h, packed, 0, zeros, scores, whole)
         for i in range(rows):
             wanted = scores[i, max(targets[first + i], 0)]
             # r_j becomes e^(r_j - top), up to the division by the sum of the row
@@ -150,8 +150,8 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
             if targets[first + i] >= 0:
                 losses[first + i] = difference(top, wanted) + math.log(part)
         # loss = top + log sum_j e^(r_j - top) - r_target        dh = sum_j p_j N_j - N_target
-        catalogue, means = View(items, 0, width, 1), View(mean, 0, width, 1)
-        multiply(rows, V, width, out, catalogue, View(zeros, 0, 0, 1), means)
+        size, nothing, all_items = (rows, V, width), View(0, 0, 1), View(0, width, 1)
+        multiply(size, scores, whole, items, all_items, zeros, nothing, mean, all_items)
         for i in range(rows):
             target, share = targets[first + i], 1 / sums[first + i]
             if target >= 0:
@@ -182,7 +182,7 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
     columns = len(packed) // d
     scores = np.empty((STRIP, STRIP), h.dtype)
     total = np.empty((STRIP, width), h.dtype)
-    zeros, sums = np.zeros(STRIP, h.dtype), View(total, 0, width, 1)
+    zeros, sums = np.zeros(STRIP, h.dtype), View(0, width, 1)
     task = next_task(counter)
     while task >= 0:
         first = task * STRIP
@@ -190,8 +190,8 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
         total[:] = 0
         for t in range(0, T, STRIP):
             rows = min(STRIP, T - t)
-            own = View(h, t * width, width, 1)
-            multiply_packed(rows, d, wide, own, packed, first * d, zeros, View(scores, 0, wide, 1))
+            own, whole, turned = View(t * width, width, 1), View(0, wide, 1), View(0, 1, wide)
+            multiply_packed((rows, d, wide), h, own, packed, first * d, zeros, scores, whole)
             for i in range(rows):
                 # dr_j = factor (p_j - [j is the target]), 0 in a row without target
                 target = targets[t + i]
@@ -202,7 +202,7 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
                     store(scores, i * wide + j, e * weight)
                 if first <= target < first + size:
                     scores.reshape(-1)[i * wide + target - first] -= factor
-            multiply(size, rows, width, View(scores, 0, 1, wide), own, sums, sums)
+            multiply((size, rows, width), scores, turned, h, own, total, sums, total, sums)
         for i in range(size):
             for j in range(d):
                 ditems[first + i, j] = total[i, j]
