@@ -1,11 +1,11 @@
 """Caser's convolutions, forward and backward, and the maximum over time.
 
-In memory, h rows of x in a run are h * d numbers in a run. So the windows of a horizontal filter
-are the rows of a matrix that need not be made: they begin d numbers apart and overlap, and the
-register tile of `matmul` reads them where they are.
+In memory, h consecutive rows of x are h * d consecutive numbers. So the windows of a horizontal
+filter are the rows of a matrix, which begin d numbers apart and overlap. Nothing has to be copied:
+the register tile of `matmul` reads them where they are.
 
-The backward pass skips zeros: after a maximum over time, each filter has a gradient at one of its
-places only.
+The backward pass skips zeros: after a maximum over time, each filter has a gradient at only one of
+its places.
 """
 
 from __future__ import annotations

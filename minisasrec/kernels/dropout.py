@@ -1,4 +1,4 @@
-"""Dropout whose mask is computed where it is used: no mask array is made or kept."""
+"""Dropout. No mask is stored: whether a number stays is computed where it is needed."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def _run(x, g, rows, rate, key):
 def _run_end(rows, t, end):
     """The end of the run of consecutive names that begins at row t.
 
-    The elements of such rows are counted on from row to row, as if they were one long row: rows of
-    50 elements would leave a remainder each, and the remainder is what takes time.
+    The elements of such rows have consecutive counters, as if they were one long row. So a loop can
+    go over all of them: rows of 50 numbers are not whole vectors, and the rest of each takes time.
     """
     t += 1
     while t < end and rows[t] == np.uint32(rows[t - 1] + np.uint32(1)):

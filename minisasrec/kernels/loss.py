@@ -1,4 +1,4 @@
-"""Losses without a table of scores: the sampled BCE, and softmax cross-entropy over all items."""
+"""The sampled BCE, and softmax cross-entropy over all items; no table of all scores is kept."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def sampled_bce_forward(h, items, targets, negatives, beta):
     """The loss, the number N of rows with a target, `ids` (T, 1 + k) and `slopes` (T, 1 + k).
 
     ids[t] is the target of row t and then its negatives; slopes[t, c] is d(N * loss) / d(score of
-    ids[t, c]), 0 in a row without target. The forward pass has the sigmoid at hand, so the slopes
-    cost it nothing and spare the backward pass the scores.
+    ids[t, c]), 0 in a row without target. The forward pass computes the sigmoid anyway. With the
+    slopes kept, the backward pass needs no scores.
     """
     h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
     ids = np.concatenate([targets[:, None], negatives], axis=1)
@@ -111,8 +111,8 @@ def softmax_loss_forward(h, catalogue, targets):
     """Per row: the loss, and dh, its slope by h; and what `softmax_loss_backward` reads.
 
     h (T, d), catalogue (V, d), targets (T) from 0, below 0 in a row that does not count ->
-    losses (T), dh (T, d), saved. The forward pass has the weights p at hand: dh costs it one
-    product more and spares the backward pass two.
+    losses (T), dh (T, d), saved. The forward pass has the weights p. To compute dh there costs
+    one product more, and saves the backward pass two.
     """
     T, d = h.shape
     V = len(catalogue)
@@ -163,8 +163,8 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
 def softmax_loss_backward(saved, targets, factor, shape):
     """dcatalogue (V, d): the sum over rows of factor * (p_j - [j is the target]) h.
 
-    The scores are made again, a block of items at a time: every item has one owner, which adds
-    row after row. `shape` is (V, d).
+    The scores are computed again, for a block of items at a time. Each item belongs to one task,
+    which adds row after row. `shape` is (V, d).
     """
     rows, packed, tops, sums = saved
     ditems = np.empty(shape, rows.dtype)

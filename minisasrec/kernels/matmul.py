@@ -1,21 +1,21 @@
 """Matrix products and the linear layer, on the register tile of `simd/tile.py`.
 
-Three ideas carry the speed; everything else is bookkeeping.
+Three ideas make it fast:
 
 1. *Register tile.* `tile` keeps a block of 6 rows x 4 vectors of the result (x 2 where there are 16
    registers) in registers for the whole sum over k. Each step loads 4 vectors of B and 6 numbers of
    A and does 24 vector multiply-adds with them, so that arithmetic and not memory is the limit.
-2. *Packed panels.* B is copied once into panels as wide as a tile, so that the tile reads memory
-   strictly forward, and so that B and B^T are the same thing to it.
+2. *Packed panels.* B is copied once into panels as wide as a tile. The tile then reads memory
+   forward only, and B^T is read in the same way as B.
 3. *Fixed tasks.* Rows are cut into blocks that depend on the shapes only. Sums over rows (weight
-   gradients) are made per block and then added in block order: the result has the same bits for any
-   number of threads.
+   gradients) are computed for each block and then added in the order of the blocks: the result has
+   the same bits for any number of threads.
 
-A last vector of columns that would stick out is moved left until it fits; the columns it shares
-with its neighbour are computed twice, to the same bits.
+If the last vector of columns does not fit, it is moved to the left until it does. The columns that
+it shares with its neighbour are computed twice, to the same bits.
 
-These kernels are the default at every shape: NumPy's BLAS picks its own number of threads, and its
-bits may depend on that number.
+The package uses these kernels for all shapes, not NumPy's BLAS: BLAS chooses its own number of
+threads, and its bits may depend on that number.
 """
 
 from __future__ import annotations

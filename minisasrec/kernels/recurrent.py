@@ -1,9 +1,9 @@
 """The GRU over packed sequences: a small matrix product per step, for a block of sequences at once.
 
-One sequence alone would read all of U for every step, a vector times a matrix. Sequences of about
-the same length therefore step together, `BLOCK` at a time: then each part of U that is loaded
-serves a whole block. Within a block the longest come first, so that those that still run at step t
-are always the first few rows. A block is a task: what is in it depends on the lengths only.
+A sequence alone would read all of U at every step, for a vector times a matrix. So sequences of
+about the same length take their steps together, `BLOCK` at a time, and each part of U that is read
+is used for all of them. In a block the longest sequences come first: those that are longer than t
+are then the first rows. A block is a task. What is in it depends on the lengths only.
 """
 
 from __future__ import annotations
