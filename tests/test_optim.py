@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import collections
+import copy
+import functools
+import pickle
+
 import numpy as np
 import pytest
 
 from minisasrec import Tensor
 from minisasrec.backends import use_backend
-from minisasrec.errors import CheckpointError, ConfigError, TrainingError
+from minisasrec.errors import CheckpointError, ConfigError, GradientError, TrainingError
 from minisasrec.nn import Linear, Module, Parameter
 from minisasrec.nn.optim import SGD, Adam, Optimizer, warm_up
 
@@ -217,6 +222,50 @@ def test_an_array_that_a_caller_gave_stays_as_it_is(optimizer, kind):
     assert x.data[1] < 1
 
 
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+@pytest.mark.parametrize("size", [3, 20_000])
+def test_an_array_that_a_caller_set_stays_as_it_is(optimizer, size):
+    given = np.ones(size, np.float32)
+    x = Parameter(np.zeros(size, np.float32))
+    step = optimizer([x], lr=0.1)
+    for _ in range(2):
+        x.data = given
+        (x * 3.0).sum().backward()
+        step.step()
+        np.testing.assert_array_equal(given, 1)
+        assert (x.data < 1).all()
+    kept = x.data
+    (x * 3.0).sum().backward()
+    step.step()
+    assert x.data is kept or optimizer is SGD  # its own array is written in place
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+@pytest.mark.parametrize("shape", [(1,), (5,), (4, 3), ()])
+def test_a_gradient_of_another_shape(optimizer, shape):
+    x = Parameter(np.ones(3, np.float32), "x")
+    x.grad = np.ones(shape, np.float32)
+    with pytest.raises(GradientError, match="gradient of x has shape"):
+        optimizer([x], lr=0.1).step()
+    np.testing.assert_array_equal(x.data, 1)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))])
+def test_a_copy_of_adam_goes_on_as_the_first_one(again):
+    first = Adam([Parameter(np.ones(3, np.float32)), Parameter(np.ones(20_000, np.float32))])
+    for steps in range(2):
+        optimizers = [first, again(first)] if steps else [first]
+        for optimizer in optimizers:
+            for x in optimizer.parameters:
+                x.grad = np.full(x.shape, 1 + steps, np.float32)
+            optimizer.step()
+    states = [optimizer.state() for optimizer in optimizers]
+    for name, value in states[0].items():
+        np.testing.assert_array_equal(states[1][name], value)
+    optimizers[1].load_state({name: 0 * value for name, value in states[0].items()})
+    assert not optimizers[1].small_m.any()  # what `load_state` sets is what a step reads
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -246,6 +295,28 @@ def parameter():
 class Bag:  # no module
     def __init__(self, content):
         self.content = content
+
+
+class Layer(Bag):  # no module either
+    def __call__(self, x):
+        return x * self.content
+
+
+class Slots:
+    __slots__ = ("content",)
+
+    def __init__(self, content):
+        self.content = content
+
+
+def array_of(value):
+    array = np.empty(1, dtype=object)
+    array[0] = value
+    return array
+
+
+def closure(value):
+    return lambda x: value * x
 
 
 @pytest.mark.parametrize(
@@ -284,16 +355,59 @@ def test_a_parameter_held_twice_counts_once():
         Bag(parameter()),
         [Bag({"x": [linear()]})],
         Tensor(np.ones(2), requires_grad=True),
+        Layer(parameter()),
+        Slots(parameter()),
+        linear().forward,
+        functools.partial(linear()),
+        closure(parameter()),
+        collections.deque([parameter()]),
+        {"a": parameter()}.values(),
+        array_of(parameter()),
     ],
-    ids=["set", "frozenset", "object", "deep in an object", "tensor"],
+    ids=[
+        *["set", "frozenset", "object", "deep in an object", "tensor", "object to call", "slots"],
+        *["method", "partial", "closure", "deque", "values", "array"],
+    ],
 )
 def test_parameters_that_would_not_be_found_are_refused(value):
     module = Module()
     module.part = value
-    with pytest.raises(
-        ConfigError, match="^part.* (is a set|is a frozenset|is a Bag|is a Tensor) "
-    ):
+    with pytest.raises(ConfigError, match="^part.* (is a .* that holds parameters|is a Tensor)"):
         module.parameters()
+
+
+def test_what_leads_to_parameters_that_are_found_is_fine():
+    module = Module()
+    module.optimizer = None
+    module.bag, module.run = Bag(module), module.forward
+    module.layer = linear()
+    module.step, module.library = module.layer.forward, np
+    module.optimizer = Adam(module.layer.parameters())
+    module.last = (module.layer(np.ones((1, 2), np.float32))).sum()
+    for _ in range(2):
+        assert [name for name, _ in module.named_parameters()] == ["layer.W", "layer.b"]
+        if module.last.parents:
+            module.last.backward()  # which leaves it no parents
+
+
+@pytest.mark.parametrize(
+    "value", [{1: parameter(), "1": parameter()}, {"x.y": parameter(), "x": {"y": parameter()}}]
+)
+def test_two_parameters_of_one_name_are_refused(value):
+    module = Module()
+    module.part = value
+    with pytest.raises(ConfigError, match=r"two parameters are named part\.(1|x\.y),"):
+        module.state()
+
+
+def test_a_parameter_in_a_slot_is_found():
+    class Slotted(Module):
+        __slots__ = ("weight",)
+
+        def __init__(self):
+            self.weight = parameter()
+
+    assert list(Slotted().state()) == ["weight"]
 
 
 def test_a_parameter_of_the_class_is_refused():
@@ -302,6 +416,12 @@ def test_a_parameter_of_the_class_is_refused():
 
     with pytest.raises(ConfigError, match="Shared.weight belongs to the class"):
         Shared().parameters()
+
+    class AList(Module):
+        layers = [linear()]  # noqa: RUF012
+
+    with pytest.raises(ConfigError, match="AList.layers belongs to the class"):
+        AList().parameters()
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ class Tensor:
         "_backward",
         "_changes",
         "_data",
+        "_given",
         "_seen",
         "_shown",
         "grad",
@@ -75,6 +76,7 @@ class Tensor:
     def __init__(self, data: Any, *, requires_grad: bool = False, name: str = "") -> None:
         self._data = as_floats(data)
         self._changes = 0
+        self._given = True
         self.grad: np.ndarray | None = None
         self.requires_grad = requires_grad
         self.name = name
@@ -94,7 +96,7 @@ class Tensor:
     @data.setter
     def data(self, data: Any) -> None:
         self.mark_changed()  # `x.data += 1` comes by here, too
-        self._data = as_floats(data)
+        self._data, self._given = as_floats(data), True
 
     def mark_changed(self) -> None:
         """Tell the engine that elements of `data` were written, as an optimiser does.
@@ -103,6 +105,13 @@ class Tensor:
         """
         self._shown = self._shown or fingerprint(self)
         self._changes += 1
+
+    def own_data(self) -> np.ndarray:
+        """`data` for an optimiser to write into: a copy of it if a caller gave the array."""
+        if self._given:
+            self.data = self._data.copy()
+            self._given = False
+        return self._data
 
     # What it is
 
@@ -228,7 +237,7 @@ class Tensor:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Tensor:
-        if isinstance(other, int | float) and other:
+        if isinstance(other, int | float) and 1e-30 < abs(other) < 1e30:  # 1 / other is as exact
             return OPS["scale"](self, factor=1 / other)
         return OPS["div"](self, other)
 
@@ -368,7 +377,9 @@ def _owner(array: np.ndarray) -> Any:
 
 def as_floats(data: Any) -> np.ndarray:
     """`data` as an array of floats; one that is float32 or float64 is taken as it is, no copy."""
-    array = data if isinstance(data, np.ndarray) else np.asarray(data)
+    array = np.asarray(data)  # not np.matrix, whose * is another one
+    if isinstance(data, np.ma.MaskedArray):
+        raise ShapeError("a Tensor has no mask; fill the array, data.filled(0), or use masked_fill")
     if array.dtype in FLOATS and isinstance(data, (np.ndarray, np.generic)):  # noqa: UP038
         return array
     if array.dtype in FLOATS or array.dtype.kind in "iub":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: np.ndarray, name: str = "") -> None:
-        super().__init__(np.array(data), requires_grad=True, name=name)
+        super().__init__(np.array(data, order="C"), requires_grad=True, name=name)
+        self._given = False
 
 
 class Module:
@@ -32,10 +35,26 @@ class Module:
         """Every parameter once, with its dotted name.
 
         Raises `ConfigError` for one that could not be trained or saved: in a set, which has no
-        order, on the class or in an object that is no module, or a Tensor with a gradient that is
-        no `Parameter`.
+        order, on the class, in a function or in an object that is no module, a Tensor with a
+        gradient that is no `Parameter`, or the second one of a name.
         """
-        yield from _found_in(self, "", set())
+        seen: set[int] = set()
+        others: list[tuple[str, Any]] = []
+        names: set[str] = set()
+        for name, parameter in _found_in(self, "", seen, others):
+            if name in names:
+                raise ConfigError(
+                    f"two parameters are named {name}, so only one could be saved; give the keys "
+                    "of the dict other names"
+                )
+            names.add(name)
+            yield name, parameter
+        for name, value in others:
+            if _holds_more(value, seen):
+                raise ConfigError(
+                    f"{name} is a {type(value).__name__} that holds parameters, where they are not "
+                    "found; use a list, a tuple or a dict, or derive its class from Module"
+                )
 
     def parameters(self) -> list[Parameter]:
         """Every parameter, in the order of `named_parameters`."""
@@ -93,25 +112,27 @@ class Module:
         raise TypeError(f"{type(self).__name__} has no forward")
 
 
-def _found_in(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Parameter]]:
-    """The parameters in `value`, an attribute, with their names; what was seen is left out."""
+def _found_in(
+    value: Any, name: str, seen: set[int], others: list[tuple[str, Any]]
+) -> Iterator[tuple[str, Parameter]]:
+    """The parameters in `value`, an attribute, with their names; what was seen is left out.
+
+    `others` collects what is no module and no container that parameters are looked for in.
+    """
     if id(value) in seen:
         return
     if isinstance(value, Parameter):
         seen.add(id(value))
         yield name, value
     elif isinstance(value, Tensor):
-        if value.requires_grad and not value.parents:
+        if value.requires_grad and value.op is None:
             raise ConfigError(f"{name} is a Tensor that requires a gradient; make it a Parameter")
     elif isinstance(value, Module | list | tuple | dict):
         seen.add(id(value))
         for key, entry in _entries(value):
-            yield from _found_in(entry, f"{name}.{key}" if name else str(key), seen)
-    elif _holds_parameters(value, set()):
-        raise ConfigError(
-            f"{name} is a {type(value).__name__} that holds parameters, where they are not found; "
-            "use a list, a tuple or a dict, or derive its class from Module"
-        )
+            yield from _found_in(entry, f"{name}.{key}" if name else str(key), seen, others)
+    else:
+        others.append((name, value))
 
 
 def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -119,11 +140,16 @@ def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(value, Module):
         for kind in type(value).__mro__:
             for key, entry in vars(kind).items():
-                if isinstance(entry, Parameter | Module):
+                contains = isinstance(entry, list | tuple | dict) and _holds_more(entry, set())
+                if contains or isinstance(entry, Parameter | Module):
                     raise ConfigError(
                         f"{kind.__name__}.{key} belongs to the class, so that all of its modules "
                         "would share it; set it in __init__"
                     )
+            slots = vars(kind).get("__slots__", ())
+            for key in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(value, key) and key != "__dict__":
+                    yield key, getattr(value, key)
         yield from vars(value).items()
     elif isinstance(value, dict):
         yield from value.items()
@@ -131,18 +157,25 @@ def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(value)
 
 
-def _holds_parameters(value: Any, seen: set[int]) -> bool:
-    """Whether a set, or the attributes of an object that is no module, hold a parameter."""
-    if isinstance(value, Parameter | Module):
-        return True
-    if id(value) in seen or isinstance(value, type | np.ndarray | Tensor):
-        return False
-    seen.add(id(value))
-    inside: Any = ()
-    if isinstance(value, set | frozenset | list | tuple):
-        inside = value
-    elif isinstance(value, dict):
-        inside = value.values()
-    elif hasattr(value, "__dict__") and not callable(value):
-        inside = vars(value).values()
-    return any(_holds_parameters(entry, seen) for entry in inside)
+def _holds_more(value: Any, seen: set[int]) -> bool:
+    """Whether an object, a function or a set leads to a parameter that was not seen."""
+    looked_at: set[int] = set()
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Parameter | Module):
+            if id(value) not in seen:
+                return True
+        elif id(value) not in looked_at and not isinstance(value, type | ModuleType | Tensor):
+            looked_at.add(id(value))
+            waiting += _referred_to(value)
+    return False
+
+
+def _referred_to(value: Any) -> list[Any]:
+    """What an object keeps: its attributes or entries, or what a function has from outside."""
+    if isinstance(value, FunctionType):  # not its globals, which are everything
+        return [value.__closure__, value.__defaults__, value.__kwdefaults__]
+    if isinstance(value, np.ndarray):
+        return value.ravel().tolist() if value.dtype == object else []
+    return gc.get_referents(value) if gc.is_tracked(value) else []

@@ -12,8 +12,7 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import backend
-from minisasrec.errors import ConfigError, TrainingError
-from minisasrec.nn.module import Parameter
+from minisasrec.errors import ConfigError, GradientError, TrainingError
 
 SMALL = 16_384  # numbers in a parameter that Adam updates together with others
 
@@ -21,8 +20,8 @@ SMALL = 16_384  # numbers in a parameter that Adam updates together with others
 class Optimizer:
     """Base: holds the parameters, clears their gradients, clips them by their common norm.
 
-    Weights change in place. So a plain `Tensor` among the parameters gets a copy of its array
-    first, as a `Parameter` has anyway: an array that a caller gave stays as it is.
+    Weights change in place, but an array that a caller gave stays as it is: its parameter gets a
+    copy before the first change.
     """
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, clip_norm: float = 0.0) -> None:
@@ -40,7 +39,16 @@ class Optimizer:
             parameter.grad = None
 
     def step(self, lr: float | None = None) -> None:
-        """Change every parameter along its gradient; `lr` overrides the learning rate this once."""
+        """Change every parameter along its gradient; `lr` overrides the learning rate this once.
+
+        Raises `GradientError` for a gradient of another shape than its parameter.
+        """
+        for i, parameter in enumerate(self.parameters):
+            if parameter.grad is not None and np.shape(parameter.grad) != parameter.shape:
+                raise GradientError(
+                    f"the gradient of {parameter.name or f'parameter {i}'} has shape "
+                    f"{np.shape(parameter.grad)}, the parameter {parameter.shape}"
+                )
         self.steps += 1
         settings = self._settings(self._clip_factor(), self.lr if lr is None else lr)
         trained = []
@@ -77,7 +85,7 @@ class Optimizer:
 
 
 def _checked(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The parameters as a list, each of them once, a leaf, and the owner of its array."""
+    """The parameters as a list, each of them once and a leaf."""
     if isinstance(parameters, Tensor):
         raise ConfigError(
             "an optimiser takes a list of parameters; write [x], or model.parameters()"
@@ -96,8 +104,6 @@ def _checked(parameters: Sequence[Tensor]) -> list[Tensor]:
             raise ConfigError(
                 f"parameter {i}, {each.name or 'unnamed'}, is there twice; give it once"
             )
-        if not isinstance(each, Parameter):
-            each.data = each.data.copy()
     return found
 
 
@@ -156,7 +162,13 @@ class Adam(Optimizer):
         self.small_v = np.zeros_like(self.small_m)
         for flat, arrays in ((self.small_m, self.m), (self.small_v, self.v)):
             for i, part in zip(self.small, _parts(flat, shapes), strict=True):
+                part[...] = arrays[i]
                 arrays[i] = part
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Join again what a copy or a pickle holds apart."""
+        vars(self).update(state)
+        self._join_small()
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, as arrays by name."""
@@ -181,7 +193,7 @@ class Adam(Optimizer):
     def _update(self, trained: list[int], settings: tuple[float, ...]) -> None:
         update = kernels.adam.adam_step if backend() == "numba" else adam_step
         if self.small and len(trained) == len(self.parameters):
-            weights = [self.parameters[i].data for i in self.small]
+            weights = [self.parameters[i].own_data() for i in self.small]
             gradients: list[Any] = [self.parameters[i].grad for i in self.small]
             w, g = np.concatenate(weights, axis=None), np.concatenate(gradients, axis=None)
             update(w, g, self.small_m, self.small_v, *settings)
@@ -191,8 +203,7 @@ class Adam(Optimizer):
                 self.parameters[i].mark_changed()
             trained = self.large
         for i in trained:
-            # the kernel needs w as one run of memory, or it would change a copy
-            w = self.parameters[i].data = np.asarray(self.parameters[i].data, order="C")
+            w = self.parameters[i].own_data()
             dw = self.parameters[i].grad
             assert dw is not None
             update(w, dw, self.m[i], self.v[i], *settings)
