@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from importlib.util import find_spec
 from typing import Any, TypeVar, overload
 
@@ -34,7 +34,7 @@ def backend() -> str:
     return _choice.name
 
 
-def use_backend(name: str) -> Any:
+def use_backend(name: str) -> AbstractContextManager[object]:
     """Choose "numba" (fast, the default) or "numpy" (by the book: walk an op with a debugger).
 
     Takes effect at once, in this thread; as `with use_backend("numpy"):` it is undone at the end
@@ -42,7 +42,9 @@ def use_backend(name: str) -> Any:
     environment variable MINISASREC_BACKEND sets the choice that every thread starts with.
     """
     previous, _choice.name = backend(), _usable(name)
-    return _restore(previous)
+    block = ExitStack()  # not a decorator as well: the choice is made now, not at every call
+    block.callback(setattr, _choice, "name", previous)
+    return block
 
 
 class Dispatch:
@@ -89,14 +91,6 @@ class Dispatch:
         ):
             return self.definition
         return self.adaptor
-
-
-@contextmanager
-def _restore(previous: str) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        _choice.name = previous
 
 
 def _usable(name: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,11 +32,12 @@ class Key(NamedTuple):
 def make_key(*words: int | str) -> Key:
     """The key of numbers and names such as (seed, "negatives", step), by splitmix64.
 
-    Numbers are taken modulo 2^64; a name counts as the first 64 bits of its BLAKE2b hash.
+    Numbers, also those of NumPy, are taken modulo 2^64; a name counts as the first 64 bits of its
+    BLAKE2b hash.
     """
     state = 0
     for word in words:
-        number = word if isinstance(word, int) else _number_of(word)
+        number = _number_of(word) if isinstance(word, str) else operator.index(word)
         state = (state + 0x9E3779B97F4A7C15 + (number & _MASK64)) & _MASK64
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK64
@@ -61,7 +63,7 @@ class Seed:
     @classmethod
     def of(cls, seed: int | Seed) -> Seed:
         """A number as a `Seed`; a `Seed` as it is."""
-        return seed if isinstance(seed, Seed) else cls((int(seed),))
+        return seed if isinstance(seed, Seed) else cls((operator.index(seed),))  # not 1.7
 
     def spawn(self, name: str) -> Seed:
         """The seed of the part with this name."""

@@ -301,6 +301,33 @@ def test_a_constant_that_changes_does_not_change_the_gradient(name, backend):
     np.testing.assert_array_equal(*grads)
 
 
+class ArrayLike:
+    """As a column of pandas or a torch tensor: an array is made of it without a copy."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_constant_that_is_like_an_array_and_changes(backend):
+    ids, table = np.array([0, 1, 1]), Tensor(np.zeros((3, 2)), requires_grad=True)
+    with use_backend(backend):
+        y = ops.embedding(table, ids=ArrayLike(ids))
+        ids[:] = 2
+        y.sum().backward()
+    np.testing.assert_array_equal(table.grad[:, 0], [1, 2, 0])
+
+
+def test_dloss_that_changes_after_the_walk_does_not_change_the_gradient():
+    dloss, x = np.ones(2), Tensor(np.ones(2), requires_grad=True)
+    (x + 1.0).backward(dloss)
+    dloss *= 100
+    np.testing.assert_array_equal(x.grad, 1)
+
+
 def write_first(x):
     x.data[0] = 5
 
@@ -598,6 +625,8 @@ def test_use_backend():
     assert backend() == "numpy"
     with pytest.raises(ConfigError, match="unknown backend 'cuda'; choose one of numpy, numba"):
         use_backend("cuda")
+    # a decorator would choose when the function is defined, for everything that follows
+    assert not callable(use_backend("numpy"))
 
 
 def test_the_backend_that_the_environment_names(monkeypatch):
@@ -729,6 +758,28 @@ def test_plain_numbers_at_the_poles():
     assert x.grad.tolist() == [0, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         np.testing.assert_array_equal((x / 0).data, [np.nan, np.inf])
+
+
+@pytest.mark.parametrize(("tiny", "dtype"), [(1e-310, np.float64), (1e-39, np.float32)])
+def test_division_by_a_number_whose_inverse_is_infinite(tiny, dtype):
+    x = Tensor(np.array([tiny], dtype), requires_grad=True)
+    np.testing.assert_array_equal((x / tiny).data, 1)
+
+
+def test_arrays_of_another_class():
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix([[1.0, 2], [3, 4]])
+    x = Tensor(matrix)
+    assert type(x.data) is np.ndarray
+    np.testing.assert_array_equal((x * x).data, [[1, 4], [9, 16]])
+    with pytest.raises(ShapeError, match="has no mask"):
+        Tensor(np.ma.masked_array([1.0, 2], mask=[True, False]))
+
+
+def test_axes_as_an_array():
+    x = Tensor(np.arange(6.0).reshape(1, 2, 3))
+    assert ops.transpose(x, axes=np.array([2, 0, 1])).shape == (3, 1, 2)
+    assert ops.sum(x, axis=np.array([-1, 0])).data.tolist() == [3, 12]
 
 
 def test_targets_as_a_list_or_as_a_tensor():

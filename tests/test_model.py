@@ -150,6 +150,21 @@ def test_a_prediction_is_the_last_row_of_everything(change, each_backend):
     close(model.encode(np.arange(4), packed), model(packed).data[packed.last])
 
 
+class Extended(SASRec):
+    def __init__(self, name, *, n=5, **choices):
+        super().__init__(9, SASRecConfig(n=n, d=4, **choices))
+        self.label = name
+
+
+def test_a_class_derived_from_the_model_may_take_other_arguments():
+    assert Extended("a", n=3).n == 3 and type(copy.deepcopy(Extended("a"))) is Extended
+
+
+def test_a_class_derived_from_the_paper_s_model_refuses_other_choices():
+    with pytest.raises(ConfigError, match="derive from SASRecVariant"):
+        Extended("a", norm="post")  # the paper's layers would be made, and its loss taken
+
+
 def test_the_paper_s_model_is_a_class_of_its_own():
     assert type(SASRec(ITEMS)) is type(model_with()) is SASRec
     assert type(model_with(norm="post")) is type(model_with(loss="softmax")) is SASRecVariant

@@ -148,3 +148,14 @@ def test_heads_queries_and_keys_have_masks_of_their_own():
     pairs = [(keep[0], keep[1]), (keep[0], keep[0].T), (keep[0, 1:], keep[0, :-1])]
     for one, two in pairs:
         assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 4 / np.sqrt(one.size)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert make_key(np.int64(3), "x", np.uint8(4)) == make_key(3, "x", 4)
+    assert Seed.of(np.int32(3)) == Seed.of(3)
+
+
+@pytest.mark.parametrize("seed", [1.7, "3", None])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        Seed.of(seed)

@@ -139,3 +139,19 @@ def test_the_mode_of_an_op_is_read_where_it_is_called() -> None:
         thread.start()
         thread.join()
     assert results[0].requires_grad
+
+
+def test_gradients_of_a_leaf_that_two_threads_walk_to_add_up() -> None:
+    w = Tensor(np.ones(200_000), requires_grad=True)
+
+    def walk() -> None:
+        for _ in range(40):
+            (w * 3.0).sum().backward()
+
+    workers = [threading.Thread(target=walk) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert w.grad is not None
+    np.testing.assert_array_equal(w.grad, 3 * 40 * 4)

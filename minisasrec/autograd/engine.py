@@ -6,6 +6,7 @@ A `Tensor` that an op made remembers its parents and the op's `backward`. `loss.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,18 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         _mode.recording = previous
+
+
+_keeping = threading.Lock()  # two threads may come to the same leaf at the same time
+
+
+def _forget_lock() -> None:
+    global _keeping
+    _keeping = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)  # the thread that held it is not in the child
 
 
 class Step(NamedTuple):
@@ -123,7 +136,8 @@ def backward_steps(
         node = order.pop()  # `loss` first; each tensor after all that were computed from it
         dy = arrived.total(node)
         if node.op is None:  # a leaf keeps its gradient, added to what earlier walks left there
-            node.grad = dy if node.grad is None else node.grad + dy
+            with _keeping:
+                node.grad = dy if node.grad is None else node.grad + dy
             yield Step(node, (), dy, ())
             continue
         parents, input_gradients = node.parents, node.vjp(dy, retain_graph)
@@ -149,7 +163,7 @@ def _check_start(loss: Tensor, dloss: Any) -> np.ndarray:
                 "call .sum() or .mean() first, or pass dloss of that shape"
             )
         return np.ones(loss.shape, loss.dtype)
-    dloss = np.asarray(dloss, dtype=loss.dtype)
+    dloss = np.array(dloss, dtype=loss.dtype)  # a copy: it may end as the gradient of a leaf
     if dloss.shape != loss.shape:
         raise GradientError(f"backward: dloss has shape {dloss.shape}, the tensor {loss.shape}")
     return dloss

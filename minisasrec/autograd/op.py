@@ -148,8 +148,8 @@ def _constant(value: Any, keep: bool) -> Any:
     """
     if isinstance(value, Tensor):
         value = value.data
-    if keep and isinstance(value, np.ndarray):
-        return value.copy()
+    if keep and hasattr(value, "__array__") and not isinstance(value, np.generic):
+        return np.asarray(value).copy()  # also of a torch tensor or a column of pandas
     if keep and type(value) in (list, tuple):  # an index like x[rows, columns]
         return type(value)(_constant(part, keep) for part in value)
     return value

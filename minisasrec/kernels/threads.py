@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import lru_cache
 from typing import SupportsIndex
 
@@ -27,14 +26,16 @@ class _Choice(threading.local):
 _choice = _Choice()
 
 
-def threads(n: int) -> AbstractContextManager[None]:
+def threads(n: int) -> AbstractContextManager[object]:
     """Let the kernels that this thread calls use `n` threads, from 1 to 256.
 
     Takes effect at once; as `with threads(n):` it is undone at the end of the block. `n` may be
     more than the machine has, though this is slower. Raises `ConfigError` for any other `n`.
     """
     before, _choice.count = _choice.count, _checked(n)
-    return _restore(before)
+    block = ExitStack()  # not a decorator as well: the choice is made now, not at every call
+    block.callback(setattr, _choice, "count", before)
+    return block
 
 
 def thread_count() -> int:
@@ -49,14 +50,6 @@ def thread_count() -> int:
 def threads_chosen() -> bool:
     """Whether this thread has chosen a number of threads."""
     return _choice.count > 0
-
-
-@contextmanager
-def _restore(before: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        _choice.count = before
 
 
 def _checked(n: SupportsIndex) -> int:

@@ -94,12 +94,11 @@ class SASRec(SequenceModel):
 
     variant: ClassVar[type[SASRec]]  # the class for other choices than the paper's: variants.py
 
-    def __new__(
-        cls, num_items: int = 0, config: SASRecConfig | None = None, seed: int | Seed = 0
-    ) -> SASRec:
+    def __new__(cls, *args: Any, **settings: Any) -> SASRec:
         """As with `pathlib.Path`, the arguments say of which class the new object is."""
-        as_in_the_paper = config is None or config.is_the_papers
-        return super().__new__(cls if as_in_the_paper or cls is not SASRec else cls.variant)
+        config = settings.get("config", args[1] if len(args) > 1 else None)
+        chosen = cls is SASRec and config is not None and not config.is_the_papers
+        return super().__new__(cls.variant if chosen else cls)
 
     def __init__(
         self, num_items: int, config: SASRecConfig | None = None, seed: int | Seed = 0
@@ -110,8 +109,10 @@ class SASRec(SequenceModel):
         self.name_parameters()
 
     def build(self, seed: Seed) -> None:
-        """Make the layers, each with a seed of its own name."""
+        """Make the layers, each with a seed of its own name. `ConfigError` for other choices."""
         c = self.config
+        if not c.is_the_papers:
+            raise ConfigError("these layers are the paper's alone; derive from SASRecVariant")
         self.item_embedding = Embedding(self.num_items + 1, c.d, seed.spawn("M"), padding_id=0)
         self.position_embedding = Embedding(c.n, c.d, seed.spawn("P"))
         self.blocks = [Block(c, seed.spawn(f"block {b}")) for b in range(c.blocks)]

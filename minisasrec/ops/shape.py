@@ -96,7 +96,7 @@ def _axes(name: str, x: Array, axis: Axis) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(x.ndim))
     with _teach(name, x):
-        named: Sequence[Any] = axis if isinstance(axis, list | tuple) else [axis]
+        named: Any = [axis] if np.ndim(axis) == 0 else axis  # a list, a tuple or an array
         axes = [operator.index(a) for a in named]
         for a in axes:
             if not -x.ndim <= a < x.ndim:
@@ -185,7 +185,7 @@ def reshape(x: Array, *, shape: int | Sequence[int]) -> Result:
 )
 def transpose(x: Array, *, axes: Sequence[int] = ()) -> Result:
     """y = x with its axes in the order `axes`; with none given the last two swap."""
-    if not axes:
+    if axes is None or np.size(axes) == 0:
         if x.ndim < 2:
             raise ShapeError(f"transpose: swaps the last two axes, x has shape {x.shape}")
         axes = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
