@@ -599,3 +599,25 @@ def test_a_result_that_does_not_depend_on_its_arguments():
         gradcheck(constant, np.ones(2))
     with pytest.raises(GradientError, match="the result does not depend on this argument"):
         gradcheck(lambda x: (np.float64(3.0), lambda dy: (dy * x,)), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("function", "at"),
+    [
+        (ops.log, [1e-300, 1e300]),
+        (ops.sqrt, [1e-300, 1e-10, 4]),
+        (ops.relu, [0.0, 2, 1e-9, -1e-300]),
+    ],
+)
+def test_numbers_as_small_as_floats_can_be(function, at):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a kink
+        gradcheck(function, np.array(at))
+
+
+def test_a_function_in_float32_is_held_to_a_thousandth():
+    def square(x):
+        return x.astype(np.float32) ** 2, lambda dy: ((2.002 * x * dy).astype(np.float32),)
+
+    with pytest.raises(GradientError):
+        gradcheck(square, np.array([0.12, -0.13, 0.64]))

@@ -88,7 +88,8 @@ def second_look(
     """
     y = np.asarray(f(*args)).astype(np.float64).ravel()
     largest = 0.1 * max(start, min(1.0, max(map(size_of, args))))
-    count = max(12, int(np.ceil(np.log(largest / (1e-10 * start)) / np.log(SHRINK))))
+    sizes = np.log(largest) - np.log(start) - np.log(1e-10)  # of the largest over the smallest
+    count = max(12, int(np.ceil(sizes / np.log(SHRINK))))
     steps = largest / SHRINK ** np.arange(count)
 
     def at(far: float) -> Array:

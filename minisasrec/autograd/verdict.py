@@ -107,7 +107,7 @@ class Judge:
         """
         pairs = zip(self.numeric, self.subject.arrays, strict=True)
         reach = [np.abs(j[np.isfinite(j)]).max(initial=0) * size_of(a) for j, a in pairs]
-        return float(1e4 * self.unit * max(reach) / size_of(self.subject.arrays[i]))
+        return float(1e3 * self.unit * max(reach) / size_of(self.subject.arrays[i]))
 
     def linear(self, once: Array, scaled: Array, i: int) -> bool:
         """True if backward is linear in dy: rows add up to the whole, and -2 dy gives -2 dx."""
