@@ -555,3 +555,27 @@ def test_the_markov_chain():
     assert scores[9] == 0 and 0 < scores[1] <= 1e-6  # only a trace for what never followed
     (seven,) = model.all_scores(np.arange(1), pack_sequences([[7]], model.n))
     assert seven.argmax() == 3 and seven.max() <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "settings", [{"negatives": 0}, {"max_users": -1}, {"batch_size": 0}, {"lists": -1}]
+)
+def test_counts_that_would_say_nothing(split, settings):
+    with pytest.raises(ConfigError, match=f"{next(iter(settings))} is -?[01]; it must be at least"):
+        Evaluator(split, **settings)
+
+
+def test_metrics_need_a_k(split):
+    with pytest.raises(ConfigError, match="k is 0"):
+        evaluate(Popularity.for_split(split), split, protocol="full").metrics(0)
+
+
+def test_scores_may_be_whole_numbers(split):
+    class Counts(Recommender):
+        num_items, n = split.dataset.num_items, 5
+
+        def all_scores(self, users, histories):
+            return np.tile(np.arange(self.num_items + 1), (len(users), 1))
+
+    assert top_items(Counts(), [1], 2) == [Counts.num_items, Counts.num_items - 1]
+    assert np.isfinite(evaluate(Counts(), split, protocol="full").metrics()["MRR"])

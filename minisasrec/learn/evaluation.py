@@ -63,7 +63,9 @@ class Evaluation:
     num_items: int = 0
 
     def metrics(self, k: int = 10) -> dict[str, float]:
-        """HR@k, NDCG@k, MRR and, of lists, coverage@k."""
+        """HR@k, NDCG@k, MRR and, of lists, coverage@k. Raises `ConfigError` for k below 1."""
+        if k < 1:
+            raise ConfigError(f"k is {k}; it must be at least 1")
         return metrics.all_metrics(metrics.Ranking(self.ranks, self.items, self.num_items), k)
 
 
@@ -90,6 +92,11 @@ class Evaluator:
     ) -> None:
         if protocol not in PROTOCOLS:
             raise ConfigError(f"protocol is {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+        counts = {"negatives": negatives, "max_users": max_users, "batch_size": batch_size}
+        for name, value in {**counts, "lists": lists}.items():
+            least = 0 if name in ("max_users", "lists") else 1
+            if value < least:
+                raise ConfigError(f"{name} is {value}; it must be at least {least}")
         self.split, self.part, self.protocol = split, part, protocol
         self.negatives, self.seed, self.batch_size = negatives, seed, batch_size
         self.lists = min(lists, split.dataset.num_items) if protocol == "full" else 0

@@ -22,7 +22,7 @@ def rankable(scores: Array, met: Packed, repeats: Literal["allow", "forbid"]) ->
     user has met. `met` holds the whole histories of the B users, not only what a model looks at.
     Evaluation and recommendation both go through here, so that one measures what the other does.
     """
-    ranked = np.array(scores)
+    ranked = np.array(scores, np.result_type(scores, np.float32))  # whole numbers have no -inf
     ranked[:, 0] = -np.inf
     if repeats == "forbid":
         user = np.repeat(np.arange(len(ranked)), np.diff(met.offsets))
