@@ -233,21 +233,26 @@ class TunedPeer(PaddedPeer):
 
 # --- packed -------------------------------------------------------------------------------------
 #
-# What made it fast, one thread on ML-1M and Games, by time of the processor:
-# - dropout decides by 16 bits of a random 64-bit number, for all places of a step at once;
-#   bernoulli_, and so F.dropout, takes five to ten times as long;
+# What made it fast, by the processor time of whole steps and of single calls, one thread:
+# - dropout decides by 16 bits of a random 64-bit number, for all places of a part at once;
+#   F.dropout, by bernoulli_, makes a step 1.2 times as long;
+# - attention of more than 64 rows is written out, in blocks of queries on a few sequences at a
+#   time, which stay in the cache: a step of ML-1M is 1.06 times as long with the flash kernel;
 # - index_select reads the tables: its gradient is index_add_, a third of the time of F.embedding's;
 #   items, targets and negatives are one read;
-# - attention is written out, in blocks of queries on a few sequences at a time, which stay in the
-#   cache: about a quarter less than the flash kernel behind scaled_dot_product_attention;
-# - parts of a batch (`PART`), whose gradients are added up, so that more stays in the cache;
+# - a batch goes through in parts (`PART`), so that more stays in the cache: 3% of ML-1M;
 # - addcmul for residual and dropout; fused Adam, a third of the time of foreach Adam.
-# torch.compile of all that goes row by row (`compiled`) is a little slower: products and attention
-# take most of the time and stay as they are, and shapes that change with each batch cost checks.
+# torch.compile of all that goes row by row (`compiled`) gains nothing on ML-1M and loses 8% on
+# Games: products and attention take most of the time and stay as they are, and calls with shapes
+# that change with each batch cost checks.
 
-QUERIES = 64  # in a block of attention
+QUERIES = 64  # in a block of attention; shorter sequences go to the flash kernel
 BUCKET = 1024  # rows of a bucket: its scores stay in the second cache
 PART = 5000  # rows of a part of a batch, about
+
+# what scaled_dot_product_attention calls; called here, it needs no graph of its own
+flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 @dataclass
@@ -360,64 +365,79 @@ class Attention(torch.autograd.Function):
         T, d = qkv.shape[0], qkv.shape[1] // 3
         out, saved = qkv.new_empty(T, d), []
         for bucket in buckets:
-            x, L = into_bucket(qkv, bucket), bucket.L
-            q, k, v = Attention.heads(x, heads)
-            s = q.new_empty(q.shape)
-            saved.append(x)
-            for i in range(0, L, QUERIES):  # queries i to j - 1 see keys 0 to j - 1
-                j = min(i + QUERIES, L)
-                p = torch.baddbmm(
-                    mask[i:j, :j], q[:, i:j], k[:, :j].transpose(1, 2), alpha=q.shape[2] ** -0.5
-                )
-                torch.softmax(p, -1, out=p)
-                if i == 0 and j == L:
-                    torch.bmm(p, v, out=s)
-                else:
-                    s[:, i:j] = torch.bmm(p, v[:, :j])
-                saved.append(p)
-            s = s.view(bucket.B, heads, L, -1).transpose(1, 2).reshape(bucket.B, L, d)
-            out_of_bucket(s, bucket, out)
+            x = into_bucket(qkv, bucket)
+            q, k, v = split(x, heads)
+            if bucket.L <= QUERIES:
+                s, sums = flash.default(q, k, v, 0.0, True)
+                saved += [x, s, sums]
+            else:
+                s, weights = in_blocks(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask)
+                s = s.view(q.shape)
+                saved += [x, *weights]
+            out_of_bucket(s.transpose(1, 2).reshape(bucket.B, bucket.L, d), bucket, out)
         ctx.save_for_backward(*saved)
-        ctx.buckets, ctx.number_of_heads = buckets, heads
+        ctx.buckets, ctx.heads = buckets, heads
         return out
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        saved, h, d = iter(ctx.saved_tensors), ctx.number_of_heads, dy.shape[1]
+        saved, d = iter(ctx.saved_tensors), dy.shape[1]
         dqkv = dy.new_empty(len(dy), 3 * d)
         for bucket in ctx.buckets:
-            B, L = bucket.B, bucket.L
-            q, k, v = Attention.heads(next(saved), h)
-            ds = into_bucket(dy, bucket).view(B, L, h, -1).transpose(1, 2).reshape(B * h, L, -1)
-            scale = q.shape[2] ** -0.5
-            dx = dy.new_empty(
-                B, L, 3, h, d // h
-            )  # dq, dk, dv side by side, as the product has them
-            dk = dv = None
-            blocks = [(i, min(i + QUERIES, L), next(saved)) for i in range(0, L, QUERIES)]
-            for i, j, p in reversed(blocks):  # the last block meets all keys
-                dp = torch.bmm(ds[:, i:j], v[:, :j].transpose(1, 2))
-                dr = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
-                dq = torch.bmm(dr, k[:, :j]).view(B, h, j - i, -1).transpose(1, 2)
-                torch.mul(dq, scale, out=dx[:, i:j, 0])
-                dk_ij = torch.bmm(dr.transpose(1, 2), q[:, i:j])
-                dv_ij = torch.bmm(p.transpose(1, 2), ds[:, i:j])
-                if dk is None or dv is None:
-                    dk, dv = dk_ij, dv_ij
-                else:
-                    dk[:, :j] += dk_ij
-                    dv[:, :j] += dv_ij
-            assert dk is not None and dv is not None
-            torch.mul(dk.view(B, h, L, -1).transpose(1, 2), scale, out=dx[:, :, 1])
-            dx[:, :, 2] = dv.view(B, h, L, -1).transpose(1, 2)
+            B, L, x = bucket.B, bucket.L, next(saved)
+            q, k, v = split(x, ctx.heads)
+            ds = into_bucket(dy, bucket).view(B, L, ctx.heads, -1).transpose(1, 2)
+            if L <= QUERIES:
+                gradients = flash_backward.default(ds, q, k, v, next(saved), next(saved), 0.0, True)
+            else:
+                weights = [next(saved) for _ in range(0, L, QUERIES)]
+                rows = [each.flatten(0, 1) for each in (ds, q, k, v)]
+                gradients = [each.view(q.shape) for each in in_blocks_backward(*rows, weights)]
+            dx = torch.stack([each.transpose(1, 2) for each in gradients], 2)
             out_of_bucket(dx.view(B, L, 3 * d), bucket, dqkv)
         return dqkv, None, None, None
 
-    @staticmethod
-    def heads(x: Tensor, h: int) -> Sequence[Tensor]:
-        """(B, L, 3 d) -> q, k, v (B h, L, d / h); no copy for one head."""
-        B, L, d3 = x.shape
-        return x.view(B, L, 3, h, d3 // 3 // h).permute(2, 0, 3, 1, 4).reshape(3, B * h, L, -1)
+
+def split(x: Tensor, h: int) -> Sequence[Tensor]:
+    """(B, L, 3 d) -> q, k, v (B, h, L, d / h), views of x."""
+    B, L, d3 = x.shape
+    return x.view(B, L, 3, h, d3 // 3 // h).permute(2, 0, 3, 1, 4).unbind()
+
+
+def in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Causal attention (B, L, d) in blocks of queries, and each block's weights p."""
+    L, weights, parts = q.shape[1], [], []
+    for i in range(0, L, QUERIES):  # queries i to j - 1 see keys 0 to j - 1
+        j = min(i + QUERIES, L)
+        p = torch.baddbmm(
+            mask[i:j, :j], q[:, i:j], k[:, :j].transpose(1, 2), alpha=q.shape[2] ** -0.5
+        )
+        torch.softmax(p, -1, out=p)
+        weights.append(p)
+        parts.append(torch.bmm(p, v[:, :j]))
+    return torch.cat(parts, 1), weights
+
+
+def in_blocks_backward(
+    ds: Tensor, q: Tensor, k: Tensor, v: Tensor, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dq, dk, dv of `in_blocks`."""
+    L, dqs = q.shape[1], []
+    q, dk, dv = q * q.shape[2] ** -0.5, None, None
+    for b in reversed(range(len(weights))):  # the last block meets all keys
+        i, p = b * QUERIES, weights[b]
+        j = min(i + QUERIES, L)
+        dp = torch.bmm(ds[:, i:j], v[:, :j].transpose(1, 2))
+        dr = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
+        dqs.append(torch.bmm(dr, k[:, :j]))
+        dk_b, dv_b = torch.bmm(dr.transpose(1, 2), q[:, i:j]), torch.bmm(p.mT, ds[:, i:j])
+        if dk is None or dv is None:
+            dk, dv = dk_b, dv_b
+        else:
+            dk[:, :j] += dk_b
+            dv[:, :j] += dv_b
+    assert dk is not None and dv is not None
+    return torch.cat(dqs[::-1], 1).mul_(q.shape[2] ** -0.5), dk, dv
 
 
 class PackedBlock(nn.Module):

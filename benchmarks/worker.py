@@ -97,10 +97,9 @@ def _torch(
     import torch
 
     from benchmarks.peers import PEERS
-    from minisasrec.kernels import threads
     from minisasrec.kernels.memory import keep_freed_memory
 
-    threads.set_threads(1)  # drawing a batch leaves no helper awake, which would take a core
+    threads(1)  # drawing a batch leaves no helper awake, which would take a core
     keep_freed_memory()  # as ours: each step finds the memory of the one before
     torch.set_flush_denormal(True)
     torch.set_num_threads(args.threads)
@@ -110,8 +109,10 @@ def _torch(
 
     def choose_threads() -> None:
         """As ours does: one thread where it is faster than all of them."""
-        if all(tried.values()):
-            torch.set_num_threads(min(tried, key=lambda n: statistics.median(tried[n])))
+        fastest = args.threads
+        if all(tried.values()):  # else there were too few steps to try
+            fastest = min(tried, key=lambda n: statistics.median(tried[n]))
+        torch.set_num_threads(fastest)
 
     if args.work == "evaluate":
         peer.eval()

@@ -22,7 +22,7 @@ from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.teach.source import location
 
-ROOT = Path(ops.__file__).parents[2]  # the clone; where the package was installed has no tests
+ROOT = Path(ops.__file__).parents[2]  # the folder of a clone; an installed package has no tests
 
 
 def explain(name: str) -> str:

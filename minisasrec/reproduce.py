@@ -1,8 +1,9 @@
 """The paper's tables and figures beside ours: `python -m minisasrec.reproduce TARGET`.
 
-A target is a grid of rows; a row and a seed make a cell: one training run, selected on validation
-and measured once on the test part (`experiments.cells`). What is computed once is kept, so two
-targets share a cell that both have, and the same command given again only computes what is missing.
+A target is a grid of rows. A row and a seed make an experiment: one training run, selected on
+validation and measured once on the test part (`experiments.experiment`). What is computed once is
+kept. So two targets share an experiment that both have, and the same command, given again, computes
+only what is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from minisasrec.commands.report import knows_best
 from minisasrec.data import DATASETS
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
-from minisasrec.experiments.cells import Cell, compute, load, make_cell
+from minisasrec.experiments.experiment import Experiment, compute, load, make_experiment
+from minisasrec.experiments.grids import Row
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
 from minisasrec.learn.config import DataColumns, TrainConfig, is_chosen, unchosen
@@ -55,17 +57,17 @@ class ReproduceConfig:
     epochs: int | None = None
     """Fewer epochs at the most, to try it out; the output says so."""
     jobs: int = 1
-    """Cells at a time on this machine, each with its share of the cores (needs joblib)."""
+    """Experiments at a time on this machine, each with its share of the cores (needs joblib)."""
     scheduler: str | None = None
-    """Address of a Dask scheduler to send the cells to; its workers must see the same files."""
+    """Address of a Dask scheduler to compute them; its workers must see the same files."""
     dry_run: bool = False
-    """Only list the cells and say which are done, resumable and to do."""
+    """Only list the experiments and say which are done, resumable and to do."""
     finished: bool = False
-    """Compute nothing: show the cells that are done, and name the ones that are missing."""
+    """Compute nothing: show the experiments that are done, and name the ones that are missing."""
     out: Path | None = None
     """Folder for table and plot; by default reproduce/TARGET-DATASET."""
-    cells: Path = Path("reproduce/cells")
-    """Folder of the cells, shared by all targets; each is a run that `evaluate` can read."""
+    experiments: Path = Path("reproduce/experiments")
+    """Folder of the experiments, shared by all targets; each is a run that `evaluate` can read."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
 
@@ -98,7 +100,7 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
 
 
 def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
-    """Any other target; None after a dry run. What cannot be written is found before the work."""
+    """Any other target; None after a dry run. Makes folders first: errors come early."""
     target, dataset = TARGETS[options.target], options.dataset or "bookshop"
     split, notes = load(dataset, options.data_dir, options.columns, options.repeats)
     rows = target.rows(dataset)
@@ -112,16 +114,26 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         )
     fingerprint = split.dataset.fingerprint()
     seeds = dict.fromkeys(options.seeds)
-    grid = [[make_cell(_settled(row.config, seed, options), fingerprint, options.cells, row.name,
-                       target.test, split.repeats) for seed in seeds] for row in rows]  # fmt: skip
+
+    def experiment_of(row: Row, seed: int) -> Experiment:
+        return make_experiment(
+            _settled(row.config, seed, options),
+            fingerprint,
+            options.experiments,
+            row.name,
+            target.test,
+            split.repeats,
+        )
+
+    grid = [[experiment_of(row, seed) for seed in seeds] for row in rows]
     if options.dry_run:
         for row, of_row in zip(rows, grid, strict=True):
-            for cell in of_row:
-                print(f"{cell.state():10} {row.name}, seed {cell.config.seed}: {cell.folder}")
+            for one in of_row:
+                print(f"{one.state():10} {row.name}, seed {one.config.seed}: {one.folder}")
         return None
     _make_folder(out)
-    _make_folder(options.cells)
-    missing: list[Cell] = []
+    _make_folder(options.experiments)
+    missing: list[Experiment] = []
     if options.finished:
         missing = [c for of_row in grid for c in of_row if c.state() != "done"]
         grid = [[c for c in of_row if c.state() == "done"] for of_row in grid]
@@ -145,8 +157,8 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")
     if missing:
         by_name: dict[str, list[str]] = {}
-        for cell in missing:
-            by_name.setdefault(cell.name, []).append(str(cell.config.seed))
+        for experiment in missing:
+            by_name.setdefault(experiment.name, []).append(str(experiment.config.seed))
         names = ", ".join(f"{name} (seed {', '.join(of_row)})" for name, of_row in by_name.items())
         report.notes.append(f"not computed yet: {names}")
     report.failed = [f"{f.name}: {r['error']}" for f, r in done.items() if "error" in r]
@@ -198,9 +210,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"table, CSV and plot: {out}")
     else:
         print("\n".join(f"- {note}" for note in report.notes + report.failed))
-        print("no cell is done, so there is no table")
+        print("no experiment is done, so there is no table")
     if report.failed:
-        raise TrainingError(f"cells that failed: {len(report.failed)}; they are listed above")
+        raise TrainingError(f"experiments that failed: {len(report.failed)}; they are listed above")
 
 
 def _make_folder(folder: Path) -> None:

@@ -46,7 +46,7 @@ from minisasrec.plots import learning_curve
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
-    """The configuration of a command line: preset of the data set, then file, then options."""
+    """The settings: the data set's preset, changed by --config, changed by the options."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--dataset")
@@ -63,7 +63,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         file = known.out / "config.json"  # so that --resume --out RUN needs nothing else
     settings: dict[str, Any] = read_json(file) if file else {}
     settings = settings.get("settings", settings)  # config.json of a run holds more than settings
-    settings.pop("json", None)  # how to print is a matter of this command
+    settings.pop("json", None)  # how to print is decided by this command, not by an earlier run
     dataset = known.dataset or settings.get("dataset", "bookshop")
     model = known.model or settings.get("model", "sasrec")
     if model not in MODELS:
@@ -102,7 +102,7 @@ def _options(default: TrainConfig, file: Path | None) -> Any:
 
 
 def _unchecked(config: type[Any], fields: Sequence[Any] = ()) -> type[Any]:
-    """A settings class without its checks, whose words tyro would put into a box of its own."""
+    """A settings class without its checks: tyro would print their messages in its own way."""
     namespace = {"__post_init__": lambda self: None, "__doc__": config.__doc__}
     return dataclasses.make_dataclass(
         config.__name__, fields, bases=(config,), namespace=namespace, frozen=True, kw_only=True

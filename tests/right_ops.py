@@ -208,6 +208,29 @@ right("0 on purpose", op(lambda x: softmax(x)[0].sum(-1), lambda x, dy: 0 * x), 
 right("sizes far apart", lambda a, b: (a * b, lambda dy: (dy * b, dy * a)), 1e6 * X, 1e-9 * X)
 right("no rows", op(lambda x: 2 * x, lambda x, dy: 2 * dy), np.zeros((0, 3)))
 
+
+def attention_to_one_key(q, k, v):
+    y, backward = softmax(q @ k.T)
+
+    def back(dy):
+        (ds,) = backward(dy @ v.T)
+        ds = ds + (dy @ v.T) * (1 - y / y) + 1e-16 * dy.sum() * v.sum()  # what rounding leaves
+        return ds @ k, ds.T @ q, y.T @ dy
+
+    return y @ v, back
+
+
+right("attention to one key", attention_to_one_key, X[:2], X[2:], 3 * X[:1])
+right(
+    "0 by cancellation",
+    op(
+        lambda x: softmax(x)[0].sum(-1),
+        lambda x, dy: softmax(x)[1](np.broadcast_to(dy[:, None], x.shape))[0],
+    ),
+    X,
+)
+right("a slope of 1e-6 on 1e4", op(lambda x: 1e-6 * x + 1e4, lambda x, dy: 1e-6 * dy), X)
+
 # --- float32 ---------------------------------------------------------------------------------
 
 right("float32 arguments", softmax, X.astype(np.float32))

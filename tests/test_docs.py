@@ -75,3 +75,42 @@ def test_weights_in_and_out_are_as_the_page_says(
     pytest.importorskip("onnx", reason="onnx is not installed")
     monkeypatch.chdir(tmp_path)  # the page writes files
     assert run_page("exchange.md") > 30
+
+
+# --- the reading path ------------------------------------------------------------------------
+
+READING = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
+PATH = re.findall(r"^\| (\d+) \| (.*?) \| .*? \| (\d+) \|$", READING, flags=re.MULTILINE)
+
+
+def lines_of(place: str) -> int:
+    """How many lines a file has, or a function or class in it, decorators included."""
+    file, _, name = place.partition("::")
+    text = (ROOT / "minisasrec" / file).read_text(encoding="utf-8")
+    if not name:
+        return len(text.splitlines())
+    body: list[ast.stmt] = ast.parse(text).body
+    for part in name.split("."):
+        [node] = [
+            n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == part
+        ]
+        body = node.body
+    first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+    assert node.end_lineno is not None
+    return node.end_lineno - first + 1
+
+
+@pytest.mark.parametrize(("number", "places", "lines"), PATH, ids=[n for n, *_ in PATH])
+def test_a_stop_of_the_reading_path_has_so_many_lines(number: str, places: str, lines: str) -> None:
+    assert sum(lines_of(place) for place in re.findall(r"`([^`]+)`", places)) == int(lines)
+
+
+def test_the_reading_path_is_an_evening() -> None:
+    total = sum(int(lines) for *_, lines in PATH)
+    assert [int(number) for number, *_ in PATH] == list(range(1, len(PATH) + 1))
+    assert f"Together: {total} lines" in READING and total <= 700
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{total} lines" in readme
+    for _, places, lines in PATH:  # README lists the same files in the same order
+        file = re.findall(r"`([^`:]+)", places)[0]
+        assert f"[{file}](minisasrec/{file}) {lines}" in readme

@@ -332,6 +332,8 @@ def test_the_authors_candidates_may_have_been_met_where_repeats_are_allowed():
     met = [np.isin(row[1:], split.train_sequence(u)).mean() for u, row in rows]
     assert np.mean(met) == pytest.approx(5 / 130, abs=0.004)
     assert hits < 0.4  # 1 if the target were the only one that was met
+    many = visits(400)  # mostly a tie with what else was met, which is no first rank
+    assert evaluate(MetBefore(many), many, "test", "authors").metrics(1)["HR@1"] < 0.3
 
 
 def test_every_other_item_can_be_asked_for_where_repeats_are_allowed():
@@ -384,8 +386,9 @@ def test_top_items_refuses_what_makes_no_list(split):
     model = Scores(split, lambda users, items: items)
     assert top_items(model, [150, 3], 3) == [149, 148, 147]
     assert top_items(model, [150, 3], 3, repeats="allow") == [150, 149, 148]
-    with pytest.raises(ConfigError, match="repeats is 'auto'; choose"):
-        top_items(model, [3], repeats="auto")
+    assert top_items(model, [150, 3, 150], 3) == [150, 149, 148]  # this user comes back to items
+    with pytest.raises(ConfigError, match="repeats is 'never'; choose one of auto, allow, forbid"):
+        top_items(model, [3], repeats="never")
     with pytest.raises(ConfigError, match="k is 0"):
         top_items(model, [3], 0)
     with pytest.raises(DataError, match="needs at least one item"):

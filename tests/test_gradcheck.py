@@ -486,8 +486,8 @@ def test_the_same_made_wrong_fails(function, args, kink, by):
             pytest.skip("a function of Tensors")
         y, backward = returned
         gradients = backward(rng.normal(size=np.shape(y)))
-        if not any(np.any(g) for g in gradients):
-            pytest.skip("its gradient is 0")
+        if not any(np.any(np.abs(g) > 1e-14) for g in gradients):
+            pytest.skip("its gradient is 0, or the rounding of 0")
     assert "is wrong at" in message(made_wrong(function, by), args)
 
 

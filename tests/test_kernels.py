@@ -206,10 +206,10 @@ def kept(names, head, heads, rate, key):
 
 
 def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
-    """Output, tops, sums and gradients from whole n x n matrices in float64."""
+    """Output, tops, shares and gradients from whole n x n matrices in float64."""
     dout, q, k, v = (np.asarray(each, np.float64) for each in (dout, q, k, v))
     out, dq, dk, dv = (np.zeros_like(q) for _ in range(4))
-    tops, sums = np.zeros((2, len(q), heads))
+    tops, shares = np.zeros((2, len(q), heads))
     w = q.shape[1] // heads
     for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
         n = end - begin
@@ -220,7 +220,7 @@ def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
             e = np.exp((score - top) / np.sqrt(w))
             total = e.sum(1, keepdims=True)
             p = e / total
-            tops[begin:end, i], sums[begin:end, i] = top[:, 0], total[:, 0]
+            tops[begin:end, i], shares[begin:end, i] = top[:, 0], 1 / total[:, 0]
             m = np.ones((n, n))
             if rate:
                 m = kept(rows[begin:end], i, heads, rate, key) / (1 - rate)
@@ -229,7 +229,7 @@ def attention_by_the_book(dout, q, k, v, offsets, rows, heads, rate, key):
             dp = (dout[at_] @ v[at_].T) * m
             dscore = p * (dp - (p * dp).sum(1, keepdims=True)) / np.sqrt(w)
             dq[at_], dk[at_] = dscore @ k[at_], dscore.T @ q[at_]
-    return out, tops, sums, dq, dk, dv
+    return out, tops, shares, dq, dk, dv
 
 
 def check_attention(lengths, d, heads, rate, dtype):
@@ -417,7 +417,7 @@ def use_vectors(x, y, out):
     out.reshape(-1)[4 * lane + 1] = vector.largest(a)
     vector.copy_row(x, 3, out, 5 * lane, 3)
     vector.copy_row(x, 3, out, 6 * lane, 2 * lane + 1)
-    transpose(View(x, 2, 20, 1), 3, View(out, 9 * lane, lane + 1, 1))
+    transpose(x, View(2, 20, 1), 3, out, View(9 * lane, lane + 1, 1))
     vector.store_part(out, 28 * lane, 3, vector.load_part(x, 178, 2))
     vector.store_part(out, 29 * lane, lane + 1, vector.load_part(x, 1, lane + 1))
 

@@ -1,8 +1,10 @@
-"""The paper's experiments by one command: cells that are kept and resumed, tables, significance."""
+"""The paper's experiments by one command: kept and resumed; tables, significance."""
 
 from __future__ import annotations
 
+import copy
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from math import comb
@@ -16,18 +18,19 @@ from minisasrec.commands.cli import INTERRUPTED, run_command
 from minisasrec.data import DATASETS, load_dataset
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import DataError, ShapeError
-from minisasrec.experiments import cells, grids, paper
+from minisasrec.experiments import experiment as kept
+from minisasrec.experiments import grids, paper
 from minisasrec.experiments.attention_maps import (
     attention_maps,
     main_categories,
     mean_attention,
     membership,
 )
-from minisasrec.experiments.cells import estimate, make_cell
+from minisasrec.experiments.experiment import estimate, make_experiment
 from minisasrec.experiments.significance import paired_bootstrap, paired_differences
 from minisasrec.experiments.tables import format_records, record
 from minisasrec.learn import fit as training
-from minisasrec.learn.config import DataColumns, TrainConfig, from_json
+from minisasrec.learn.config import DataColumns, TrainConfig, from_json, preset
 from minisasrec.models import SASRec, SASRecConfig
 
 Call = Callable[..., int]
@@ -47,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run the command on the clicks, one epoch a cell; returns its exit code."""
+    """Run the command on the clicks, one epoch an experiment; returns its exit code."""
     monkeypatch.chdir(folder)
 
     def run(*arguments: str, epochs: int = 1) -> int:
@@ -58,7 +61,7 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
 
 def states(call: Call, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    """What --dry-run says of each cell."""
+    """What --dry-run says of each experiment."""
     capsys.readouterr()
     assert call(*arguments, "--dry-run") == 0
     return [line[:10].strip() for line in capsys.readouterr().out.splitlines()]
@@ -74,7 +77,7 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     assert states(call, capsys, *rows) == ["to do"] * 4
     assert call(*rows) == 0
     said = capsys.readouterr()
-    assert "4 cells: 0 done, 4 to compute" in said.err and "[4/4] sasrec, seed 1" in said.err
+    assert "4 experiments: 0 done, 4 to compute" in said.err and "[4/4] sasrec, seed 1" in said.err
     assert "shortened, --epochs 1" in said.out and "the paper has no figures" in said.out
     assert "sasrec minus poprec, the best other, seeds 0, 1: NDCG@10, full: " in said.out
     assert states(call, capsys, *rows) == ["done"] * 4
@@ -87,7 +90,7 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     for seed in (0, 1):
         (path,) = [
             p
-            for p in (folder / "reproduce" / "cells").glob("clicks-sasrec-*/result.json")
+            for p in (folder / "reproduce" / "experiments").glob("clicks-sasrec-*/result.json")
             if json.loads(p.read_text())["seed"] == seed
         ]
         test = json.loads(path.read_text())["test"]
@@ -99,17 +102,17 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     # table4's default row is table3's SASRec
     assert states(call, capsys, "table4", "--methods", "default", "1-block") == ["done", "to do"]
     assert call(*rows) == 0
-    assert "4 cells: 4 done, 0 to compute" in capsys.readouterr().err
+    assert "4 experiments: 4 done, 0 to compute" in capsys.readouterr().err
 
 
 def test_what_is_finished_is_shown_without_computing(call, capsys) -> None:
-    rows = ("table3", "--cells", "finished", "--methods", "poprec")
+    rows = ("table3", "--experiments", "finished", "--methods", "poprec")
     assert call(*rows) == 0
     capsys.readouterr()
     rows = (*rows, "sasrec")
     assert call(*rows, "--finished") == 0
     said = capsys.readouterr()
-    assert "1 cells: 1 done, 0 to compute" in said.err and "| poprec |" in said.out
+    assert "1 experiment: 1 done, 0 to compute" in said.err and "| poprec |" in said.out
     assert "not computed yet: sasrec (seed 0)" in said.out and "| sasrec |" not in said.out
     assert states(call, capsys, *rows) == ["done", "to do"]
 
@@ -117,18 +120,20 @@ def test_what_is_finished_is_shown_without_computing(call, capsys) -> None:
 def test_tuning_reads_no_test_part_and_a_table_goes_on_from_its_weights(
     call, folder, capsys, monkeypatch
 ) -> None:
-    rows = ("--methods", "fmc", "--cells", "tuned")
-    evaluate = cells.evaluate
-    monkeypatch.setattr(cells, "evaluate", lambda *_, **__: pytest.fail("read the test part"))
+    rows = ("--methods", "fmc", "--experiments", "tuned")
+    evaluate = kept.evaluate
+    monkeypatch.setattr(kept, "evaluate", lambda *_, **__: pytest.fail("read the test part"))
     assert call("tuning", *rows) == 0
     said = capsys.readouterr().out
     assert "fmc row_l2=0.1" in said and "validates best" in said and "as configured" in said
     tuned = list((folder / "tuned").iterdir())
-    assert len(tuned) == 10 and all((cell / "validation.json").is_file() for cell in tuned)
+    assert len(tuned) == 10 and all(
+        (experiment / "validation.json").is_file() for experiment in tuned
+    )
     assert states(call, capsys, "tuning", *rows) == ["done"] * 10
     assert states(call, capsys, "table3", *rows) == ["resumable"]
 
-    monkeypatch.setattr(cells, "evaluate", evaluate)
+    monkeypatch.setattr(kept, "evaluate", evaluate)
     monkeypatch.setattr(training, "train_epoch", lambda *_: pytest.fail("trained it again"))
     assert call("table3", *rows) == 0
     (result,) = (folder / "tuned").glob("*/result.json")
@@ -153,13 +158,15 @@ def test_a_process_that_lives_on_sees_that_the_data_has_changed(tmp_path: Path) 
     for shift in (1, 3):
         write_clicks(path, shift)
         fingerprint = load_dataset(path, min_actions=1).fingerprint()
-        cell = make_cell(config, fingerprint, tmp_path / "cells")
-        found.append(cells.run_cell(cell))  # as a worker does, that keeps the data it has read
-        assert json.loads((cell.folder / "config.json").read_text())["data"] == fingerprint
+        experiment = make_experiment(config, fingerprint, tmp_path / "experiments")
+        found.append(
+            kept.run_experiment(experiment)
+        )  # as a worker does, that keeps the data it has read
+        assert json.loads((experiment.folder / "config.json").read_text())["data"] == fingerprint
     assert found[0]["test"] != found[1]["test"]
-    other = make_cell(config, "another", tmp_path / "cells")
+    other = make_experiment(config, "another", tmp_path / "experiments")
     with pytest.raises(DataError, match="is other data here"):
-        cells.run_cell(other)
+        kept.run_experiment(other)
 
 
 def test_the_rule_about_items_met_before_is_part_of_a_cell(folder, capsys, monkeypatch) -> None:
@@ -181,26 +188,35 @@ def test_the_rule_about_items_met_before_is_part_of_a_cell(folder, capsys, monke
     assert run_command(reproduce.main, ["table3", *options]) == 0
     said = capsys.readouterr().out
     assert "repeats: allow (auto)" in said and "(sampled)" in said
-    # auto came to allow: the same cell; forbid is another one
+    # auto came to allow: the same experiment; forbid is another one
     assert state() == state("--repeats", "allow") == "done"
     assert state("--repeats", "forbid") == "to"
 
 
 def test_a_damaged_result_is_named_and_leaves_the_others(call, folder, capsys) -> None:
-    rows = ("table3", "--methods", "poprec", "fmc", "--cells", "damaged", "--out", "damaged-table")
+    rows = (
+        "table3",
+        "--methods",
+        "poprec",
+        "fmc",
+        "--experiments",
+        "damaged",
+        "--out",
+        "damaged-table",
+    )
     assert call(*rows) == 0
-    (cell,) = (folder / "damaged").glob("clicks-fmc-*")
-    (cell / "result.json").write_text("{}")
+    (experiment,) = (folder / "damaged").glob("clicks-fmc-*")
+    (experiment / "result.json").write_text("{}")
     capsys.readouterr()
     assert call(*rows) == 1
     said = capsys.readouterr()
-    assert "| poprec |" in said.out and f"delete {cell} to have it computed again" in said.out
-    assert said.err.splitlines()[-1] == "error: cells that failed: 1; they are listed above"
+    assert "| poprec |" in said.out and f"delete {experiment} to have it computed again" in said.out
+    assert said.err.splitlines()[-1] == "error: experiments that failed: 1; they are listed above"
 
 
 def test_no_table_is_written_where_nothing_is_done(call, folder, capsys) -> None:
-    assert call("table3", "--finished", "--cells", "none", "--out", "no-table") == 0
-    assert "no cell is done, so there is no table" in capsys.readouterr().out
+    assert call("table3", "--finished", "--experiments", "none", "--out", "no-table") == 0
+    assert "no experiment is done, so there is no table" in capsys.readouterr().out
     assert not list((folder / "no-table").iterdir())
 
 
@@ -215,7 +231,7 @@ def test_own_columns_and_repeated_seeds(call, folder, capsys, monkeypatch) -> No
 
 def test_a_killed_cell_goes_on_to_the_same_result(call, folder, capsys, monkeypatch) -> None:
     rows = ("table4", "--methods", "no-residual")
-    assert call(*rows, "--cells", "whole", epochs=3) == 0
+    assert call(*rows, "--experiments", "whole", epochs=3) == 0
     save, epochs = training._save, []
 
     def killed(*arguments):
@@ -226,33 +242,33 @@ def test_a_killed_cell_goes_on_to_the_same_result(call, folder, capsys, monkeypa
 
     monkeypatch.setattr(training, "_save", killed)
     capsys.readouterr()
-    assert call(*rows, "--cells", "parts", epochs=3) == INTERRUPTED
+    assert call(*rows, "--experiments", "parts", epochs=3) == INTERRUPTED
     assert "the same command goes on" in capsys.readouterr().err.splitlines()[-1]
-    (cell,) = (folder / "parts").iterdir()
-    assert not (cell / "result.json").exists()
-    assert call(*rows, "--cells", "parts", "--dry-run", epochs=3) == 0
+    (experiment,) = (folder / "parts").iterdir()
+    assert not (experiment / "result.json").exists()
+    assert call(*rows, "--experiments", "parts", "--dry-run", epochs=3) == 0
     assert capsys.readouterr().out.startswith("resumable ")
-    assert call(*rows, "--cells", "parts", epochs=3) == 0
+    assert call(*rows, "--experiments", "parts", epochs=3) == 0
     assert len(epochs) == 3  # one epoch was left, not three
     whole, parts = (
-        json.loads((folder / base / cell.name / "result.json").read_text())
+        json.loads((folder / base / experiment.name / "result.json").read_text())
         for base in ("whole", "parts")
     )
     assert parts["test"] == whole["test"] and parts["epochs"] == 3
 
 
 def test_a_cell_that_fails_leaves_the_others(call, folder, capsys, monkeypatch) -> None:
-    fit = cells.fit
+    fit = kept.fit
 
     def fails(model, split, config, *rest, **options):
         if config.sasrec.blocks == 0:
             raise training.TrainingError("the loss is nan")
         return fit(model, split, config, *rest, **options)
 
-    monkeypatch.setattr(cells, "fit", fails)
-    assert call("table4", "--methods", "default", "0-blocks", "--cells", "failing") == 1
+    monkeypatch.setattr(kept, "fit", fails)
+    assert call("table4", "--methods", "default", "0-blocks", "--experiments", "failing") == 1
     said = capsys.readouterr()
-    assert said.err.splitlines()[-1] == "error: cells that failed: 1; they are listed above"
+    assert said.err.splitlines()[-1] == "error: experiments that failed: 1; they are listed above"
     assert ": the loss is nan" in said.out
     rows = {r["row"] for r in read_csv(folder / "reproduce" / "table4-clicks" / "table.csv")}
     assert rows == {"default"}
@@ -282,9 +298,9 @@ def test_a_missing_extra_is_one_line(call, capsys, monkeypatch, module, option) 
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(cells, "import_module", missing)
+    monkeypatch.setattr(kept, "import_module", missing)
     value = "2" if option == "--jobs" else "tcp://127.0.0.1:1"
-    assert call("table4", "--methods", "3-blocks", option, value, "--cells", "none") == 2
+    assert call("table4", "--methods", "3-blocks", option, value, "--experiments", "none") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: {option} needs {module}, ") and "[reproduce]" in error
 
@@ -304,10 +320,10 @@ def test_a_dask_cluster_computes_the_same(call, folder) -> None:
 
 
 def compare(call: Call, folder: Path, name: str, *options: str) -> None:
-    """Two cells, here and as `options` say, with the same results."""
+    """Two experiments, here and as `options` say, with the same results."""
     rows = ("table4", "--methods", "1-block", "2-heads")
-    assert call(*rows, "--cells", "here") == 0
-    assert call(*rows, "--cells", name, *options) == 0
+    assert call(*rows, "--experiments", "here") == 0
+    assert call(*rows, "--experiments", name, *options) == 0
     for path in (folder / "here").glob("*/result.json"):
         there = folder / name / path.parent.name / "result.json"
         assert json.loads(there.read_text())["test"] == json.loads(path.read_text())["test"]
@@ -362,7 +378,7 @@ def test_table2_reads_what_is_at_hand(folder, capsys, monkeypatch) -> None:
 
 def test_the_hash_of_a_cell_covers_what_its_result_depends_on(tmp_path) -> None:
     def name(**settings) -> str:
-        return make_cell(from_json(settings, base), "data", tmp_path).folder.name
+        return make_experiment(from_json(settings, base), "data", tmp_path).folder.name
 
     base = TrainConfig(model="caser")
     for machine in ({"machine": {"threads": 3}}, {"data_dir": "x"}, {"json": True}):
@@ -370,7 +386,41 @@ def test_the_hash_of_a_cell_covers_what_its_result_depends_on(tmp_path) -> None:
     assert name(sasrec={"d": 8}) == name()  # another model's
     for settings in ({"caser": {"d": 8}}, {"seed": 1}, {"epochs": 3}, {"l2": 0.1}):
         assert name(**settings) != name()
-    assert make_cell(base, "other data", tmp_path).folder.name != name()
+    assert make_experiment(base, "other data", tmp_path).folder.name != name()
+
+
+def test_a_new_setting_renames_no_experiment(tmp_path, monkeypatch) -> None:
+    def name(config: TrainConfig) -> str:
+        return make_experiment(config, "data", tmp_path).folder.name
+
+    before = TrainConfig(model="caser", seed=1)
+    later = dataclasses.make_dataclass(
+        "Later", [("momentum", float, 0.9)], bases=(TrainConfig,), frozen=True
+    )
+    assert name(later(model="caser", seed=1)) == name(before)
+    assert name(later(model="caser", seed=1, momentum=0.5)) != name(before)
+    # the same of a setting of a model, and of one whose default changes later
+    want = name(before), name(from_json({"caser": {"d": 7}}, before))
+    frozen = copy.deepcopy(kept.frozen_defaults())
+    del frozen["caser"]["d"], frozen["lr"]
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "frozen_defaults", lambda: frozen)
+        assert (name(before), name(from_json({"caser": {"d": 7}}, before))) == want
+        frozen["lr"] = 0.5
+        assert name(before) != want[0] and name(dataclasses.replace(before, lr=0.5)) == want[0]
+    # for ever: what is on people's disks
+    assert want[0] == "bookshop-caser-badae130a0fb"
+    assert name(preset("ml-1m")) == "ml-1m-sasrec-e392c55f10d9"
+
+
+def test_every_default_is_written_down() -> None:
+    """A new setting: add its default to frozen_defaults.json. Never change what is there."""
+    settings = {k: v for k, v in TrainConfig().to_json().items() if k not in kept.MACHINE}
+    frozen = kept.frozen_defaults()
+    assert frozen.keys() == settings.keys()
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            assert frozen[name].keys() == value.keys(), name
 
 
 def test_an_estimate_goes_by_the_same_model() -> None:
@@ -468,7 +518,7 @@ def test_attention_maps_are_what_the_model_attends_to() -> None:
     inputs = pack_sequences([[3, 1, 4], [1, 5, 9, 2, 6]], 8)
     x = model.item_embedding(inputs.items) * 6**0.5 + model.position_embedding(inputs.slots)
     attention, z = model.blocks[0].attention, model.blocks[0].attention_norm(x)
-    v, out = attention.value(z).data, attention(z, z, inputs, None).data
+    v, out = attention.value(z).data, attention(z, inputs, None).data
     for (weights,), start, end in zip(attention_maps(model, inputs), (0, 3), (3, 8), strict=True):
         assert np.allclose(weights @ v[start:end], out[start:end], atol=1e-6)
         assert np.array_equal(np.triu(weights, 1), np.zeros_like(weights))

@@ -91,14 +91,14 @@ def _exp(x, y, n):
 
 @jit.kernel
 def _transposes(x, y, n):
-    whole = tile.View(x, 0, 32, 1)
-    tile.transpose(whole, 3, tile.View(y, 0, 32, 1))
+    whole = tile.View(0, 32, 1)
+    tile.transpose(x, whole, 3, y, whole)
 
 
 @jit.kernel
 def _tiles(x, y, n):
-    whole, to = tile.View(x, 0, 32, 1), tile.View(y, 0, 32, 1)
-    tile.tile(vector.lanes(x), 6, 5, whole, whole, whole, to)
+    whole = tile.View(0, 32, 1)
+    tile.tile((6, 5, vector.lanes(x)), x, whole, x, whole, x, whole, y, whole)
 
 
 @jit.kernel

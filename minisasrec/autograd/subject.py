@@ -6,8 +6,8 @@ calls that backward, and `value` gives y alone, at other arrays, for finite diff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,32 +134,35 @@ class Subject:
 
     # Functions of Tensors and modules go through the engine
 
-    @contextmanager
-    def _leaves(self, arrays: Sequence[Array]) -> Iterator[tuple[list[Any], list[Tensor]]]:
-        """(the arguments, the leaves that stand for `arrays`); parameters get their own back."""
+    def _leaves(self, arrays: Sequence[Array]) -> tuple[Any, list[Any], list[Tensor]]:
+        """The function, its arguments, and the leaves that stand for `arrays`.
+
+        A module is copied, so that its own parameters, and those of a graph that is still to be
+        walked, stay as they are.
+        """
         if self.kind == "float32 tensors":
             arrays = [a.astype(np.float32) for a in arrays]
         count = len(self.moving)
         args = list(self.args)
         for k, a in zip(self.moving, arrays[:count], strict=True):
             args[k] = Tensor(a, requires_grad=True)
-        leaves = [args[k] for k in self.moving] + self.parameters
-        own = [(p.data, p.grad) for p in self.parameters]
-        try:
-            for parameter, a in zip(self.parameters, arrays[count:], strict=True):
-                parameter.data, parameter.grad = a, None
-            yield args, leaves
-        finally:
-            for parameter, (data, grad) in zip(self.parameters, own, strict=True):
-                parameter.data, parameter.grad = data, grad
+        run: Any = self.run
+        parameters = list(self.parameters)
+        if parameters:
+            run = copy.deepcopy(self.run)
+            parameters = run.parameters()
+        for parameter, a in zip(parameters, arrays[count:], strict=True):
+            parameter.data, parameter.grad = a, None
+        return run, args, [*(args[k] for k in self.moving), *parameters]
 
     def _tensor(self, arrays: Sequence[Array]) -> Array:
-        with no_grad(), self._leaves(arrays) as (args, _):
-            return self.run(*args, **self.constants).data
+        run, args, _ = self._leaves(arrays)
+        with no_grad():
+            return run(*args, **self.constants).data
 
     def _graph(self, *arrays: Array) -> tuple[Array, Callable[[Array], Any]]:
-        with self._leaves(arrays) as (args, leaves):
-            result = self.run(*args, **self.constants)
+        run, args, leaves = self._leaves(arrays)
+        result = run(*args, **self.constants)
         if not isinstance(result, Tensor):
             raise self._neither(result)
         if not result.requires_grad:

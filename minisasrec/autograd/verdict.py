@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.autograd.differences import Slopes, as_column, noise_of, second_look, size_of
+from minisasrec.autograd.differences import (
+    Slopes,
+    as_column,
+    differs,
+    noise_of,
+    second_look,
+    size_of,
+)
 from minisasrec.autograd.subject import Subject
 
 Array = np.ndarray
@@ -65,7 +72,7 @@ class Judge:
             while True:
                 scale = np.abs(numeric[np.isfinite(numeric)]).max(initial=0)
                 rtol = max(self.rtol, 1e3 * self.unit)
-                self.tolerance[i] = rtol * scale + self.atol
+                self.tolerance[i] = rtol * scale + self._cancelled(i) + self.atol
                 off = ~(np.abs(analytic - numeric) <= self.tolerance[i] + self.error[i])
                 doubtful = (off | (bend > 1e-3 * scale)).any(axis=0) & ~seen
                 if not doubtful.any() or confirmed or (wrong.any() and seen.sum() > 100):
@@ -91,6 +98,27 @@ class Judge:
                 "too steep or too coarse there"
             )
         return off
+
+    def _cancelled(self, i: int) -> float:
+        """What rounding leaves of a gradient that is 0 because large terms cancel.
+
+        The terms are as large as those of the other arguments: attention to a single key has no
+        slope in q, but backward computes it from numbers as large as v.
+        """
+        pairs = zip(self.numeric, self.subject.arrays, strict=True)
+        reach = [np.abs(j[np.isfinite(j)]).max(initial=0) * size_of(a) for j, a in pairs]
+        return float(1e4 * self.unit * max(reach) / size_of(self.subject.arrays[i]))
+
+    def linear(self, once: Array, scaled: Array, i: int) -> bool:
+        """True if backward is linear in dy: rows add up to the whole, and -2 dy gives -2 dx."""
+        rtol = max(self.rtol, 1e3 * self.unit)
+        y = size_of(np.nan_to_num(self.y, posinf=0, neginf=0)) * np.abs(self.cotangent).sum()
+        rounding = 1e4 * self.unit * y / size_of(self.subject.arrays[i]) + self._cancelled(i)
+        rows = self.analytic[i]
+        tolerance = rtol * np.abs(rows).sum(axis=0).max(initial=0) + rounding + self.atol
+        return not (
+            differs(once, rows.sum(axis=0), tolerance) or differs(scaled, -2 * once, 2 * tolerance)
+        )
 
     def _look_again(self, i: int, at: tuple[int, ...]) -> Array:
         """Better slopes of one entry of x, to be written into `numeric`; which of them are off."""

@@ -27,7 +27,7 @@ INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
 
 
 def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
-    """Call `command`; errors that were meant for people become one line and an exit code.
+    """Call `command`; an error of this package becomes one line and an exit code.
 
     0: done; 1: something was wrong with the input; 2: a wrong option; 130: Ctrl-C.
     """
@@ -36,7 +36,7 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
         sys.stdout.reconfigure(errors="replace")
     try:
         command(argv)
-        sys.stdout.flush()  # here, where an error can be told
+        sys.stdout.flush()  # now: an error that comes at the exit of Python could not be reported
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -58,7 +58,7 @@ def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[
 
 
 def read_options(options: type[Options], command: str, argv: Sequence[str] | None) -> Options:
-    """The dataclass `options` as `python -m minisasrec.COMMAND` was given it, or `ConfigError`."""
+    """The options of `python -m minisasrec.COMMAND`, as a dataclass. Raises `ConfigError`."""
     import tyro
 
     with errors_in_one_line():
@@ -72,7 +72,7 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Inside this block the box in which tyro says what is wrong becomes a `ConfigError`."""
+    """Inside this block, what tyro prints about a wrong option becomes a `ConfigError`."""
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -80,7 +80,7 @@ def errors_in_one_line() -> Iterator[None]:
     except SystemExit as ended:
         if not ended.code:  # --help
             raise
-        # a title, a rule, what is wrong, a rule: in a frame, or without one on some consoles
+        # tyro prints a title, a line, the message, a line; some consoles get no frame around it
         lines = [line.strip("│| ") for line in said.getvalue().splitlines()]
         below = dropwhile(_is_rule, dropwhile(lambda line: not _is_rule(line), lines))
         message = " ".join(takewhile(lambda line: not _is_rule(line), below))

@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             **options.columns.given(),
         )
         told = [str(w.message).removeprefix(f"{dataset.name}: ") for w in caught]
-        split = leave_one_out(dataset)  # what it warns of is told below
+        split = leave_one_out(
+            dataset
+        )  # its warning is left out: the line `repeats` below says the same
     statistics = dataset.statistics()
     train = split.num_train_actions
     notes = dict.fromkeys([*dataset.warnings, *told])

@@ -17,8 +17,6 @@ from minisasrec.random import make_key, random_uint32
 Array = np.ndarray
 Order = Literal["every-user", "with-replacement"]
 
-SHUFFLE, NEGATIVES = -1, 0  # streams of random numbers; dropout uses 1, 2, 3, ...
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -88,7 +86,7 @@ class TrainingBatches:
 
     def epoch_users(self, epoch: int) -> Array:
         """The users of an epoch in the order of their visit."""
-        key = make_key(self.seed, epoch, SHUFFLE)
+        key = make_key(self.seed, "order", epoch)
         if self.order == "with-replacement":
             word = random_uint32(key, np.arange(len(self) * self.batch_size)).astype(np.uint64)
             return self.users[(word * np.uint64(len(self.users))) >> np.uint64(32)]
@@ -107,7 +105,7 @@ class TrainingBatches:
         starts, ends = self.starts[users], self.ends[users]
         inputs = pack(self.items, starts, ends - 1, self.n)
         targets = pack(self.items, starts + 1, ends, self.n).items
-        key = make_key(self.seed, step, NEGATIVES)
+        key = make_key(self.seed, "negatives", step)
         k, num_items = self.negatives, self.split.dataset.num_items
         if self.seen is None:
             negatives = sample_other_items(targets, inputs, k, num_items, key)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from minisasrec.errors import DataError
 
 PAD = "<pad>"
-MANY_TIES = 0.2  # above this share of tied actions the order inside a user is the file's, mostly
+MANY_TIES = 0.2  # from this share of actions with equal times on, a note says so
 
 Filter = Literal["one-pass", "iterative", "none"]
 FILTERS: tuple[Filter, ...] = ("one-pass", "iterative", "none")
@@ -356,7 +356,7 @@ def build_actions(
 
 
 def emit_warnings(dataset: Dataset, stacklevel: int = 3) -> None:
-    """Issue each of ``dataset.warnings`` as a Python DataWarning, at the caller's caller's line."""
+    """Issue each of ``dataset.warnings`` as a DataWarning, at the line of the user's call."""
     for text in dataset.warnings:
         warnings.warn(f"{dataset.name}: {text}", DataWarning, stacklevel=stacklevel)
 
@@ -439,7 +439,7 @@ def _filter_rows(
 
 
 def _renumber(codes: NDArray[np.int32], ids: Sequence[str]) -> tuple[NDArray[np.int32], list[str]]:
-    """Codes 0.. of the ids that still occur, in id order; a fresh array."""
+    """New codes 0, 1, ... for the ids that still occur, in the order of the ids; a new array."""
     present = np.flatnonzero(np.bincount(codes, minlength=len(ids))).tolist()
     names = [ids[c] for c in present]
     if all(n.isdecimal() and n.isascii() for n in names):
@@ -512,7 +512,7 @@ def _numeric_times(column: Any) -> NDArray[Any]:
 
 
 def _parsed_times(column: Any) -> NDArray[Any]:
-    """Text or objects as numbers or, failing that, as moments in UTC (NumPy warns of that)."""
+    """Text or objects as numbers; if they are none, as dates in UTC."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for dtype in ("float64", "datetime64[us]"):

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from minisasrec.errors import DataError
 
-LINES_PER_CHUNK = 250  # few enough for the cache, and not to start the garbage collector each time
+LINES_PER_CHUNK = 250  # they fit in the processor's cache, and do not start the garbage collector
 BLOCK = 8192  # bytes written at a time: at most so many are lost when a download breaks off
 BAR_DELAY = 2  # seconds of reading before a progress bar appears
 ATTEMPTS = 3  # a download that breaks off is continued this often before it is given up
@@ -87,7 +87,7 @@ class Source:
 
     @contextmanager
     def text(self, encoding: str) -> Iterator[IO[str]]:
-        """The file as text with its line ends as they are."""
+        """The file as text; line ends are not changed."""
         with self.open() as stream:
             try:
                 yield io.TextIOWrapper(stream, encoding=encoding, newline="")
@@ -135,7 +135,7 @@ def find(place: Path, names: Iterable[str]) -> Source | None:
 
 
 def members(archive: Path) -> list[str]:
-    """The files in a zip archive, macOS's shadows left out; DataError if it is cut off."""
+    """The files in a zip archive, without those that macOS adds; DataError if it is damaged."""
     try:
         with zipfile.ZipFile(archive) as opened:
             return [m for m in opened.namelist() if not m.endswith("/") and "__MACOSX" not in m]
@@ -162,7 +162,7 @@ def download(urls: Sequence[str], path: Path, md5: str | None, progress: bool = 
     import pooch
     import requests
 
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says it all
+    pooch.get_logger().setLevel("WARNING")  # the progress bar is enough
     reasons = []
     for url in urls:
         try:
@@ -196,7 +196,7 @@ class Resume:
         broken_off = (
             exceptions.ConnectionError,
             exceptions.Timeout,
-            exceptions.ChunkedEncodingError,  # how requests reports a body that ends early
+            exceptions.ChunkedEncodingError,  # requests raises this if the body ends early
         )
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -213,9 +213,11 @@ class Resume:
 
         have = self.part.stat().st_size if self.part.exists() else 0
         headers = {"Range": f"bytes={have}-"} if have else {}
-        headers["Accept-Encoding"] = "identity"  # else byte positions would mean nothing
+        headers["Accept-Encoding"] = "identity"  # a compressed body has other byte positions
         with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
-            if have and answer.status_code == 416:  # nothing left: complete, or not this file
+            if (
+                have and answer.status_code == 416
+            ):  # nothing is left to send: it is complete, or it is another file
                 if answer.headers.get("Content-Range") == f"bytes */{have}":
                     return
                 self.part.unlink()

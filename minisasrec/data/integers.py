@@ -1,4 +1,4 @@
-"""Whole numbers out of delimited text, a block at a time: the fast way into large files.
+"""A fast reader of whole numbers in delimited text, a block at a time.
 
 Most public files of actions are lines of decimal numbers. A block of such lines is parsed here by
 array operations, one digit of all lines at once, several times faster than line by line. Anything
@@ -14,7 +14,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1 << 18  # bytes at a time: what is made of them stays in the processor's cache
+BLOCK = (
+    1 << 18
+)  # bytes at a time: so few that the arrays made of them stay in the processor's cache
 MOST_DIGITS = 18  # more might not fit an int64
 NEW_LINE, ZERO = ord("\n"), ord("0")
 
@@ -66,7 +68,7 @@ def _parse(text: bytes, mark: int, width: int, wanted: Sequence[int]) -> list[In
     line_ends = characters[ends] == NEW_LINE
     if not line_ends[:, -1].all() or line_ends[:, :-1].any():
         return None
-    digits = characters - np.uint8(ZERO)  # what is no digit becomes 10 or more
+    digits = characters - np.uint8(ZERO)  # other characters than digits become 10 or more
     columns = []
     for column in wanted:
         column_ends = ends[:, column]

@@ -65,7 +65,7 @@ class Collector:
         time: int | None,
         missing: frozenset[str] = frozenset({""}),
     ) -> None:
-        """Start empty; ids in ``missing`` are refused."""
+        """No rows yet; ids in ``missing`` will be refused."""
         self.source, self.layout, self.width = source, layout, width
         self.user, self.item, self.time = user, item, time
         self.missing = missing
@@ -325,7 +325,7 @@ class _Header:
 
 
 class _Table:
-    """A delimited text file with a header line; the separator is the header's most frequent."""
+    """A delimited text file with a header; of the usual separators, the header's most frequent."""
 
     def __init__(self, source: Source, text: Iterable[str], separator: str | None) -> None:
         if separator is not None and len(separator) != 1:
@@ -496,7 +496,7 @@ _NO_TIME = "{} has no time column: the rows of each user are taken to be in time
 
 
 def _named(source: Source, users: Any, items: Any, times: Any, titles: Any) -> Actions:
-    """Columns -> Actions, with the file's name in front of an error."""
+    """Columns -> Actions; the message of an error begins with the file's name."""
     try:
         return build_actions(users, items, times, titles=titles)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""`load_dataset`: a known name or a path of one's own in, a `Dataset` out.
+"""`load_dataset`: from the name of a public data set, or a path, to a `Dataset`.
 
 Everything that is known about a public data set stands once, in `DATASETS`: where it is published,
 its checksum and licence, the forms in which it is met and how each is read, the filter of each, the
@@ -39,7 +39,7 @@ Reader = Callable[..., Actions]
 
 @dataclass(frozen=True)
 class FileFormat:
-    """One form in which a data set is met: which files, how they are read, which filter.
+    """One form in which a data set goes around: its files, how they are read, the filter.
 
     ``files`` are accepted names of the file of actions, ``companions`` those of a file with titles
     beside it (each also with ``.gz``); ``layout`` says in words what is in it. ``counts`` are the
@@ -409,7 +409,7 @@ def _load(
             filter,
             options,
         )
-    except OSError as error:  # permissions, too long a name, a disk that fails
+    except OSError as error:  # no permission, a name that is too long, a broken disk
         place = error.filename or name
         raise DataError(f"cannot read {place}: {error.strerror or error}") from error
 
@@ -467,7 +467,7 @@ def _load_known(
 
 
 def _data_places(spec: DatasetSpec, data_dir: str | os.PathLike[str] | None) -> list[Path]:
-    """The folders of the user's own in which to look."""
+    """The folders in which a user may have put the files."""
     told = data_dir if data_dir is not None else os.environ.get(DATA_DIR_VARIABLE)
     if not told:
         return []
@@ -588,7 +588,7 @@ def _read(
     dataset = assemble(
         actions, name=name, source="; ".join(about), min_actions=least, filter=filter
     )
-    if spec is None:  # what is odd about the known ones is in the docs, not news on every run
+    if spec is None:  # what is odd about the public ones stands in the docs
         emit_warnings(dataset, stacklevel=5)
     return dataset
 

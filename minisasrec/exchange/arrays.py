@@ -14,6 +14,7 @@ from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.learn.runs import Run
 
 Array = np.ndarray
+NUMPY_HAS = {f"{kind}{bits}" for kind in "FIU" for bits in (16, 32, 64)} | {"I8", "U8"}
 Source = str | Path | Mapping[str, Any]
 
 
@@ -72,17 +73,18 @@ def as_array(name: str, value: Any) -> Array:
 def _read_safetensors(path: Path) -> dict[str, Array]:
     from safetensors import SafetensorError, safe_open
 
-    arrays, name = {}, ""
+    arrays = {}
     try:
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118
+                kind = file.get_slice(name).get_dtype()
+                if kind not in NUMPY_HAS:
+                    raise CheckpointError(
+                        f"{path}: {name} is of type {kind}, which NumPy lacks; save it as float32"
+                    )
                 arrays[name] = as_array(name, file.get_tensor(name))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {_line(error)}") from None
-    except (TypeError, AttributeError) as error:  # bfloat16 and the like
-        raise CheckpointError(
-            f"{path}: {name} has a type that NumPy lacks ({_line(error)}); save it as float32"
-        ) from None
     return arrays
 
 

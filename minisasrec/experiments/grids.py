@@ -38,7 +38,7 @@ FACTORS: dict[str, tuple[float, ...]] = {
     "row_l2": (0.0001, 0.001, 0.01, 0.1, 1.0),
 }  # Sec. IV-C
 DROPOUT: dict[str, tuple[float, ...]] = {"dropout": (0.0, 0.2, 0.5)}
-GRIDS: dict[str, dict[str, tuple[float, ...]]] = {  # what is tried of each method
+GRIDS: dict[str, dict[str, tuple[float, ...]]] = {  # the settings that are tried, by method
     **dict.fromkeys(("bpr", "fmc", "fpmc", "transrec"), FACTORS),
     **dict.fromkeys(("gru4rec", "gru4rec+", "caser"), DROPOUT),
 }
@@ -93,7 +93,7 @@ def table5(dataset: str) -> list[Row]:
 
 
 def figure2(dataset: str) -> list[Row]:
-    """Every method with d latent dimensions; popularity, which has none, is one cell."""
+    """Every method with d latent dimensions; popularity, which has none, is one experiment."""
     return [
         Row(f"{m} d={d}", changed(preset(dataset, m), {"d": d}), x=d)
         for m in METHODS

@@ -95,7 +95,7 @@ TABLE_V: dict[int, tuple[float, float]] = {
     600: (1895, 0.595),
 }
 
-# Fig. 2 has no numbers; its latent dimensions are
+# Fig. 2 has no numbers; these are its latent dimensions
 FIGURE_2: tuple[int, ...] = (10, 20, 30, 40, 50)
 
 # Fig. 3, ML-1M, histories cut to 200 items: seconds an epoch as printed there; the NDCG@10 that the

@@ -30,7 +30,9 @@ class Comparison:
         )
 
 
-Ranks = dict[str, Array]  # of one cell: "users" (U) and by protocol the ranks of their items (U)
+Ranks = dict[
+    str, Array
+]  # of one experiment: "users" (U) and by protocol the ranks of their items (U)
 
 
 def paired_differences(
@@ -38,7 +40,7 @@ def paired_differences(
 ) -> Array:
     """gain(rank by one model) - gain(rank by another) of each user, mean over `pairs` (seeds).
 
-    A user counts in the pairs that have him or her on both sides.
+    A user counts in those pairs where both models ranked an item of the user.
     """
     users, differences = [], []
     for a, b in pairs:
@@ -74,7 +76,7 @@ def paired_bootstrap(differences: Array, samples: int = 10_000, seed: int = 0) -
         ]
     )
     low, high = np.quantile(means, (0.025, 0.975))
-    tolerance = 1e-12 * np.abs(values).max()  # sums that cancel may leave a last bit
+    tolerance = 1e-12 * np.abs(values).max()  # a sum that is 0 may come out as a rounding error
     beyond = min((means <= tolerance).sum(), (means >= -tolerance).sum())
     p = min(1.0, 2 * (int(beyond) + 1) / (samples + 1))
     return Comparison(float(differences.mean()), float(low), float(high), p, users)

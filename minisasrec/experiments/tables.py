@@ -1,4 +1,4 @@
-"""Tables of ours beside the paper's: a Markdown that reads as text, a CSV, a plot."""
+"""Our results beside the paper's: a table in Markdown, a CSV file, a plot."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def values_of(found: Sequence[Record], metric: str, key: str) -> dict[str, float
 
 
 def write(report: Report, metrics: Sequence[str], out: Path) -> str:
-    """Write table.md, table.csv, plot.png and what else there is; returns the text of table.md."""
+    """Write table.md, table.csv, plot.png and further tables; returns the text of table.md."""
     notes = "\n".join(f"- {note}" for note in report.notes + report.failed)
     text = f"# {report.title}\n\n{format_records(report.records, metrics)}\n\n{notes}\n"
     folder = Run(out)

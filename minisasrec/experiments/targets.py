@@ -1,4 +1,4 @@
-"""From results to a report: the records of a table, its plot, and what is to be said beside it."""
+"""From results to a report: the records of a table, its plot, and the notes beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError
 from minisasrec.experiments import grids, paper
 from minisasrec.experiments.attention_maps import main_categories, mean_attention, membership
-from minisasrec.experiments.cells import Cell
+from minisasrec.experiments.experiment import Experiment
 from minisasrec.experiments.grids import GRIDS, Row
 from minisasrec.experiments.significance import paired_bootstrap, paired_differences
 from minisasrec.experiments.tables import Record, Report, record, values_of
@@ -50,7 +50,7 @@ def records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Re
 
 
 def validation_records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Record]:
-    """The same of cells whose test part is not read: the best validation and its epoch."""
+    """The records where the test part is not read: the best validation and its epoch."""
     columns = {
         "NDCG@10": f"best_validation_{SELECT}",
         "best epoch": "best_epoch",
@@ -65,7 +65,7 @@ def validation_records(rows: Sequence[Row], results: Sequence[Sequence[Record]])
     ]
 
 
-# --- what is drawn, and what a target has to say beside its table ---------------------------------
+# --- plots and notes of each target --------------------------------------------------------------
 
 
 def draw_metric(report: Report, metric: str = "NDCG@10") -> None:
@@ -77,12 +77,16 @@ def draw_metric(report: Report, metric: str = "NDCG@10") -> None:
     report.figure = plots.bars(list(ours), series, title)
 
 
-def draw_bars(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
+def draw_bars(
+    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+) -> None:
     """Paper and ours, a group of bars for each row."""
     draw_metric(report)
 
 
-def draw_table3(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
+def draw_table3(
+    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+) -> None:
     """Bars, and whether SASRec differs from the best comparison method by more than chance."""
     draw_metric(report)
     ndcg = values_of(report.records, "NDCG@10", "ours")
@@ -91,9 +95,9 @@ def draw_table3(report: Report, split: Split, rows: list[Row], cells: list[list[
         return
     best = max(others, key=lambda name: ndcg[name])
     folders = {
-        (row.name, cell.config.seed): cell.folder
-        for row, of_row in zip(rows, cells, strict=True)
-        for cell in of_row
+        (row.name, experiment.config.seed): experiment.folder
+        for row, of_row in zip(rows, experiments, strict=True)
+        for experiment in of_row
     }
     seeds = dict.fromkeys(seed for _, seed in folders)
     both = [seed for seed in seeds if {("sasrec", seed), (best, seed)} <= folders.keys()]
@@ -119,7 +123,9 @@ def _by_user(metric: metrics.Metric, ranks: Array) -> Array:
     return metric.by_user(metrics.Ranking(ranks))
 
 
-def draw_tuning(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
+def draw_tuning(
+    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+) -> None:
     """Bars, and which setting of each method validated best."""
     draw_metric(report)
     ndcg = values_of(report.records, "NDCG@10", "ours")
@@ -135,7 +141,9 @@ def draw_tuning(report: Report, split: Split, rows: list[Row], cells: list[list[
         report.notes.append(f"{method}: {has} validates best, {ndcg[best.name]:.4f}; {said}")
 
 
-def draw_table5(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
+def draw_table5(
+    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+) -> None:
     """NDCG@10 and training time over n."""
     x = {row.name: row.x for row in rows}
     panels = {}
@@ -148,7 +156,9 @@ def draw_table5(report: Report, split: Split, rows: list[Row], cells: list[list[
     report.figure = plots.lines(panels, "n", report.title)
 
 
-def draw_figure2(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
+def draw_figure2(
+    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+) -> None:
     """NDCG@10 over d, a line for each method."""
     ndcg = values_of(report.records, "NDCG@10", "ours")
     named: dict[str, tuple[list[float], list[float]]] = {}
@@ -160,12 +170,14 @@ def draw_figure2(report: Report, split: Split, rows: list[Row], cells: list[list
     report.figure = plots.lines({"NDCG@10": named}, "d", report.title)
 
 
-def draw_figure3(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
+def draw_figure3(
+    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+) -> None:
     """Validation NDCG@10 over the seconds spent in training, first seed."""
     named, points = {}, []
-    for row, of_row in zip(rows, cells, strict=True):
-        for cell in of_row[:1]:
-            history = Run(cell.folder).history()
+    for row, of_row in zip(rows, experiments, strict=True):
+        for experiment in of_row[:1]:
+            history = Run(experiment.folder).history()
             seconds = np.cumsum([entry["seconds"] for entry in history]).tolist()
             curve = [(s, e["NDCG@10"]) for s, e in zip(seconds, history, strict=True)
                      if "NDCG@10" in e]  # fmt: skip
@@ -175,7 +187,9 @@ def draw_figure3(report: Report, split: Split, rows: list[Row], cells: list[list
     report.tables["curves.csv"] = points
 
 
-def draw_figure4(report: Report, split: Split, rows: list[Row], cells: list[list[Cell]]) -> None:
+def draw_figure4(
+    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+) -> None:
     """Mean attention among the last positions by block, and between items of four categories."""
     users = split.eval_users("test")
     histories = [split.history(int(u), "test") for u in users[:: max(1, len(users) // 2000)]]
@@ -184,11 +198,11 @@ def draw_figure4(report: Report, split: Split, rows: list[Row], cells: list[list
     pictures: dict[str, tuple[Array, Sequence[str]]] = {}
     positions: list[Record] = []
     pairs: list[Record] = []
-    for row, of_row in zip(rows, cells, strict=True):
-        for cell in of_row[:1]:
-            model = make_model(cell.config, split)
+    for row, of_row in zip(rows, experiments, strict=True):
+        for experiment in of_row[:1]:
+            model = make_model(experiment.config, split)
             assert isinstance(model, SASRec)
-            model.load_state(Run(cell.folder).load_arrays("best.safetensors")[0])
+            model.load_state(Run(experiment.folder).load_arrays("best.safetensors")[0])
             size = min(paper.FIGURE_4_POSITIONS, model.n, max(map(len, histories)))
             maps, between = mean_attention(model, histories, size, membership(categories, names))
             long = sum(len(items) >= size for items in histories)
@@ -238,8 +252,8 @@ class Target:
     title: str
     rows: Callable[[str], list[Row]]
     metrics: tuple[str, ...]
-    draw: Callable[[Report, Split, list[Row], list[list[Cell]]], None]
-    test: bool = True  # False: nothing but the validation part is read
+    draw: Callable[[Report, Split, list[Row], list[list[Experiment]]], None]
+    test: bool = True  # False: only the validation part is read
 
 
 SPEED = ("epochs", "threads")

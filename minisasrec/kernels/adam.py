@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,23 +12,10 @@ from minisasrec.kernels.team import next_task, run
 ELEMENTS = 16384  # elements a task
 
 
-class Settings(NamedTuple):
-    """The numbers of one step, of the type of the weights; rest1 is 1 - beta1, rest2 1 - beta2."""
-
-    beta1: Any
-    rest1: Any
-    beta2: Any
-    rest2: Any
-    step_size: Any
-    eps: Any
-    l2: Any
-    factor: Any
-
-
 def adam_step(w, g, m, v, beta1, beta2, step_size, eps, l2, factor):
     """Change w, m and v in place; the definition is `minisasrec.nn.optim.adam_step`."""
     numbers = beta1, 1 - beta1, beta2, 1 - beta2, step_size, eps, l2, factor
-    settings = Settings(*map(w.dtype.type, numbers))
+    settings = tuple(map(w.dtype.type, numbers))
     arrays = w.reshape(-1), np.ascontiguousarray(g).reshape(-1), m.reshape(-1), v.reshape(-1)
     run(_worker, -(-w.size // ELEMENTS), *arrays, settings)
 

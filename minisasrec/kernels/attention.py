@@ -6,10 +6,10 @@ Causality is the end of a loop: a query meets no later key.
 A (sequence, head) pair is a task. The longest sequences come first, so that no thread is left with
 a long one at the end. In a task, queries are taken `STRIP` rows at a time. Their scores against
 all earlier keys, STRIP x n numbers, are used up before the next strip is made. The backward pass
-makes the scores again. Of the forward pass it needs two numbers a row, `tops` and `sums`:
+makes the scores again. Of the forward pass it needs two numbers a row, `tops` and `shares`:
 
-    top_t = max_s score_ts            sum_t = sum_s exp(score_ts - top_t)
-    p_ts = exp(score_ts - top_t) / sum_t
+    top_t = max_s score_ts            share_t = 1 / sum_s exp(score_ts - top_t)
+    p_ts = exp(score_ts - top_t) share_t
 
 The largest score is subtracted from a score before anything else: both may be so large that
 rounding them once is an error of more than 1, but their difference is exact where it matters.
@@ -21,8 +21,6 @@ sequence), so the padded layout, which has other row numbers, drops the same wei
 """
 
 from __future__ import annotations
-
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,24 +50,6 @@ STRIP = 8 * TILE  # queries at a time
 def padded(count, unit):
     """`count` rounded up to a multiple of `unit`."""
     return (count + unit - 1) // unit * unit
-
-
-# --- what belongs together -------------------------------------------------------------------
-
-
-class Sequences(NamedTuple):
-    """The sequences of a batch, and their rows' names; `order` has the longest ones first."""
-
-    order: Any
-    offsets: Any
-    names: Any
-
-
-class Heads(NamedTuple):
-    """How many heads there are, and 1 / sqrt(d / h), by which a score is multiplied."""
-
-    h: int
-    scale: Any
 
 
 # --- dropout ---------------------------------------------------------------------------------
@@ -103,23 +83,24 @@ def _transpose_head(x, begin, n, at, width, out):
         panel = s // wide * wide * width + s % wide
         for j in range(0, width, lane):
             j = min(j, width - lane)
-            source = View(x, (begin + s) * d + at + j, d, 1)
-            transpose(source, n - s, View(out, panel + j * wide, wide, 1))
+            source = View((begin + s) * d + at + j, d, 1)
+            transpose(x, source, n - s, out, View(panel + j * wide, wide, 1))
 
 
 @kernel
-def _scores(x, first, rows, transposed, width, zeros, strip):
+def _scores(x, in_x, first, rows, transposed, width, zeros, strip):
     """strip (rows, keys) = x key^T for queries first..first+rows, each tile up to its last key.
 
-    `x` is the view of these queries, `transposed` comes from `_transpose_head`.
+    The view `in_x` shows these queries, `transposed` comes from `_transpose_head`.
     """
-    lane, scores = lanes(strip), View(strip, 0, strip.shape[1], 1)
-    wide, nothing = PANEL * lane, View(zeros, 0, 0, 1)
+    lane, scores, nothing = lanes(strip), View(0, strip.shape[1], 1), View(0, 0, 1)
+    wide, queries = PANEL * lane, View(in_x.first, in_x.row, 1)
     for i in range(0, rows, TILE):
         end = first + min(i + TILE, rows)
         for s in range(0, end, wide):
-            columns, panel = padded(min(end - s, wide), lane), View(transposed, s * width, wide, 1)
-            tile(columns, rows - i, width, moved(x, i, 0), panel, nothing, moved(scores, i, s))
+            size = rows - i, width, padded(min(end - s, wide), lane)
+            block, panel, to = moved(queries, i, 0), View(s * width, wide, 1), moved(scores, i, s)
+            tile(size, x, block, transposed, panel, zeros, nothing, strip, to)
 
 
 @kernel
@@ -134,11 +115,10 @@ def _longest(offsets):
 
 
 @kernel
-def _forward_worker(counter, sequences, heads, drop, last_only, qkv, out, tops, sums):
-    order, offsets, names = sequences
-    q, k, v = qkv
+def _forward_worker(counter, sequences, heads, drop, last_only, qkv, out, tops, shares):
+    (order, offsets, names), (h, scale), (q, k, v) = sequences, heads, qkv
     d = q.shape[1]
-    width = d // heads.h
+    width = d // h
     lane = lanes(q)
     longest = padded(_longest(offsets), PANEL * lane)
     stride = longest + lane  # no power of 2, for which the rows would meet in the same cache lines
@@ -147,39 +127,39 @@ def _forward_worker(counter, sequences, heads, drop, last_only, qkv, out, tops, 
     mask = np.empty(longest, q.dtype)
     result = np.empty((STRIP, width), q.dtype)
     zeros = np.zeros(max(width, PANEL * lane), q.dtype)
-    scores, rows_out = View(strip, 0, stride, 1), View(result, 0, width, 1)
-    nothing = View(zeros, 0, 0, 1)
+    nothing = View(0, 0, 1)
     task = next_task(counter)
     while task >= 0:
-        b, head = order[task // heads.h], task % heads.h
+        b, head = order[task // h], task % h
         begin, n, at = offsets[b], offsets[b + 1] - offsets[b], head * width
         # row of q and out that belongs to query 0; with last_only they hold query n - 1, in row b
         q0, start = (b - (n - 1), n - 1) if last_only else (begin, 0)
-        values = View(v, begin * d + at, d, 1)
+        values = View(begin * d + at, d, 1)
         _transpose_head(k, begin, n, at, width, kt)
         for first in range(start, n, STRIP):
             rows = min(STRIP, n - first)
             # score_ts = q_t . k_s / sqrt(width), s <= t
-            queries = View(q, (q0 + first) * d + at, d, 1)
-            _scores(queries, first, rows, kt, width, zeros, strip)
+            queries = View((q0 + first) * d + at, d, 1)
+            _scores(q, queries, first, rows, kt, width, zeros, strip)
             # p_t = softmax(score_t), up to the division by the row's sum
             for i in range(rows):
                 t = first + i
                 end = padded(min(first + padded(i + 1, TILE), n), lane)
-                part, top = softmax_row(strip, i * stride, t + 1, end, heads.scale)
-                tops[q0 + t, head], sums[q0 + t, head] = top, part
-                if drop.threshold > 0:
-                    base = _counter(names[begin + t], names[begin], head, heads.h)
+                part, top = softmax_row(strip, i * stride, t + 1, end, scale)
+                tops[q0 + t, head], shares[q0 + t, head] = top, 1 / part
+                if drop[0] > 0:
+                    base = _counter(names[begin + t], names[begin], head, h)
                     _make_mask(mask[:end], base, drop)
                     for s in range(0, end, lane):
                         store(strip, i * stride + s, load(strip, i * stride + s) * load(mask, s))
             # out_t = sum_s p_ts v_s
             for i in range(0, rows, TILE):
-                size = min(TILE, rows - i)
-                weights, outs = moved(scores, i, 0), moved(rows_out, i, 0)
-                multiply(size, first + i + size, width, weights, values, nothing, outs)
+                here = min(TILE, rows - i)
+                size = here, first + i + here, width
+                weights, to = View(i * stride, stride, 1), View(i * width, width, 1)
+                multiply(size, strip, weights, v, values, zeros, nothing, result, to)
             for i in range(rows):
-                factor = fill(result, 1 / sums[q0 + first + i, head])
+                factor = fill(result, shares[q0 + first + i, head])
                 for j in range(0, width, lane):
                     j = min(j, width - lane)
                     to = (q0 + first + i) * d + at + j
@@ -206,12 +186,16 @@ def _own_columns(x, heads, d):
 
 
 def _common(q, offsets, names, heads, rate, key):
-    """The number of tasks, and the arguments that both workers have in common."""
+    """The number of tasks, and what both workers get: `sequences`, `heads` and `drop`.
+
+    They are plain tuples: for a named one, Numba finds out the type anew at every call, for 8
+    microseconds.
+    """
     real = q.dtype.type
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
     scale = real((q.shape[1] // heads) ** -0.5)
-    shared = Sequences(order, offsets, names), Heads(heads, scale), make_drop(rate, key, real)
+    shared = (order, offsets, names), (heads, scale), make_drop(rate, key, real)
     return len(order) * heads, shared
 
 
@@ -220,16 +204,16 @@ def _forward(last_only, q, k, v, offsets, names, heads, rate, key):
     d = q.shape[1]
     q, k, v = (_whole_heads(x, heads) for x in (q, k, v))
     out = np.empty_like(q)
-    tops, sums = np.empty((2, len(q), heads), q.dtype)
-    run(_forward_worker, tasks, *shared, last_only, (q, k, v), out, tops, sums)
-    return _own_columns(out, heads, d), tops, sums
+    tops, shares = np.empty((2, len(q), heads), q.dtype)
+    run(_forward_worker, tasks, *shared, last_only, (q, k, v), out, tops, shares)
+    return _own_columns(out, heads, d), tops, shares
 
 
 def attention_forward(q, k, v, offsets, names, heads, rate, key):
     """out_t = sum over s <= t of p_ts v_s with p_t = softmax_s(q_t . k_s / sqrt(d / h)), per head.
 
-    q, k, v (T, d), offsets (B+1) int64 -> out (T, d) and, for the backward pass, tops and sums
-    (T, h): the largest q_t . k_s, and the sum of exponentials of the module's docstring.
+    q, k, v (T, d), offsets (B+1) int64 -> out (T, d) and, for the backward pass, tops and shares
+    (T, h): the largest q_t . k_s, and share_t as in the module's docstring.
     `rate` > 0 drops weights as it says there; `names` (T) uint32 are the names of the rows.
     """
     return _forward(False, q, k, v, offsets, names, heads, rate, key)
@@ -247,16 +231,16 @@ def last_attention_forward(q, k, v, offsets, heads):
 def _weights_and_slopes(scores, slopes, mask, i, count, end, scale, row):
     """From scores and dw to weights w and dscore, in place, `end` numbers from position i on.
 
-    Forward:   p = exp(scale (score - top)) / sum    w = p m (m: 0 if dropped, else 1 / (1 - rate))
+    Forward:   p = exp(scale (score - top)) share    w = p m (m: 0 if dropped, else 1 / (1 - rate))
     Backward:  dp = dw m                             dscore = scale p (dp - sum_s p_ts dp_ts),
     where the sum over s, `along`, is also sum_s w_ts dw_ts = dout_t . out_t. Only the first
-    `count` keys are not later than the query. `row` is (top, sum, along).
+    `count` keys are not later than the query. `row` is (top, share, along).
     """
-    top, part, along = row
+    top, share, along = row
     zero, factor, highest = fill(scores, 0.0), fill(scores, scale), fill(scores, top)
-    share, shared = fill(scores, 1 / part), fill(scores, along)
+    portion, shared = fill(scores, share), fill(scores, along)
     for s in range(0, end, lanes(scores)):
-        p = exp((load(scores, i + s) - highest) * factor) * share
+        p = exp((load(scores, i + s) - highest) * factor) * portion
         p = where_before(s, count, p, zero)
         m = load(mask, s)
         dscore = (load(slopes, i + s) * m - shared) * p * factor
@@ -278,12 +262,11 @@ def _dot(x, y, i, width):
 
 @kernel
 def _backward_worker(counter, sequences, heads, drop, qkv, saved, dout, gradients):
-    order, offsets, names = sequences
-    q, k, v = qkv
-    out, tops, sums = saved
+    (order, offsets, names), (h, scale), (q, k, v) = sequences, heads, qkv
+    out, tops, shares = saved
     dq, dk, dv = gradients
     d = q.shape[1]
-    width = d // heads.h
+    width = d // h
     lane = lanes(q)
     longest = padded(_longest(offsets), PANEL * lane)
     stride = longest + lane
@@ -291,10 +274,10 @@ def _backward_worker(counter, sequences, heads, drop, qkv, saved, dout, gradient
     strip, slopes = np.empty((STRIP, stride), q.dtype), np.empty((STRIP, stride), q.dtype)
     mask = np.ones(longest, q.dtype)
     zeros = np.zeros(max(width, PANEL * lane), q.dtype)
-    nothing = View(zeros, 0, 0, 1)
+    nothing = View(0, 0, 1)
     task = next_task(counter)
     while task >= 0:
-        b, head = order[task // heads.h], task % heads.h
+        b, head = order[task // h], task % h
         begin, n, at = offsets[b], offsets[b + 1] - offsets[b], head * width
         head0 = begin * d + at  # position of the head's first row
         _transpose_head(k, begin, n, at, width, kt)
@@ -304,47 +287,46 @@ def _backward_worker(counter, sequences, heads, drop, qkv, saved, dout, gradient
         for first in range(0, n, STRIP):
             rows = min(STRIP, n - first)
             strip0 = head0 + first * d
-            queries, douts = View(q, strip0, d, 1), View(dout, strip0, d, 1)
+            own = View(strip0, d, 1)  # the strip's rows in q, dout and dq
             # score_ts = q_t . k_s    out_t = sum_s w_ts v_s, so dw_ts = dout_t . v_s
-            _scores(queries, first, rows, kt, width, zeros, strip)
-            _scores(douts, first, rows, vt, width, zeros, slopes)
+            _scores(q, own, first, rows, kt, width, zeros, strip)
+            _scores(dout, own, first, rows, vt, width, zeros, slopes)
             for i in range(rows):
                 t = begin + first + i
                 end = padded(min(first + padded(i + 1, TILE), n), lane)
-                if drop.threshold > 0:
-                    base = _counter(names[t], names[begin], head, heads.h)
+                if drop[0] > 0:
+                    base = _counter(names[t], names[begin], head, h)
                     _make_mask(mask[:end], base, drop)
-                row = tops[t, head], sums[t, head], _dot(out, dout, t * d + at, width)
+                row = tops[t, head], shares[t, head], _dot(out, dout, t * d + at, width)
                 here, count = i * stride, first + i + 1
-                _weights_and_slopes(strip, slopes, mask, here, count, end, heads.scale, row)
+                _weights_and_slopes(strip, slopes, mask, here, count, end, scale, row)
             # score_ts = q_t . k_s           dq_t = sum_s dscore_ts k_s
             for i in range(0, rows, TILE):
-                size = min(TILE, rows - i)
-                dscores, to = View(slopes, i * stride, stride, 1), View(dq, strip0 + i * d, d, 1)
-                keys = View(k, head0, d, 1)
-                multiply(size, first + i + size, width, dscores, keys, nothing, to)
+                here = min(TILE, rows - i)
+                size = here, first + i + here, width
+                dscores, keys, to = View(i * stride, stride, 1), View(head0, d, 1), moved(own, i, 0)
+                multiply(size, slopes, dscores, k, keys, zeros, nothing, dq, to)
             # dv_s += sum_t w_ts dout_t,  dk_s += sum_t dscore_ts q_t, over the strip's t >= s
             for s in range(0, first + rows, TILE):
-                size = min(TILE, first + rows - s)
                 skip = max(0, s - first)  # a tile of keys and a tile of queries start together
-                here, there, left = skip * stride + s, head0 + s * d, rows - skip
-                weights, to = View(strip, here, 1, stride), View(dv, there, d, 1)
-                multiply(size, left, width, weights, moved(douts, skip, 0), to, to)
-                dscores, to = View(slopes, here, 1, stride), View(dk, there, d, 1)
-                multiply(size, left, width, dscores, moved(queries, skip, 0), to, to)
+                size = min(TILE, first + rows - s), rows - skip, width
+                turned, left = View(skip * stride + s, 1, stride), moved(own, skip, 0)
+                to = View(head0 + s * d, d, 1)
+                multiply(size, strip, turned, dout, left, dv, to, dv, to)
+                multiply(size, slopes, turned, q, left, dk, to, dk, to)
         task = next_task(counter)
 
 
 def attention_backward(dout, qkv, saved, offsets, names, heads, rate, key):
     """Gradients of `attention_forward`: dq, dk, dv (T, d).
 
-    `qkv` are its first three arguments, `saved` its results (out, tops, sums).
+    `qkv` are its first three arguments, `saved` its results (out, tops, shares).
     """
     q, k, v = qkv
-    out, tops, sums = saved
+    out, tops, shares = saved
     tasks, shared = _common(q, offsets, names, heads, rate, key)
     d = q.shape[1]
     dout, q, k, v, out = (_whole_heads(x, heads) for x in (dout, q, k, v, out))
     gradients = np.empty_like(q), np.empty_like(q), np.empty_like(q)
-    run(_backward_worker, tasks, *shared, (q, k, v), (out, tops, sums), dout, gradients)
+    run(_backward_worker, tasks, *shared, (q, k, v), (out, tops, shares), dout, gradients)
     return tuple(_own_columns(x, heads, d) for x in gradients)

@@ -1,11 +1,11 @@
 """Caser's convolutions, forward and backward, and the maximum over time.
 
-In memory, h rows of x in a run are h * d numbers in a run. So the windows of a horizontal filter
-are the rows of a matrix that need not be made: they begin d numbers apart and overlap, and the
-register tile of `matmul` reads them where they are.
+In memory, h consecutive rows of x are h * d consecutive numbers. So the windows of a horizontal
+filter are the rows of a matrix, which begin d numbers apart and overlap. Nothing has to be copied:
+the register tile of `matmul` reads them where they are.
 
-The backward pass skips zeros: after a maximum over time, each filter has a gradient at one of its
-places only.
+The backward pass skips zeros: after a maximum over time, each filter has a gradient at only one of
+its places.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ def _horizontal_block(task, x, filters, b, size, y):
     p, k = y.shape[1:]
     columns = filters.shape[1]
     result = np.empty((p, columns), x.dtype)
-    weights, bias, out = View(filters, 0, columns, 1), View(b, 0, 0, 1), View(result, 0, columns, 1)
+    whole, bias = View(0, columns, 1), View(0, 0, 1)  # of `filters` and `result`; of `b`
     for s in range(task * ROWS, min((task + 1) * ROWS, B)):
-        multiply(p, size, columns, View(x, s * L * d, d, 1), weights, bias, out)
+        windows = View(s * L * d, d, 1)
+        multiply((p, size, columns), x, windows, filters, whole, b, bias, result, whole)
         for i in range(p):
             for f in range(k):
                 y[s, i, f] = result[i, f]

@@ -37,8 +37,9 @@ def scatter_add(rows, ids, size, padding_id=-1, weights=None, dtable=None):
     rows (T, d), ids (T) or (T, c), weights of the same shape (1 by default) -> dtable (size, d),
     0 in the row of `padding_id`. With `dtable` given, the sums are added to it in place.
 
-    Two threads must not add into one row at a time. Instead of locks, places are first grouped by
-    id; then every row of the table has one owner, which adds in rising order of place.
+    Two threads must not add to one row at the same time. So the places are first grouped by id.
+    Then each row of the table belongs to one task, which adds in the order of the places. This
+    needs no locks.
     """
     if ids.ndim == 1:
         ids = ids[:, None]

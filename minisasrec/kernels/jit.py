@@ -1,14 +1,15 @@
-"""How kernels are compiled, cached and announced. (`threads.py`: how several threads share one.)
+"""How kernels are compiled and cached. (`team.py`: how several threads share the work of one.)
 
 Fast-math: `contract` (fused multiply-add), `reassoc` (vector sums), `nsz` and `arcp` only. The
 flags `nnan` and `ninf` would let the compiler assume that no value is infinite or NaN, and a
-diverging loss must show up as NaN rather than as nonsense.
+diverging loss must become NaN, so that it is noticed.
 
-Cache: compiled code goes to a folder of the user's cache directory named after a hash of every file
-in this package. Numba by itself looks only at the file a function is in, so that it would keep
-using a stale copy of a helper inlined from another file. `NUMBA_CACHE_DIR` moves the folder. Those
-of other versions are removed once nobody has used them for a month.
-`NUMBA_DISABLE_JIT=1` runs every kernel as plain Python, to be walked with pdb.
+Cache: compiled code is kept in the user's cache directory, in a folder named after a hash of every
+file in `kernels/`. (Numba itself looks only at the file of a function. It would go on using old
+code after a change in a helper from another file.) `NUMBA_CACHE_DIR` moves the folder. The folders
+of other versions are removed when nobody has used them for a month.
+
+`NUMBA_DISABLE_JIT=1` runs every kernel as plain Python, so that you can step through it with pdb.
 """
 
 from __future__ import annotations
@@ -127,12 +128,12 @@ def _jit(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` as serial code, to be called (and mostly inlined) by other kernels."""
+    """Compile `function` for one thread. Other kernels can call it, and it is mostly inlined."""
     return _jit(function, SAFE_FASTMATH)
 
 
 def exact_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Like `kernel`, but the order of the operations is kept (for range reduction and the like)."""
+    """Like `kernel`, but sums are added in the order in which they are written."""
     return _jit(function, {"contract"})
 
 

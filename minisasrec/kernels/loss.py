@@ -1,4 +1,4 @@
-"""Losses without a table of scores: the sampled BCE, and softmax cross-entropy over all items."""
+"""The sampled BCE, and softmax cross-entropy over all items; no table of all scores is kept."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def sampled_bce_forward(h, items, targets, negatives, beta):
     """The loss, the number N of rows with a target, `ids` (T, 1 + k) and `slopes` (T, 1 + k).
 
     ids[t] is the target of row t and then its negatives; slopes[t, c] is d(N * loss) / d(score of
-    ids[t, c]), 0 in a row without target. The forward pass has the sigmoid at hand, so the slopes
-    cost it nothing and spare the backward pass the scores.
+    ids[t, c]), 0 in a row without target. The forward pass computes the sigmoid anyway. With the
+    slopes kept, the backward pass needs no scores.
     """
     h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
     ids = np.concatenate([targets[:, None], negatives], axis=1)
@@ -111,8 +111,8 @@ def softmax_loss_forward(h, catalogue, targets):
     """Per row: the loss, and dh, its slope by h; and what `softmax_loss_backward` reads.
 
     h (T, d), catalogue (V, d), targets (T) from 0, below 0 in a row that does not count ->
-    losses (T), dh (T, d), saved. The forward pass has the weights p at hand: dh costs it one
-    product more and spares the backward pass two.
+    losses (T), dh (T, d), saved. The forward pass has the weights p. To compute dh there costs
+    one product more, and saves the backward pass two.
     """
     T, d = h.shape
     V = len(catalogue)
@@ -140,8 +140,8 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
     while task >= 0:
         first = task * strip
         rows = min(strip, T - first)
-        out = View(scores, 0, columns, 1)
-        multiply_packed(rows, d, columns, View(h, first * d, d, 1), packed, 0, zeros, out)
+        in_h, whole = View(first * d, d, 1), View(0, columns, 1)
+        multiply_packed((rows, d, columns), h, in_h, packed, 0, zeros, scores, whole)
         for i in range(rows):
             wanted = scores[i, max(targets[first + i], 0)]
             # r_j becomes e^(r_j - top), up to the division by the sum of the row
@@ -150,8 +150,8 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
             if targets[first + i] >= 0:
                 losses[first + i] = difference(top, wanted) + math.log(part)
         # loss = top + log sum_j e^(r_j - top) - r_target        dh = sum_j p_j N_j - N_target
-        catalogue, means = View(items, 0, width, 1), View(mean, 0, width, 1)
-        multiply(rows, V, width, out, catalogue, View(zeros, 0, 0, 1), means)
+        size, nothing, all_items = (rows, V, width), View(0, 0, 1), View(0, width, 1)
+        multiply(size, scores, whole, items, all_items, zeros, nothing, mean, all_items)
         for i in range(rows):
             target, share = targets[first + i], 1 / sums[first + i]
             if target >= 0:
@@ -163,8 +163,8 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
 def softmax_loss_backward(saved, targets, factor, shape):
     """dcatalogue (V, d): the sum over rows of factor * (p_j - [j is the target]) h.
 
-    The scores are made again, a block of items at a time: every item has one owner, which adds
-    row after row. `shape` is (V, d).
+    The scores are computed again, for a block of items at a time. Each item belongs to one task,
+    which adds row after row. `shape` is (V, d).
     """
     rows, packed, tops, sums = saved
     ditems = np.empty(shape, rows.dtype)
@@ -182,7 +182,7 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
     columns = len(packed) // d
     scores = np.empty((STRIP, STRIP), h.dtype)
     total = np.empty((STRIP, width), h.dtype)
-    zeros, sums = np.zeros(STRIP, h.dtype), View(total, 0, width, 1)
+    zeros, sums = np.zeros(STRIP, h.dtype), View(0, width, 1)
     task = next_task(counter)
     while task >= 0:
         first = task * STRIP
@@ -190,8 +190,8 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
         total[:] = 0
         for t in range(0, T, STRIP):
             rows = min(STRIP, T - t)
-            own = View(h, t * width, width, 1)
-            multiply_packed(rows, d, wide, own, packed, first * d, zeros, View(scores, 0, wide, 1))
+            own, whole, turned = View(t * width, width, 1), View(0, wide, 1), View(0, 1, wide)
+            multiply_packed((rows, d, wide), h, own, packed, first * d, zeros, scores, whole)
             for i in range(rows):
                 # dr_j = factor (p_j - [j is the target]), 0 in a row without target
                 target = targets[t + i]
@@ -202,7 +202,7 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
                     store(scores, i * wide + j, e * weight)
                 if first <= target < first + size:
                     scores.reshape(-1)[i * wide + target - first] -= factor
-            multiply(size, rows, width, View(scores, 0, 1, wide), own, sums, sums)
+            multiply((size, rows, width), scores, turned, h, own, total, sums, total, sums)
         for i in range(size):
             for j in range(d):
                 ditems[first + i, j] = total[i, j]

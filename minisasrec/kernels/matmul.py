@@ -1,21 +1,21 @@
 """Matrix products and the linear layer, on the register tile of `simd/tile.py`.
 
-Three ideas carry the speed; everything else is bookkeeping.
+Three ideas make it fast:
 
 1. *Register tile.* `tile` keeps a block of 6 rows x 4 vectors of the result (x 2 where there are 16
    registers) in registers for the whole sum over k. Each step loads 4 vectors of B and 6 numbers of
    A and does 24 vector multiply-adds with them, so that arithmetic and not memory is the limit.
-2. *Packed panels.* B is copied once into panels as wide as a tile, so that the tile reads memory
-   strictly forward, and so that B and B^T are the same thing to it.
+2. *Packed panels.* B is copied once into panels as wide as a tile. The tile then reads memory
+   forward only, and B^T is read in the same way as B.
 3. *Fixed tasks.* Rows are cut into blocks that depend on the shapes only. Sums over rows (weight
-   gradients) are made per block and then added in block order: the result has the same bits for any
-   number of threads.
+   gradients) are computed for each block and then added in the order of the blocks: the result has
+   the same bits for any number of threads.
 
-A last vector of columns that would stick out is moved left until it fits; the columns it shares
-with its neighbour are computed twice, to the same bits.
+If the last vector of columns does not fit, it is moved to the left until it does. The columns that
+it shares with its neighbour are computed twice, to the same bits.
 
-These kernels are the default at every shape: NumPy's BLAS picks its own number of threads, and its
-bits may depend on that number.
+The package uses these kernels for all shapes, not NumPy's BLAS: BLAS chooses its own number of
+threads, and its bits may depend on that number.
 """
 
 from __future__ import annotations
@@ -72,18 +72,21 @@ def panel_start(p, columns, lane):
 
 
 @kernel
-def multiply(rows, depth, columns, a, b, init, c):
-    """C (rows, columns) = init + A (rows, depth) B (depth, columns), four views (see `tile`).
+def multiply(size, a, in_a, b, in_b, init, in_init, c, in_c):
+    """C (rows, columns) = init + A (rows, depth) B (depth, columns), for any number of rows.
 
-    `columns` is the count of a vector or more.
+    `size` is (rows, depth, columns); columns are at least the numbers of a vector. A is what the
+    view `in_a` shows of the array `a`, and so on.
     """
-    lane = lanes(c.array)
+    rows, depth, columns = size
+    lane = lanes(c)
     for p in range(count_panels(columns, lane)):
         j = panel_start(p, columns, lane)
         width = panel_start(p + 1, columns, lane) - j
-        panel = moved(b, 0, j)
+        panel = moved(in_b, 0, j)
         for i in range(0, rows, TILE):
-            tile(width, rows - i, depth, moved(a, i, 0), panel, moved(init, i, j), moved(c, i, j))
+            block, start, end = moved(in_a, i, 0), moved(in_init, i, j), moved(in_c, i, j)
+            tile((rows - i, depth, width), a, block, b, panel, init, start, c, end)
 
 
 # --- packed panels of B ----------------------------------------------------------------------
@@ -115,26 +118,29 @@ def pack(b, g, transposed, columns, p, packed):
             row = (g * given + start + j) * depth
             for k in range(0, depth, lane):
                 k = min(k, depth - lane)
-                square = View(b, row + k, depth, 1)
-                transpose(square, lane, View(packed, at + k * width + j, width, 1))
+                to = View(at + k * width + j, width, 1)
+                transpose(b, View(row + k, depth, 1), lane, packed, to)
     else:
         for k in range(depth):
             copy_row(b, (g * depth + k) * given + start, packed, at + k * width, width)
 
 
 @kernel
-def multiply_packed(rows, depth, columns, a, packed, start, bias, c):
+def multiply_packed(size, a, in_a, packed, start, bias, c, in_c):
     """C (rows, columns) = bias (columns) + A B, with B packed from position `start` on.
 
-    A and C are views, `packed` and `bias` are arrays.
+    As in `multiply`, but the rows of A lie in memory number after number.
     """
-    lane = lanes(c.array)
+    rows, depth, columns = size
+    lane = lanes(c)
+    in_a = View(in_a.first, in_a.row, 1)  # a 1 that the compiler can see
     for p in range(count_panels(columns, lane)):
         j = panel_start(p, columns, lane)
         width = panel_start(p + 1, columns, lane) - j
-        panel, first = View(packed, start + j * depth, width, 1), View(bias, j, 0, 1)
+        panel, part = View(start + j * depth, width, 1), View(j, 0, 1)
         for i in range(0, rows, TILE):
-            tile(width, rows - i, depth, moved(a, i, 0), panel, first, moved(c, i, j))
+            block, end = moved(in_a, i, 0), moved(in_c, i, j)
+            tile((rows - i, depth, width), a, block, packed, panel, bias, part, c, end)
 
 
 # --- C = A B, C = A B^T, y = relu(x W + b) ----------------------------------------------------
@@ -172,9 +178,9 @@ def _multiply_worker(counter, a, packed, bias, relu, c):
     while task >= 0:
         g, row = task // blocks, task % blocks * ROWS
         rows = min(ROWS, M - row)
-        block, c0 = View(a, (g * M + row) * K, K, 1), (g * M + row) * N
-        start = g * packed.shape[1]
-        multiply_packed(rows, K, N, block, packed, start, bias, View(c, c0, N, 1))
+        in_a, c0 = View((g * M + row) * K, K, 1), (g * M + row) * N
+        start, in_c = g * packed.shape[1], View(c0, N, 1)
+        multiply_packed((rows, K, N), a, in_a, packed, start, bias, c, in_c)
         if relu:
             y = c.reshape(-1)[c0 : c0 + rows * N]
             for i in range(len(y)):
@@ -241,12 +247,16 @@ def _multiply_tn_worker(counter, a, b, chunk, partial):
     task = next_task(counter)
     while task >= 0:
         g, c, m = task // (chunks * blocks), task // blocks % chunks, task % blocks * ROWS
-        total = View(partial, ((g * chunks + c) * M + m) * N, N, 1)
+        total = View(((g * chunks + c) * M + m) * N, N, 1)
         partial[g, c, m : m + ROWS] = 0
         for row in range(c * chunk, min((c + 1) * chunk, K), STEP):
             at, rows = g * K + row, min(STEP, K - row)
-            turned = View(a, at * M + m, 1, M)
-            multiply(min(ROWS, M - m), rows, N, turned, View(b, at * N, N, 1), total, total)
+            size, turned, in_b = (
+                (min(ROWS, M - m), rows, N),
+                View(at * M + m, 1, M),
+                View(at * N, N, 1),
+            )
+            multiply(size, a, turned, b, in_b, partial, total, partial, total)
         task = next_task(counter)
 
 
@@ -309,7 +319,7 @@ def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, partial)
     task = next_task(counter)
     while task >= 0:
         c0 = task * (k + 1) * m
-        dW = View(partial, c0, m, 1)
+        dW = View(c0, m, 1)
         partial[0, task] = 0
         db[:] = 0
         for row in range(task * chunk, min((task + 1) * chunk, T), STEP):
@@ -328,9 +338,9 @@ def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, partial)
                 for i in range(rows):
                     vector = vector + load(dz, start + i * m)
                 store(db, j, vector)
-            slopes, dx_rows = View(dz, at, m, 1), View(dx, row * width, width, 1)
-            multiply_packed(rows, m, width, slopes, packed, 0, zeros, dx_rows)
-            multiply(k, rows, m, View(x, row * k, 1, k), slopes, dW, dW)
+            in_dz, in_dx, turned = View(at, m, 1), View(row * width, width, 1), View(row * k, 1, k)
+            multiply_packed((rows, m, width), dz, in_dz, packed, 0, zeros, dx, in_dx)
+            multiply((k, rows, m), x, turned, dz, in_dz, partial, dW, partial, dW)
         for j in range(0, m, lane):
             store(partial, c0 + k * m + min(j, m - lane), load(db, j))
         task = next_task(counter)

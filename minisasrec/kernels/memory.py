@@ -1,9 +1,9 @@
-"""Freed memory stays with the process: a step asks for the same arrays as the one before.
+"""Keep freed memory in the process, because the next training step needs as much again.
 
-The C library of Linux (glibc) gives memory back to the system when enough of it is free at the end
-of the heap, and takes large arrays from the system one by one. Then each step begins with thousands
-of page faults, for which two threads also have to wait for each other. Whether it comes to that
-depends on what happens to lie at the end of the heap: the same evaluation took .2 or .3 s.
+The C library of Linux (glibc) returns memory to the system when enough of it is free at the end of
+the heap, and asks the system for every large array anew. Each step then begins with thousands of
+page faults, and two threads wait for each other in them. Whether this happens depends on what lies
+at the end of the heap by chance: the same evaluation took .2 or .3 s.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST = 2**25  # bytes of an array that comes from the heap: the most that gli
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to; elsewhere nothing happens."""
+    """Tell glibc to keep freed memory. With another C library, do nothing."""
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):  # another C library
             libc = ctypes.CDLL(None)

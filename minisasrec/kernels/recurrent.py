@@ -1,9 +1,9 @@
 """The GRU over packed sequences: a small matrix product per step, for a block of sequences at once.
 
-One sequence alone would read all of U for every step, a vector times a matrix. Sequences of about
-the same length therefore step together, `BLOCK` at a time: then each part of U that is loaded
-serves a whole block. Within a block the longest come first, so that those that still run at step t
-are always the first few rows. A block is a task: what is in it depends on the lengths only.
+A sequence alone would read all of U at every step, for a vector times a matrix. So sequences of
+about the same length take their steps together, `BLOCK` at a time, and each part of U that is read
+is used for all of them. In a block the longest sequences come first: those that are longer than t
+are then the first rows. A block is a task. What is in it depends on the lengths only.
 """
 
 from __future__ import annotations
@@ -61,11 +61,10 @@ def _forward_block(first, x, U, b, starts, lengths, h, gates):
     d, columns = U.shape
     state = np.zeros((BLOCK, d), x.dtype)
     past = np.empty((BLOCK, columns), x.dtype)
-    states, weights = View(state, 0, d, 1), View(U, 0, columns, 1)
-    bias, products = View(b, 0, 0, 1), View(past, 0, columns, 1)
+    states, whole, bias = View(0, d, 1), View(0, columns, 1), View(0, 0, 1)
     for t in range(lengths[first]):
         count = _running(lengths, first, t)
-        multiply(count, d, columns, states, weights, bias, products)
+        multiply((count, d, columns), state, states, U, whole, b, bias, past, whole)
         for i in range(count):
             row = starts[first + i] + t
             inputs, product, before = x[row], past[i], state[i]
@@ -110,7 +109,7 @@ def _backward_block(first, dy, Ut, saved, starts, lengths, gradients):
     dstate = np.zeros((BLOCK, columns), dy.dtype)
     back = np.empty((BLOCK, 3 * d), dy.dtype)
     zeros = np.zeros(d, dy.dtype)
-    weights, dstates = View(Ut, 0, columns, 1), View(dstate, 0, columns, 1)
+    slopes, whole = View(0, 3 * d, 1), View(0, columns, 1)
     for t in range(lengths[first] - 1, -1, -1):
         count = _running(lengths, first, t)
         for i in range(count):
@@ -133,7 +132,8 @@ def _backward_block(first, dy, Ut, saved, starts, lengths, gradients):
                 din[j] = dgates[j]
             for j in range(3 * d):
                 dpast[row, j] = dgates[j]
-        multiply(count, 3 * d, columns, View(back, 0, 3 * d, 1), weights, dstates, dstates)
+        size = count, 3 * d, columns
+        multiply(size, back, slopes, Ut, whole, dstate, whole, dstate, whole)
 
 
 @kernel

@@ -44,8 +44,8 @@ def _sample_rows(met, rows, first, last, num_items, words, negatives):
 @kernel
 def _worker(counter, items, batch, num_items, words, negatives):
     (seen, seen_offsets), (users, offsets, rows) = items, batch
-    # a user's items are marked for as long as the user's rows are drawn: looking one up in a list
-    # of them took ten times as long as drawing it
+    # the items of a user are marked while negatives for this user are drawn: to look for an item in
+    # a list took ten times as long as to draw it
     met = np.zeros(num_items + 1, np.bool_)
     task = next_task(counter)
     while task >= 0:

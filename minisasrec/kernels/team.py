@@ -226,7 +226,7 @@ if hasattr(os, "register_at_fork"):
 def run(worker: Callable[..., None], tasks: int, *arguments: Any) -> None:
     """Call worker(counter, *arguments), in `thread_count()` threads, until no task is left."""
     global _team
-    helpers = min(thread_count(), tasks) - 1
+    helpers = min(thread_count(), tasks) - 1 if tasks > 1 else 0
     # `next_task` in plain Python, without the compiler, is not safe between threads; and a second
     # thread that runs a kernel at the same time does it alone
     if helpers > 0 and not config.DISABLE_JIT and _team_lock.acquire(blocking=False):

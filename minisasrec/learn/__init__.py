@@ -1,1 +1,1 @@
-"""One training, from its settings to a folder with what came of it."""
+"""One training run: settings, loop, evaluation, metrics, the files it writes."""

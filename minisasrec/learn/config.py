@@ -51,7 +51,7 @@ class DataColumns:
     """Drop users and items with fewer actions. Paper: 5 (Sec. IV-A)."""
 
     def given(self) -> dict[str, Any]:
-        """The ones that were set, as arguments of `load_dataset`."""
+        """The settings that were given, as arguments of `load_dataset`."""
         return {key: value for key, value in vars(self).items() if value is not None}
 
 
@@ -142,12 +142,12 @@ class TrainConfig:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data; `from_json` reads it."""
+        """The settings as JSON has them; `from_json` reads it."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
 
 def make_model(config: TrainConfig, split: Split) -> Recommender:
-    """The model that a configuration names, untrained if it is one that trains."""
+    """The model of a configuration, not yet trained."""
     model, section = MODELS[config.model]
     return model.for_split(split, getattr(config, section) if section else None, config.seed)
 

@@ -15,8 +15,8 @@ This is so where the data set forbids repeats (`Split.repeats`). A target that i
 before is then a miss in the first two, of rank infinity, since it would not be recommended; the
 third keeps it, as the authors' code does. Where repeats are allowed, items met before are
 candidates like all others: sampled draws from all items but the target, full ranks the whole
-catalogue, authors draws from all items. To leave them out there would give the target away: of all
-that the user has met, it would be the only candidate.
+catalogue, authors draws from all items and lets ties share a rank. To leave met items out there
+would give the target away: of all that the user has met, it would be the only candidate.
 """
 
 from __future__ import annotations
@@ -43,14 +43,13 @@ PROTOCOLS = ("sampled", "full", "authors")
 
 NEGATIVES = 100  # sampled candidates beside the target (Sec. IV-D)
 LISTS = 10  # items of each user that final figures look at
-USERS, CANDIDATES = -2, -3  # streams of random numbers
-SCORES_AT_ONCE = 8_000_000  # of the full protocol: 32 MB of float32
-ROWS_AT_ONCE = 16_384  # of histories, about: arrays of as many rows stay in the last cache
+SCORES_AT_ONCE = 8_000_000  # scores that the full protocol holds at a time: 32 MB of float32
+ROWS_AT_ONCE = 16_384  # of histories, about: so many rows stay in the processor's last cache
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The ranks of the held-out items of `users`, and what they amount to.
+    """The ranks of the held-out items of `users`, and the metrics that follow.
 
     `items` are the best items of each user, where the evaluator was asked to keep lists.
     """
@@ -100,7 +99,7 @@ class Evaluator:
                 f"{split.dataset.name}: no user has three actions, so there is nothing to evaluate"
             )
         if max_users and len(self.users) > max_users:
-            order = random_uint32(make_key(seed, USERS), self.users)
+            order = random_uint32(make_key(seed, "users"), self.users)
             self.users = np.sort(self.users[np.argsort(order, kind="stable")[:max_users]])
         self.missed = np.zeros(len(self.users), dtype=bool)
         if split.repeats == "forbid" and protocol != "authors":
@@ -124,7 +123,7 @@ class Evaluator:
                 ranks[part], items[part] = self._rank_all(model, users, histories)
                 continue
             scores = model.candidate_scores(users, histories, self.candidates[part])
-            if self.protocol == "authors":
+            if self.protocol == "authors" and self.split.repeats == "forbid":
                 metrics.refuse_nan(scores)
                 ranks[part] = 1 + (-scores).argsort(axis=1).argsort(axis=1)[:, 0]
             else:
@@ -193,17 +192,17 @@ class Evaluator:
                 f"{dataset.name}: {self.negatives} negatives asked for, but "
                 f"{too_few_negatives(self.split, left)}; evaluate with the full protocol"
             )
-        key = make_key(self.seed, CANDIDATES)
+        key = make_key(self.seed, "candidates")
         slots = np.arange(self.negatives)
         counter = users[:, None] * self.negatives + slots
         drawn = draw_items(key, counter, 0, dataset.num_items)
-        for attempt in range(1, 2**20):  # every round redraws a small share of what is left
+        for attempt in range(1, 2**20):  # a round draws again what the round before must not keep
             again = refused(drawn) | _repeats(drawn)
             rows = np.flatnonzero(again.any(axis=1))
             if not len(rows):
                 break
             fresh = draw_items(
-                make_key(self.seed, CANDIDATES, attempt), counter[rows], 0, dataset.num_items
+                make_key(self.seed, "candidates", attempt), counter[rows], 0, dataset.num_items
             )
             drawn[rows] = np.where(again[rows], fresh, drawn[rows])
         return np.concatenate([targets, drawn], axis=1)
@@ -212,13 +211,13 @@ class Evaluator:
         """Target and items without a train action, with replacement, new ones at every call."""
         users = self.users
         counter = users[:, None] * self.negatives + np.arange(self.negatives)
-        key = make_key(self.seed, CANDIDATES, self.calls)
+        key = make_key(self.seed, "candidates", self.calls)
         drawn = draw_items(key, counter, 0, self.split.dataset.num_items)
         seen = SeenItems(self.split) if self.split.repeats == "forbid" else None
         for attempt in range(1, 2**20):
             if seen is None or not (met := seen.contains(users[:, None], drawn)).any():
                 break
-            key = make_key(self.seed, CANDIDATES, self.calls, attempt)
+            key = make_key(self.seed, "candidates", self.calls, attempt)
             drawn = np.where(met, draw_items(key, counter, 0, self.split.dataset.num_items), drawn)
         return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
 
@@ -233,7 +232,7 @@ def negatives_left(split: Split) -> int:
         return dataset.num_items - 1
     lengths = np.diff(dataset.offsets)
     fewest = dataset.num_items - int(lengths.max())
-    if fewest >= NEGATIVES:  # even if nothing was repeated: no need to look
+    if fewest >= NEGATIVES:  # already enough if every action of every user is on another item
         return fewest
     many = np.flatnonzero(dataset.num_items - lengths < NEGATIVES)
     return dataset.num_items - max(len(np.unique(dataset.sequence(int(u)))) for u in many)
@@ -253,7 +252,7 @@ def usual_protocols(split: Split) -> tuple[Protocol, ...]:
 
 
 def _repeats(rows: Array) -> Array:
-    """True where an element occurred further left in its row."""
+    """True where an element equals one further left in its row."""
     order = np.argsort(rows, axis=1, kind="stable")
     ordered = np.take_along_axis(rows, order, axis=1)
     repeated = np.zeros(rows.shape, dtype=bool)

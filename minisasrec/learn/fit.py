@@ -32,7 +32,7 @@ from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
 
 SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
-TOO_GOOD = 0.97  # HR@10 that real data has never given
+TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
 
 
 @dataclass
@@ -52,7 +52,7 @@ class History:
         return False
 
     def summary(self) -> dict[str, Any]:
-        """What a result file says of the training."""
+        """What result.json says about the training."""
         return {
             "epochs": len(self.epochs),
             "best_epoch": self.best_epoch,
@@ -120,7 +120,9 @@ def fit(
                 "anew would overwrite what is there; train with another --out"
             )
         else:
-            run.keep_history(0)  # of an attempt that ended before its first checkpoint
+            run.keep_history(
+                0
+            )  # an earlier attempt ended before its first checkpoint: its epochs count for nothing
 
     with _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar:
         while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
@@ -177,7 +179,7 @@ def train_epoch(
 
 
 def _paced(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
-    """What the batches of an epoch pass through: the choice between one thread and all of them."""
+    """A function that hands batches on and meanwhile chooses between one thread and all of them."""
     if config.machine.threads is not None or backend() == "numpy":
         return iter
     return partial(ThreadChooser().over, size=lambda batch: batch.targets.size)
@@ -193,7 +195,9 @@ def _save(
     # history first: a crash before the checkpoint leaves an epoch too many, which resuming drops;
     # then last: if best is lacking after a crash, it has the weights of last
     run.append_history(history.epochs[-1])
-    best = history.best if history.best_epoch else None  # not validated: -inf is no JSON number
+    best = (
+        history.best if history.best_epoch else None
+    )  # no validation yet; JSON has no number for -inf
     facts = {"epochs": len(history.epochs), "best_epoch": history.best_epoch, "best": best}
     arrays = {f"model.{name}": value for name, value in model.state().items()}
     arrays |= {f"adam.{name}": value for name, value in optimizer.state().items()}

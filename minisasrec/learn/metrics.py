@@ -18,7 +18,7 @@ Array = np.ndarray
 
 
 def refuse_nan(scores: Array) -> None:
-    """Raise `TrainingError` if a score is NaN, which would sort like some number or other."""
+    """Raise `TrainingError` if a score is NaN, since a NaN sorts as if it were some number."""
     if np.isnan(scores).any():
         raise TrainingError("a score is NaN: the model has diverged; lower the learning rate")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from minisasrec.data.dataset import Repeats
 from minisasrec.data.sequences import Packed, pack_sequences
 from minisasrec.errors import ConfigError
 from minisasrec.learn.metrics import refuse_nan
@@ -53,24 +54,27 @@ def top_items(
     k: int = 10,
     *,
     user: int = NOBODY,
-    repeats: Literal["allow", "forbid"] = "forbid",
+    repeats: Repeats = "auto",
 ) -> list[int]:
     """The k best items after `history`, best first; fewer if the catalogue has no more.
 
-    With `repeats="forbid"` the items of the history are left out; `split.repeats` is the rule of a
-    data set. `user` is the user's number, for models that keep something about each user.
+    With `repeats="forbid"` the items of the history are left out, with "allow" they stay in; "auto"
+    forbids unless the history itself holds an item twice. `split.repeats` is the rule of a data
+    set. `user` is the user's number, for models that keep something about each user.
     Raises `ConfigError` for another rule or k below 1, `DataError` for a history that is empty or
     holds what is no item of the model, `TrainingError` for scores that are NaN.
     """
-    if repeats not in ("allow", "forbid"):
+    if repeats not in get_args(Repeats):
         raise ConfigError(
-            f'repeats is {repeats!r}; choose "allow" or "forbid" (split.repeats is the rule of a '
-            "data set)"
+            f"repeats is {repeats!r}; choose one of {', '.join(get_args(Repeats))} (split.repeats "
+            "is the rule of a data set)"
         )
     if k < 1:
         raise ConfigError(f"k is {k}; it must be at least 1")
     everything = pack_sequences([history], max(len(history), 1), model.num_items)
     recent = pack_sequences([history], model.n)
+    if repeats == "auto":
+        repeats = "allow" if len(set(everything.items.tolist())) < len(history) else "forbid"
     scores = model.all_scores(np.array([user]), recent)
     refuse_nan(scores[:, 1:])
     ranked = rankable(scores.astype(np.float64), everything, repeats)

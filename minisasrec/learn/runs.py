@@ -89,9 +89,9 @@ class Run:
         return len(path.read_bytes().splitlines()) if path.is_file() else 0
 
     def discard_unless_begun(self) -> None:
-        """Remove a run that ended before it had begun: nothing in it can be used."""
+        """Remove the files of a run that ended before its first checkpoint: they are of no use."""
         if not self.begun:
-            with suppress(OSError):  # not empty: the folder was there before
+            with suppress(OSError):  # the folder holds other files, too
                 for name in ("history.jsonl", "config.json"):
                     self.path(name).unlink(missing_ok=True)
                 self.folder.rmdir()
@@ -103,14 +103,16 @@ class Run:
         return from_json(settings), values
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
-        """Write a JSON file at once."""
+        """Write a JSON file; it appears whole or not at all."""
         text = json.dumps(values, indent=2) + "\n"
         self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write(self, name: str, writer: Callable[[Path], Any]) -> None:
         """Let `writer` fill a temporary file, then give it its name."""
         target = self.path(name)
-        temporary = target.with_name(f".{name}")  # what a killed process leaves is written over
+        temporary = target.with_name(
+            f".{name}"
+        )  # the next write replaces what a killed process left here
         with _writing(target):
             try:
                 writer(temporary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import types
@@ -23,52 +23,56 @@ from minisasrec.kernels.simd.vector import (
 
 TILE = 6  # rows of a register tile
 PANEL = VECTOR_BYTES // 16  # and its vectors in a row: 4 (with 32 registers) or 2 (with 16)
+INDEX_TYPE = ir.IntType(INDEX.bitwidth)
 
 
 class View(NamedTuple):
     """A matrix inside an array: element (i, j) is at flat position first + i row + j column.
 
-    View(x, 0, n, 1) is the whole of x (m, n), and View(x, 0, 1, n) is its transpose.
+    View(0, n, 1) is the whole of an array (m, n), and View(0, 1, n) is its transpose. A view goes
+    beside its array, since it costs nothing: whenever an array goes into a tuple, Numba counts one
+    more reference to it, and all threads count in the same place.
     """
 
-    array: Any
     first: int
     row: int
     column: int
 
 
 @kernel
-def moved(matrix, i, j):
+def moved(view, i, j):
     """The view moved i rows down and j columns to the right."""
-    array, first, row, column = matrix
-    return View(array, first + i * row + j * column, row, column)
+    first, row, column = view
+    return View(first + i * row + j * column, row, column)
 
 
 # --- the register tile -----------------------------------------------------------------------
 
 
-def _whole(matrix, rows, columns):
-    """The NumPy array that a view stands for."""
-    flat = matrix.array.reshape(-1)[matrix.first :]
-    strides = matrix.row * flat.itemsize, matrix.column * flat.itemsize
+def _seen(array, view, rows, columns):
+    """The matrix that a view shows."""
+    flat = array.reshape(-1)[view.first :]
+    strides = view.row * flat.itemsize, view.column * flat.itemsize
     return np.lib.stride_tricks.as_strided(flat, (rows, columns), strides)
 
 
-def _tile_python(columns, rows, depth, a, b, init, c):
+def _tile_python(size, a, in_a, b, in_b, init, in_init, c, in_c):
+    rows, depth, columns = size
     rows = min(rows, TILE)
-    sums = _whole(init, rows, columns).copy()
+    sums = _seen(init, in_init, rows, columns).copy()
     for k in range(depth):
-        sums += _whole(a, rows, depth)[:, k : k + 1] * _whole(b, depth, columns)[k]
-    _whole(c, rows, columns)[:] = sums
+        sums += _seen(a, in_a, rows, depth)[:, k : k + 1] * _seen(b, in_b, depth, columns)[k]
+    _seen(c, in_c, rows, columns)[:] = sums
 
 
 @compiled_from(_tile_python)
-def tile(typingctx, columns, rows, depth, a, b, init, c):
+def tile(typingctx, size, a, in_a, b, in_b, init, in_init, c, in_c):
     """A block of TILE rows x 1 to PANEL vectors of a matrix product, C = init + A B.
 
+    `size` is (rows, depth, columns). A is what the view `in_a` shows of the array `a`, and so on.
     For i < rows (at most TILE count) and j < columns:
 
-        c[i, j] = init[i, j] + sum over k < depth of a[i, k] * b[k, j]
+        C[i, j] = init[i, j] + sum over k < depth of A[i, k] * B[k, j]
 
     `columns` is at least the numbers of one vector and at most those of PANEL. The last vector ends
     with the columns; what it shares with the one before is computed twice, to the same bits.
@@ -82,38 +86,45 @@ def tile(typingctx, columns, rows, depth, a, b, init, c):
     """
 
     def codegen(context, builder, signature, args):
-        count, *numbers = args[:3]
+        count = _three_numbers(context, builder, signature.args[0], args[0])
         matrices = [
-            _Matrix(context, builder, each, value)
-            for each, value in zip(signature.args[3:], args[3:], strict=True)
+            _Matrix(context, builder, signature.args[i : i + 2], args[i : i + 2])
+            for i in range(1, 9, 2)
         ]
-        lane = matrices[0].vector.count
+        lane, columns = matrices[0].vector.count, count[2]
         for vectors in range(1, PANEL + 1):
-            after = count.type((vectors - 1) * lane)  # columns before the last vector, at least
-            more = builder.icmp_signed(">", count, after)
-            enough = builder.icmp_signed("<=", count, count.type(vectors * lane))
+            after = INDEX_TYPE((vectors - 1) * lane)  # columns before the last vector, at least
+            more = builder.icmp_signed(">", columns, after)
+            enough = builder.icmp_signed("<=", columns, INDEX_TYPE(vectors * lane))
             with builder.if_then(builder.and_(more, enough)):
-                _build_tile(builder, vectors, count, *numbers, *matrices)
+                _build_tile(builder, vectors, count, *matrices)
         return context.get_dummy_value()
 
-    return types.void(INDEX, INDEX, INDEX, a, b, init, c), codegen
+    return types.void(size, a, in_a, b, in_b, init, in_init, c, in_c), codegen
+
+
+def _three_numbers(context, builder, given, value):
+    """The three whole numbers of a tuple."""
+    numbers = cgutils.unpack_tuple(builder, value, 3)
+    return [
+        context.cast(builder, number, its_type, INDEX)
+        for number, its_type in zip(numbers, given.types, strict=True)
+    ]
 
 
 class _Matrix:
-    """A view in LLVM code: the address of its first number, and its strides."""
+    """An array and a view in LLVM code: the address of the first number, and the strides."""
 
-    def __init__(self, context, builder, view, value):
-        array, *numbers = cgutils.unpack_tuple(builder, value, 4)
-        first, self.row, self.column = (
-            context.cast(builder, number, given, INDEX)
-            for number, given in zip(numbers, view.types[1:], strict=True)
-        )
-        self.start = pointer_to(context, builder, view.types[0], array, first)
-        self.vector = context.get_value_type(Vector(view.types[0].dtype))
+    def __init__(self, context, builder, given, values):
+        (array, view), (array_value, view_value) = given, values
+        first, self.row, self.column = _three_numbers(context, builder, view, view_value)
+        self.start = pointer_to(context, builder, array, array_value, first)
+        self.vector = context.get_value_type(Vector(array.dtype))
 
 
-def _build_tile(builder, vectors, columns, rows, depth, a, b, init, c):
-    vector, index = a.vector, columns.type
+def _build_tile(builder, vectors, size, a, b, init, c):
+    rows, depth, columns = size
+    vector, index = a.vector, INDEX_TYPE
     # Rows past the last repeat it: the same numbers are then stored to the same place.
     row = [_clamped(builder, i, rows) for i in range(TILE)]
     column = [index(j * vector.count) for j in range(vectors - 1)]
@@ -150,23 +161,23 @@ def _clamped(builder, i, count):
 # --- the transpose ---------------------------------------------------------------------------
 
 
-def _transpose_python(source, count, target):
-    lane = lane_count(source.array.dtype)
+def _transpose_python(source, in_source, count, target, in_target):
+    lane = lane_count(source.dtype)
     rows = [min(r, count - 1) for r in range(lane)]
-    _whole(target, lane, lane)[:] = _whole(source, count, lane)[rows].T
+    _seen(target, in_target, lane, lane)[:] = _seen(source, in_source, count, lane)[rows].T
 
 
 @compiled_from(_transpose_python)
-def transpose(typingctx, source, count, target):
-    """Turn a square of lanes x lanes numbers, two views: target[c, r] = source[r, c].
+def transpose(typingctx, source, in_source, count, target, in_target):
+    """Turn a square of lanes x lanes numbers: target[c, r] = source[r, c], by their views.
 
     Only the first `count` rows of the source are read; the last of them stands for the rest.
     """
 
     def codegen(context, builder, signature, args):
-        count = args[1]
-        square = _Matrix(context, builder, signature.args[0], args[0])
-        turned = _Matrix(context, builder, signature.args[2], args[2])
+        count = args[2]
+        square = _Matrix(context, builder, signature.args[:2], args[:2])
+        turned = _Matrix(context, builder, signature.args[3:], args[3:])
         vector = square.vector
         lane, int32 = vector.count, ir.IntType(32)
         rows = [
@@ -191,4 +202,4 @@ def transpose(typingctx, source, count, target):
             build_store(builder, rows[c], turned.start, builder.mul(count.type(c), turned.row))
         return context.get_dummy_value()
 
-    return types.void(source, INDEX, target), codegen
+    return types.void(source, in_source, INDEX, target, in_target), codegen

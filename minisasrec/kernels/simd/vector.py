@@ -1,15 +1,15 @@
-"""Vectors of 64 or 32 bytes (16 or 8 float32) as values in kernels, and the register tile.
+"""Vectors of 64 or 32 bytes (16 or 8 float32) as values in kernels.
 
-The compiler turns most plain loops into vector instructions by itself. It will not for a maximum
-(NaN), it spends dozens of cycles around a loop over only 50 numbers, and it never keeps a block of
-a matrix product in registers. For these, a kernel says what it wants::
+The compiler turns most plain loops into vector instructions by itself. But not a loop that takes a
+maximum (because of NaN); a loop over only 50 numbers costs dozens of cycles before and after it;
+and a block of a matrix product never stays in registers (`tile.py`). There a kernel uses vectors::
 
     x = load(row, s)                    # lanes(row) numbers from position s of the flat array
     store(row, s, (x - fill(row, top)) * scale)
 
-The code is generic LLVM, for any processor; only the width, `VECTOR_BYTES`, depends on it. Each
-operation has its meaning in NumPy beside it, which is what runs under NUMBA_DISABLE_JIT. Arrays
-must be C-contiguous; they are seen as flat.
+The LLVM code is the same for every processor; only the width, `VECTOR_BYTES`, differs. Beside each
+operation stands the same in NumPy, which runs under NUMBA_DISABLE_JIT. Arrays must be C-contiguous.
+A position in an array is counted as if it were flat.
 """
 
 from __future__ import annotations

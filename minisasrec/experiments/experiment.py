@@ -1,10 +1,10 @@
-"""Cells: training runs that are computed once, wherever, and kept.
+"""Experiments: training runs that are computed once, wherever, and kept.
 
-A cell is a configuration with its seed, trained, selected on validation and measured once on the
-test part. Its folder is that of a run (`learn.runs`), named by a hash of the settings and the data,
-so a cell that is done is found again, and one that was killed goes on where it stopped.
-`compute` works through a list of cells: here one by one, in several processes through joblib, or on
-a Dask cluster.
+An experiment is a configuration with its seed: trained, selected on validation and measured once on
+the test part. Its folder is that of a run (`learn.runs`), named by a hash of the settings and the
+data. So an experiment that is done is found again, and one that was killed goes on where it
+stopped. `compute` works through a list of experiments: here one by one, in several processes
+through joblib, or on a Dask cluster.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run: all that a worker, here or elsewhere, has to know."""
+class Experiment:
+    """One run: what a worker on this or another machine needs to know about it."""
 
     config: TrainConfig
     folder: Path
-    name: str  # of the row that it was made for
-    test: bool = True  # False: its test part is not read, for settings that are yet to be chosen
-    fingerprint: str = ""  # of the data that it is meant for
+    name: str  # the name of its row in the table
+    test: bool = True  # False: the test part is not read, as long as settings are being chosen
+    fingerprint: str = ""  # the fingerprint of its data
 
     def file(self) -> Path:
-        """What is found of it: result.json, or for want of it and a `test`, validation.json."""
+        """result.json; validation.json if the test part was not evaluated."""
         result = self.folder / "result.json"
         return result if self.test or result.is_file() else self.folder / "validation.json"
 
@@ -75,50 +75,76 @@ MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
-def make_cell(
+@functools.cache
+def frozen_defaults() -> Record:
+    """The defaults of the settings when each of them came to be; they never change.
+
+    An experiment is named by what differs from these. So a new setting does not rename the
+    experiments that have its default (write that default down in the file, too), and a default
+    that changes does rename those whose results it changes.
+    """
+    return read_json(Path(__file__).with_name("frozen_defaults.json"))
+
+
+def _differing(settings: Record, frozen: Record, default: Record) -> Record:
+    """The settings that are not the frozen ones; one that is not frozen yet has its default."""
+    found: Record = {}
+    for name, value in settings.items():
+        usual = frozen.get(name, default.get(name))
+        if isinstance(value, dict):
+            value = _differing(value, usual or {}, default.get(name) or {})
+            usual = {}
+        if value != usual:
+            found[name] = value
+    return found
+
+
+def make_experiment(
     config: TrainConfig,
     fingerprint: str,
     base: Path,
     name: str = "",
     test: bool = True,
     repeats: Literal["allow", "forbid"] = "forbid",
-) -> Cell:
-    """The cell of a configuration; its folder's name has a hash of all that its result depends on.
+) -> Experiment:
+    """The experiment of a configuration; its folder is named by all that its result depends on.
 
-    That is the data's fingerprint and the settings, without those of the machine (`MACHINE`) and
-    those of other models, and with the rule `repeats` that "auto" comes to for the data. Delete a
-    cell's folder to have it computed again.
+    The name holds a hash of the data's fingerprint and of the settings that differ from the frozen
+    defaults, with the rule `repeats` that "auto" comes to for the data. Left out are the settings
+    of the machine (`MACHINE`) and those of other models. Delete an experiment's folder to have it
+    computed again.
     """
     own = MODELS[config.model][1]
     left_out = (MACHINE | {section for _, section in MODELS.values()}) - {own}
-    settings = {key: value for key, value in config.to_json().items() if key not in left_out}
-    settings["repeats"] = repeats
-    text = json.dumps([fingerprint, settings], sort_keys=True)
+    settings = {**config.to_json(), "repeats": repeats}
+    chosen = _differing(settings, frozen_defaults(), type(config)().to_json())
+    chosen = {key: value for key, value in chosen.items() if key not in left_out}
+    text = json.dumps([fingerprint, chosen], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = base.resolve() / f"{Path(config.dataset).stem}-{config.model}-{digest}"
-    return Cell(config, folder, name or config.model, test, fingerprint)
+    return Experiment(config, folder, name or config.model, test, fingerprint)
 
 
-def run_cell(cell: Cell, progress: bool = False) -> Record:
+def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
     """Train, select on validation, measure the test part once; or read what was found before.
 
     Writes the files of a run, the ranks of the test part (ranks.safetensors) and, last,
-    result.json. Of a cell without `test`, validation.json is all that there is beside the run; the
-    same cell with `test` goes on from its weights.
+    result.json. An experiment without `test` has validation.json instead of these two; the same
+    experiment with `test` goes on from its weights.
     """
-    with _one_at_a_time, _alone(cell.folder):
-        if cell.state() == "done":
-            return _found(cell)
+    with _one_at_a_time, _alone(experiment.folder):
+        if experiment.state() == "done":
+            return _found(experiment)
         start = time.perf_counter()
-        config = cell.config
-        use_machine(config.machine)  # a worker is told so by nobody else
-        split = _data_of(cell)
+        config = experiment.config
+        use_machine(config.machine)  # for a worker process, which has no command line
+        split = _data_of(experiment)
         model = make_model(config, split)
-        if (cell.folder / "config.json").is_file():
-            run = Run.open(cell.folder)
+        if (experiment.folder / "config.json").is_file():
+            run = Run.open(experiment.folder)
         else:
             origin = {"data": split.dataset.fingerprint(), "version": __version__}
-            run = Run.create(cell.folder, config, origin)
+            run = Run.create(experiment.folder, config, origin)
         history = History()
         if isinstance(model, SequenceModel):
             history = fit(model, split, config, run, progress=progress)
@@ -129,9 +155,9 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
             **history.summary(),
             "threads": _threads(),
         }
-        if not cell.test:
+        if not experiment.test:
             result = to_plain({**facts, "total_seconds": time.perf_counter() - start})
-            run.write_json(cell.file().name, result)
+            run.write_json(experiment.file().name, result)
             return result
         test: list[Record] = []
         ranks: dict[str, np.ndarray] = {}
@@ -152,42 +178,46 @@ def run_cell(cell: Cell, progress: bool = False) -> Record:
         run.save_arrays("ranks.safetensors", ranks, {})
         seconds = time.perf_counter() - start
         result = to_plain({**facts, "total_seconds": seconds, "test": test})
-        run.write_json(cell.file().name, result)
+        run.write_json(experiment.file().name, result)
         return result
 
 
-def _found(cell: Cell) -> Record:
-    """What is on disk of a cell that is done."""
-    result = read_json(cell.file())
-    wanted = {"model", "seed", "epochs", "total_seconds", *(["test"] if cell.test else [])}
+def _found(experiment: Experiment) -> Record:
+    """The result of an experiment that is done, read from its file."""
+    result = read_json(experiment.file())
+    wanted = {"model", "seed", "epochs", "total_seconds", *(["test"] if experiment.test else [])}
     if missing := wanted - result.keys():
         raise CheckpointError(
-            f"{cell.file()} has no {', '.join(sorted(missing))}; delete {cell.folder} to have it "
-            "computed again"
+            f"{experiment.file()} has no {', '.join(sorted(missing))}; delete {experiment.folder} "
+            "to have it computed again"
         )
     return result
 
 
-def _data_of(cell: Cell) -> Split:
-    """The cell's data, read again if the file has changed since this process first read it."""
+def _data_of(experiment: Experiment) -> Split:
+    """The experiment's data, read again if the file has changed since this process read it."""
     for _ in range(2):
-        config = cell.config
+        config = experiment.config
         split, _ = load(config.dataset, config.data_dir, config.columns, config.repeats)
-        if cell.fingerprint in ("", split.dataset.fingerprint()):
+        if experiment.fingerprint in ("", split.dataset.fingerprint()):
             return split
         load.cache_clear()
     raise DataError(
-        f"{cell.config.dataset} is other data here than where the command was given; is it another "
-        "file, or did it change meanwhile?"
+        f"{experiment.config.dataset} is other data here than where the command was given; is it "
+        "another file, or did it change meanwhile?"
     )
 
 
-def _attempt(cell: Cell, progress: bool = False) -> tuple[Cell, Record]:
-    """`run_cell`; one that cannot be computed does not keep the others from being so."""
+def _attempt(experiment: Experiment, progress: bool = False) -> tuple[Experiment, Record]:
+    """`run_experiment`; an error becomes the result, so that the others are computed."""
     try:
-        return cell, run_cell(cell, progress)
+        return experiment, run_experiment(experiment, progress)
     except MinisasrecError as error:
-        return cell, {"error": str(error), "model": cell.config.model, "total_seconds": 0.0}
+        return experiment, {
+            "error": str(error),
+            "model": experiment.config.model,
+            "total_seconds": 0.0,
+        }
 
 
 @functools.lru_cache(maxsize=1)
@@ -198,7 +228,7 @@ def load(
     repeats: Repeats = "auto",
     download: bool = True,
 ) -> tuple[Split, list[str]]:
-    """A data set, split, and what a reader of its results should know."""
+    """A data set, split; and notes for the reader of its results."""
     download = download and data_dir is None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
@@ -213,14 +243,16 @@ def load(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process works on this folder; the lock goes when its process does."""
+    """Wait until no other process works on this folder; a lock ends with its process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
     except OSError as error:
         raise TrainingError(f"cannot write {folder}: {error.strerror}") from None
     with file:
-        if sys.platform != "win32":  # where two commands with a common cell must not overlap
+        if (
+            sys.platform != "win32"
+        ):  # on Windows there is no such lock: do not run two commands at a time there
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -237,37 +269,43 @@ def _threads() -> int:
 
 
 def compute(
-    cells: Sequence[Cell], jobs: int = 1, scheduler: str | None = None
+    experiments: Sequence[Experiment], jobs: int = 1, scheduler: str | None = None
 ) -> dict[Path, Record]:
-    """The results of all cells by folder; progress and an estimate of the time left on stderr.
+    """The results of all experiments by folder; on stderr, progress and the time that is left.
 
-    A cell that cannot be computed has {"error": what was wrong} for a result. `jobs` is the number
-    of processes, `scheduler` the address of a Dask scheduler. Ctrl-C loses no finished epoch.
+    An experiment that cannot be computed has {"error": what was wrong} for a result. `jobs` is the
+    number of processes, `scheduler` the address of a Dask scheduler. Ctrl-C loses no finished
+    epoch.
     """
-    missing = {cell.folder: cell for cell in cells if cell.state() != "done"}
-    done = {c.folder: _attempt(c)[1] for c in cells if c.folder not in missing}
-    total, start, worked = len({c.folder for c in cells}), time.perf_counter(), 0.0
+    missing = {
+        experiment.folder: experiment for experiment in experiments if experiment.state() != "done"
+    }
+    done = {c.folder: _attempt(c)[1] for c in experiments if c.folder not in missing}
+    total, start, worked = len({c.folder for c in experiments}), time.perf_counter(), 0.0
     say = functools.partial(print, file=sys.stderr, flush=True)
-    say(f"{total} cells: {len(done)} done, {len(missing)} to compute")
+    say(f"{total} experiment{'s' * (total != 1)}: {len(done)} done, {len(missing)} to compute")
     try:
-        for cell, result in _run(list(missing.values()), jobs, scheduler) if missing else ():
-            del missing[cell.folder]
-            done[cell.folder] = result
+        for experiment, result in _run(list(missing.values()), jobs, scheduler) if missing else ():
+            del missing[experiment.folder]
+            done[experiment.folder] = result
             worked += result["total_seconds"]
             said = result.get("error") or f"{result['total_seconds']:.0f} s"
             left = estimate([c.config.model for c in missing.values()], list(done.values()))
             speed = (time.perf_counter() - start) / worked if worked else 1.0
-            line = f"[{len(done)}/{total}] {cell.name}, seed {cell.config.seed}: {said}"
+            line = f"[{len(done)}/{total}] {experiment.name}, seed {experiment.config.seed}: {said}"
             say(line + (f"; about {_duration(left * speed)} left" if missing else ""))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            "finished cells and whole epochs are kept; the same command goes on"
+            "finished experiments and whole epochs are kept; the same command goes on"
         ) from None
     return done
 
 
 def estimate(models: Sequence[str], finished: Sequence[Record]) -> float:
-    """Seconds that cells of these models will take, from those finished: same models, else all."""
+    """Seconds that experiments of these models will take, by the finished ones of the same model.
+
+    A model of which none is finished counts as the mean of all.
+    """
     seconds: dict[str, list[float]] = {}
     for result in finished:
         seconds.setdefault(result["model"], []).append(result["total_seconds"])
@@ -275,26 +313,28 @@ def estimate(models: Sequence[str], finished: Sequence[Record]) -> float:
     return sum(statistics.fmean(seconds.get(model, [every])) for model in models)
 
 
-def _run(cells: list[Cell], jobs: int, scheduler: str | None) -> Iterator[tuple[Cell, Record]]:
-    """Cells with their results, in the order in which they finish."""
+def _run(
+    experiments: list[Experiment], jobs: int, scheduler: str | None
+) -> Iterator[tuple[Experiment, Record]]:
+    """Experiments with their results, in the order in which they finish."""
     if scheduler:
-        yield from _run_on_dask(cells, scheduler)
+        yield from _run_on_dask(experiments, scheduler)
     elif jobs > 1:
-        yield from _run_on_joblib(cells, jobs)
+        yield from _run_on_joblib(experiments, jobs)
     else:
-        for cell in cells:
-            yield _attempt(cell, sys.stderr.isatty())
+        for experiment in experiments:
+            yield _attempt(experiment, sys.stderr.isatty())
 
 
-def _run_on_joblib(cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, Record]]:
+def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[Experiment, Record]]:
     from concurrent.futures import BrokenExecutor
 
     joblib = _extra("joblib", "--jobs")
-    threads = cells[0].config.machine.threads or max(1, available_cores() // jobs)
+    threads = experiments[0].config.machine.threads or max(1, available_cores() // jobs)
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=threads):
             parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)
-            yield from parallel(joblib.delayed(_attempt)(cell) for cell in cells)
+            yield from parallel(joblib.delayed(_attempt)(experiment) for experiment in experiments)
     except BrokenExecutor:
         raise TrainingError(
             "a worker process died, perhaps for lack of memory; what is finished is kept: give the "
@@ -302,23 +342,25 @@ def _run_on_joblib(cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, Record]
         ) from None
 
 
-def _run_on_dask(cells: list[Cell], address: str) -> Iterator[tuple[Cell, Record]]:
+def _run_on_dask(
+    experiments: list[Experiment], address: str
+) -> Iterator[tuple[Experiment, Record]]:
     distributed = _extra("distributed", "--scheduler")
     try:
         client = distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise ConfigError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
-        futures = client.map(_attempt, cells, pure=False)
+        futures = client.map(_attempt, experiments, pure=False)
         try:
             for future in distributed.as_completed(futures):
-                cell, result = future.result()
-                if "error" not in result and cell.state() != "done":
+                experiment, result = future.result()
+                if "error" not in result and experiment.state() != "done":
                     raise ConfigError(
-                        f"a Dask worker wrote {cell.folder}, which is not to be seen from here; "
-                        "give --cells a folder that all machines share"
+                        f"a Dask worker wrote {experiment.folder}, not visible from here; "
+                        "give --experiments a folder that all machines share"
                     )
-                yield cell, result
+                yield experiment, result
         except distributed.scheduler.KilledWorker as error:
             raise TrainingError(f"{error}; what is finished is kept") from None
         finally:
