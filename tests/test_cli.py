@@ -366,3 +366,25 @@ def test_more_threads_than_cores_are_told(capsys: pytest.CaptureFixture[str]) ->
         warnings.simplefilter("always")
         use_machine(MachineOptions(threads=200))
     assert "--threads is 200, but this process may use" in str(told[0].message)
+
+
+def test_a_training_may_start_from_the_weights_of_another(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], clicks: Path, tmp_path: Path
+) -> None:
+    folder, _ = trained
+    again = ["train", "--config", str(folder / "config.json"), "--epochs", "1", "--json"]
+    weights = str(folder / "best.safetensors")
+    losses = {}
+    for name, options in {"anew": [], "on": ["--init-from", weights]}.items():
+        out = tmp_path / name
+        done = run(*again, *options, "--out", str(out), cwd=clicks.parent)
+        assert done.returncode == 0, done.stderr
+        losses[name] = json.loads((out / "history.jsonl").read_text())["loss"]
+    assert losses["on"] < losses["anew"]
+    for options, says, code in (
+        (["--init-from", weights, "--d", "16"], "has shape", 1),
+        (["--init-from", "nowhere.npz"], "nowhere.npz", 1),
+    ):
+        done = run(*again, *options, "--out", str(tmp_path / "no"), cwd=clicks.parent)
+        assert says in is_one_line(done, code)
+        assert not (tmp_path / "no").exists()
