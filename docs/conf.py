@@ -111,6 +111,8 @@ def as_written(app, what, name, obj, options, lines):
         paragraphs.append(paragraph)
     if isinstance(obj, Op):
         paragraphs.insert(0, f"``{obj.signature}``" + (f" ({obj.paper})" if obj.paper else ""))
+        if obj.torch:
+            paragraphs.append(f"In PyTorch: ``{obj.torch}``")
     lines[:] = "\n\n".join(paragraphs).split("\n")
 
 

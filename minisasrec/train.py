@@ -29,6 +29,7 @@ from minisasrec.commands.report import example_recommendations, final_rows, form
 from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
+from minisasrec.exchange import start_from
 from minisasrec.learn.config import (
     TrainConfig,
     from_json,
@@ -115,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     use_machine(config.machine)
     split = load_split(config)
     model = make_model(config, split)
+    if config.init_from and not config.resume:
+        start_from(model, config.init_from)
     section = MODELS[config.model][1]
     default = preset(config.dataset, config.model)
     if not is_chosen(config.dataset, config.model) and (

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -21,7 +22,7 @@ from minisasrec.__main__ import COMMANDS
 from minisasrec.commands import cli
 from minisasrec.commands.cli import load_run, run_command
 from minisasrec.errors import CheckpointError
-from minisasrec.learn.machine import MachineOptions
+from minisasrec.learn.machine import MachineOptions, use_machine
 
 FAST = ("--epochs", "2", "--n", "10", "--d", "8", "--blocks", "1", "--batch-size", "32")
 
@@ -356,3 +357,34 @@ def test_ctrl_c_during_imports(tmp_path: Path) -> None:
     slow = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(60)"
     (tmp_path / "tyro.py").write_text(slow)  # found before the real one
     assert interrupt((), (tmp_path / "begun").exists, tmp_path) == "interrupted"
+
+
+def test_more_threads_than_cores_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    from minisasrec.kernels.threads import threads
+
+    with threads(1), warnings.catch_warnings(record=True) as told:  # `threads` is undone
+        warnings.simplefilter("always")
+        use_machine(MachineOptions(threads=200))
+    assert "--threads is 200, but this process may use" in str(told[0].message)
+
+
+def test_a_training_may_start_from_the_weights_of_another(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], clicks: Path, tmp_path: Path
+) -> None:
+    folder, _ = trained
+    again = ["train", "--config", str(folder / "config.json"), "--epochs", "1", "--json"]
+    weights = str(folder / "best.safetensors")
+    losses = {}
+    for name, options in {"anew": [], "on": ["--init-from", weights]}.items():
+        out = tmp_path / name
+        done = run(*again, *options, "--out", str(out), cwd=clicks.parent)
+        assert done.returncode == 0, done.stderr
+        losses[name] = json.loads((out / "history.jsonl").read_text())["loss"]
+    assert losses["on"] < losses["anew"]
+    for options, says, code in (
+        (["--init-from", weights, "--d", "16"], "has shape", 1),
+        (["--init-from", "nowhere.npz"], "nowhere.npz", 1),
+    ):
+        done = run(*again, *options, "--out", str(tmp_path / "no"), cwd=clicks.parent)
+        assert says in is_one_line(done, code)
+        assert not (tmp_path / "no").exists()

@@ -789,6 +789,13 @@ def test_targets_as_a_list_or_as_a_tensor():
     assert len(set(losses)) == 1
 
 
+def test_a_constant_that_requires_a_gradient():
+    says = "^bce_with_logits: targets is a constant and gets no gradient, .* pass .detach"
+    with pytest.raises(GradientError, match=says):
+        ops.bce_with_logits(leaf(1.0), targets=leaf(1.0))
+    ops.bce_with_logits(leaf(1.0), targets=leaf(1.0).detach())
+
+
 def test_a_loss_can_be_printed_and_converted():
     loss = Tensor(np.float64(0.12345))
     assert f"{loss:.3f}" == "0.123" and float(loss) == 0.12345 and str(loss) == f"{loss}"

@@ -332,8 +332,6 @@ def test_the_authors_candidates_may_have_been_met_where_repeats_are_allowed():
     met = [np.isin(row[1:], split.train_sequence(u)).mean() for u, row in rows]
     assert np.mean(met) == pytest.approx(5 / 130, abs=0.004)
     assert hits < 0.4  # 1 if the target were the only one that was met
-    many = visits(400)  # mostly a tie with what else was met, which is no first rank
-    assert evaluate(MetBefore(many), many, "test", "authors").metrics(1)["HR@1"] < 0.3
 
 
 def test_every_other_item_can_be_asked_for_where_repeats_are_allowed():

@@ -118,9 +118,9 @@ def backward_steps(
 ) -> Iterator[Step]:
     """Walk back from `loss` and yield a `Step` per tensor; at the end all leaves have `.grad`.
 
-    `dloss` is the gradient to start with: 1 for a scalar, required for anything else. Behind the
-    walk the graph is dropped, and with it every array that was kept for it, unless `retain_graph`
-    is set.
+    `dloss` is the gradient to start with: 1 for a scalar, required for anything else. `arrived`
+    holds the gradients that have reached each tensor so far. The walk drops the graph behind it,
+    and with it every array that was kept for the backward pass, unless `retain_graph` is set.
 
     Raises `GradientError` if `loss` depends on no parameter, if it is no scalar and `dloss` is
     missing, if the graph was used before, if an array of it was changed since the forward pass, or

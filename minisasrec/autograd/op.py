@@ -91,7 +91,10 @@ class Op(Dispatch):
         fit = self.signature.check(self.name, [a.shape for a in arrays])
         recorded = is_recording(tensors)
         if constants:
-            constants = {name: _constant(value, recorded) for name, value in constants.items()}
+            constants = {
+                name: _constant(self.name, name, value, recorded)
+                for name, value in constants.items()
+            }
         returned = self.implementation(fit.smallest)(*arrays, **constants)
         y, backward = self._check_returned(returned, fit, arrays[0].dtype)
         return result_of(y, tensors, backward, self) if recorded else result_of(y)
@@ -100,18 +103,16 @@ class Op(Dispatch):
         """The arguments one by one, also if they were given as one list: `concatenate([a, b])`."""
         if self.signature.variadic and len(args) == 1 and isinstance(args[0], list | tuple):
             return args[0]
-        if len(args) > len(self.signature.args) and not self.signature.variadic:
+        count = len(self.signature.args)
+        if len(args) > count and not self.signature.variadic:
             kinds = inspect.signature(self.definition).parameters.values()
-            by_name = [p.name for p in kinds if p.kind is p.KEYWORD_ONLY]
-            if by_name:
-                count, names = (
-                    len(self.signature.args),
-                    ", ".join(n for n, _ in self.signature.args),
-                )
+            constants = [p.name for p in kinds if p.kind is p.KEYWORD_ONLY]
+            names = ", ".join(name for name, _ in self.signature.args)
+            if constants:
                 raise ShapeError(
                     f"{self.name}: takes {count} array{'s' * (count > 1)} ({names}), got "
                     f"{len(args)}; constants are given by name: {self.name}({names}, "
-                    f"{by_name[0]}=...)"
+                    f"{constants[0]}=...)"
                 )
         return args
 
@@ -141,17 +142,22 @@ class Op(Dispatch):
         return f"y is {y.dtype}, the arguments are {dtype}; let it compute in their type"
 
 
-def _constant(value: Any, keep: bool) -> Any:
+def _constant(op_name: str, name: str, value: Any, keep: bool) -> Any:
     """A constant as an op takes it: the array of a Tensor, and a copy of what an op may keep.
 
     If the caller changes ids or a mask after the forward pass, the gradient stays right.
     """
     if isinstance(value, Tensor):
+        if value.requires_grad:
+            raise GradientError(
+                f"{op_name}: {name} is a constant and gets no gradient, but this Tensor requires "
+                "one; if none is wanted, pass .detach()"
+            )
         value = value.data
     if keep and hasattr(value, "__array__") and not isinstance(value, np.generic):
         return np.asarray(value).copy()  # also of a torch tensor or a column of pandas
     if keep and type(value) in (list, tuple):  # an index like x[rows, columns]
-        return type(value)(_constant(part, keep) for part in value)
+        return type(value)(_constant(op_name, name, part, keep) for part in value)
     return value
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from minisasrec.autograd.op import Backward, Op
 
 Axis = int | Sequence[int] | None
-
-
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 COMPARED_WHOLE = 64  # elements: an array of up to so many is compared whole, a larger one in part
 
@@ -103,7 +101,8 @@ class Tensor:
 
         A backward pass over a graph that was recorded before then raises `GradientError`.
         """
-        self._shown = self._shown or fingerprint(self)
+        if self.op is not None and self._shown is None:
+            self._shown = fingerprint(self)
         self._changes += 1
 
     def own_data(self) -> np.ndarray:

@@ -86,6 +86,9 @@ class TrainConfig:
     """Settings of gru4rec+."""
     caser: CaserConfig = field(default_factory=CaserConfig)
     """Settings of caser."""
+    init_from: Path | None = None
+    """File of SASRec weights to start from: best.safetensors of another run, or those of the public
+    PyTorch port (safetensors, npz, pth); see docs/exchange.md."""
     epochs: int = 201
     """Most epochs; validation stops earlier. Authors' code: 201."""
     batch_size: int = 128

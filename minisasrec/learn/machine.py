@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 from minisasrec.backends import use_backend
 from minisasrec.errors import ConfigError
+from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import threads
 
 
@@ -33,3 +35,9 @@ def use_machine(machine: MachineOptions) -> None:
         use_backend(machine.backend)
     if machine.threads:
         threads(machine.threads)
+        if machine.threads > (cores := available_cores()):
+            warnings.warn(
+                f"--threads is {machine.threads}, but this process may use {cores} core"
+                f"{'s' * (cores > 1)}: more threads than cores are slower",
+                stacklevel=2,
+            )

@@ -37,8 +37,8 @@ from minisasrec.random import Keys, Seed
 class SelfAttention(Module):
     """S = SA(E) = Attention(E W_Q, E W_K, E W_V), where no item sees a later one (Sec. III-B)."""
 
-    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
-        d = config.d
+    def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
+        d, seed = config.d, Seed.of(seed)
         self.query = Linear(d, d, seed.spawn("query"))
         self.key = Linear(d, d, seed.spawn("key"))
         self.value = Linear(d, d, seed.spawn("value"))
@@ -57,8 +57,8 @@ class SelfAttention(Module):
 class FeedForward(Module):
     """FFN(S_i) = ReLU(S_i W1 + b1) W2 + b2, the same at every position (Sec. III-B)."""
 
-    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
-        d = config.d
+    def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
+        d, seed = config.d, Seed.of(seed)
         self.layer1 = Linear(d, d, seed.spawn("layer1"), activation="relu")
         self.layer2 = Linear(d, d, seed.spawn("layer2"))
 
@@ -70,7 +70,8 @@ class FeedForward(Module):
 class Block(Module):
     """x + Dropout(g(LayerNorm(x))), with attention for g and then with the FFN (Sec. III-C)."""
 
-    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
+    def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
+        seed = Seed.of(seed)
         self.attention_norm: Module = LayerNorm(config.d)
         self.attention = SelfAttention(config, seed.spawn("attention"))
         self.ffn_norm: Module = LayerNorm(config.d)

@@ -28,9 +28,9 @@ from minisasrec.random import Keys, Seed
 class ChosenAttention(SelfAttention):
     """Self-attention with, as chosen, a last projection W_O and dropout of its weights."""
 
-    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
+    def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
         super().__init__(config, seed)
-        d = config.d
+        d, seed = config.d, Seed.of(seed)
         self.output = Linear(d, d, seed.spawn("output")) if config.output_projection else Identity()
         self.rate = config.inner_rate
 
@@ -51,7 +51,7 @@ class ChosenAttention(SelfAttention):
 class ChosenFeedForward(FeedForward):
     """The FFN with dropout of its hidden layer."""
 
-    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
+    def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
         super().__init__(config, seed)
         self.rate = config.inner_rate
 
@@ -73,10 +73,11 @@ class NoResidual(Residual):
 class PreNormBlock(Block):
     """The paper's wiring, of parts as chosen."""
 
-    def __init__(self, config: SASRecConfig, seed: Seed) -> None:
+    def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
         def norm() -> Module:
             return LayerNorm(config.d) if config.layer_norm else Identity()
 
+        seed = Seed.of(seed)
         self.attention_norm = norm()
         self.attention = ChosenAttention(config, seed.spawn("attention"))
         self.ffn_norm = norm()
