@@ -12,7 +12,7 @@ from minisasrec.errors import CheckpointError, ConfigError
 
 
 class Parameter(Tensor):
-    """A leaf tensor that training changes; it holds a copy of `data`, which stays as it is."""
+    """A leaf tensor that training changes. It copies `data`: the caller's array stays as it is."""
 
     __slots__ = ()
 
@@ -31,9 +31,9 @@ class Module:
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, with its dotted name.
 
-        Raises `ConfigError` for one that could not be trained or saved: in a set, which has no
-        order, on the class or in an object that is no module, or a Tensor with a gradient that is
-        no `Parameter`.
+        Raises `ConfigError` for a parameter that could not be trained or saved: one in a set (a
+        set has no order), on the class, or in an object that is no module. The same for a Tensor
+        that requires a gradient and is no `Parameter`.
         """
         yield from _found_in(self, "", set())
 
@@ -94,7 +94,7 @@ class Module:
 
 
 def _found_in(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Parameter]]:
-    """The parameters in `value`, an attribute, with their names; what was seen is left out."""
+    """The parameters in the attribute `value`, with their names; those in `seen` are left out."""
     if id(value) in seen:
         return
     if isinstance(value, Parameter):
