@@ -1,7 +1,7 @@
 """Every error this package raises on purpose: one line that says what was wrong and what to do.
 
-The command line prints such an error as one line and exits with status 1; anything else that
-escapes is a bug and keeps its traceback.
+The command line prints such an error as one line and exits with status 2 for a wrong setting
+(`ConfigError`) and 1 otherwise. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations

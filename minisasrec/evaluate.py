@@ -29,9 +29,9 @@ class EvaluateConfig:
     authors' released code does, flaws included, to compare with published numbers. By default
     sampled and full."""
     seed: int | None = None
-    """Draws the sampled candidates; by default the run's."""
+    """Seed of the sampled candidates; by default the run's."""
     max_users: int | None = None
-    """Users at the most, 0 = all; by default the run's."""
+    """Users to evaluate, 0 = all; by default the run's."""
     repeats: Literal["auto", "allow", "forbid"] | None = None
     """Whether items that a user has met are candidates; by default the run's rule. forbid: they
     are not, and a target that was met before counts as a miss."""

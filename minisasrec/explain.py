@@ -75,7 +75,7 @@ class ExplainConfig:
     """Explain ops: formula, shapes, paper section, source, tests and notebooks."""
 
     ops: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[OP ...]")] = ()
-    """Such as layer_norm; none: list all."""
+    """Names of ops, such as layer_norm; without a name, all ops are listed."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
 
@@ -88,8 +88,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if names:
         print("\n\n".join(explain(name) for name in names))
     else:
+        width = max(len(op.paper) for op in OPS.values())
         for op in OPS.values():
-            print(f"{op.name:24} {op.paper:30} {op.signature}".rstrip())
+            print(f"{op.name:24} {op.paper:{width}} {op.signature}".rstrip())
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def attention_map(
 def position_average(maps: Sequence[np.ndarray], size: int = 15) -> np.ndarray:
     """Mean attention of the last `size` positions on one another, (size, size) (Sec. IV-H, Fig. 4).
 
-    Each map (n, n) is that of one sequence; they are aligned at the last item, and shorter ones
-    than `size` are left out. Raises `ShapeError` if none is long enough.
+    Each map (n, n) is that of one sequence; they are aligned at the last item, and those
+    shorter than `size` are left out. Raises `ShapeError` if none is long enough.
     """
     long = [weights[-size:, -size:] for weights in maps if len(weights) >= size]
     if not long:
@@ -102,7 +102,7 @@ Line = tuple[Sequence[float], Sequence[float]]
 
 
 def lines(panels: Mapping[str, Mapping[str, Line]], x: str, title: str) -> Any:
-    """Beside each other, a panel for each y axis, with named lines (x values, y values)."""
+    """Panels side by side, one for each y axis, with named lines (x values, y values)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5 * len(panels) + 1, 4), layout="constrained")

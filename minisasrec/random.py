@@ -105,7 +105,7 @@ def drop_threshold(rate: float) -> int:
 
 @dataclass
 class Keys:
-    """The keys of one training step: one for each place of the model that drops or draws."""
+    """The keys of one training step: one for each place where the model draws random numbers."""
 
     seed: int
     step: int

@@ -28,7 +28,7 @@ class RecommendConfig:
     items: tuple[str, ...] = ()
     """Item ids of the data set, oldest first; no user is needed."""
     k: int = 10
-    """How many."""
+    """How many items to recommend."""
     repeats: Literal["auto", "allow", "forbid"] | None = None
     """Whether items of the history may be recommended again; by default the run's rule."""
     data_dir: Path | None = None
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Recommend and print."""
     options = read_options(RecommendConfig, "recommend", argv)
     if (options.user is None) == (not options.items):
-        raise ConfigError("give either --user ID or --items ID ID ...")
+        raise ConfigError("give either --user ID or --items ID ID ... (not both)")
     if options.k < 1:
         raise ConfigError(f"--k is {options.k}; it must be at least 1")
     _, _, split, model = load_run(options.run, options.machine, options.data_dir, options.repeats)

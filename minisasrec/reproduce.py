@@ -51,11 +51,11 @@ class ReproduceConfig:
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again; auto goes by the data, as in train."""
     seeds: tuple[int, ...] = (0,)
-    """A run for each; with several, mean and standard deviation are shown."""
+    """One run for each; with several, mean and standard deviation are shown."""
     methods: tuple[str, ...] = ()
-    """Rows to compute, by name or first word, such as: sasrec caser; all by default."""
+    """Rows to compute, by name or its first word, such as: sasrec caser. By default all."""
     epochs: int | None = None
-    """Fewer epochs at the most, to try it out; the output says so."""
+    """At most so many epochs, to try things out; the output says so."""
     jobs: int = 1
     """Experiments at a time on this machine, each with its share of the cores (needs joblib)."""
     scheduler: str | None = None
@@ -100,7 +100,7 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
 
 
 def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
-    """Any other target; None after a dry run. Makes folders first: errors come early."""
+    """Any other target; None after a dry run. Folders are made first, so that errors come early."""
     target, dataset = TARGETS[options.target], options.dataset or "bookshop"
     split, notes = load(dataset, options.data_dir, options.columns, options.repeats)
     rows = target.rows(dataset)
@@ -192,9 +192,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     use_machine(options.machine)
     if options.target != "table2" and options.target not in TARGETS:
         known = ", ".join(["table2", *TARGETS])
-        raise ConfigError(f"there is no target {options.target!r}; choose one of {known}")
-    if options.jobs < 1 or not options.seeds:
-        raise ConfigError("--jobs must be at least 1, and --seeds name one seed or more")
+        wrong = f"there is no target {options.target!r}" if options.target else "name a target"
+        raise ConfigError(f"{wrong}; choose one of {known}")
+    if options.jobs < 1:
+        raise ConfigError(f"--jobs is {options.jobs}; it must be at least 1")
+    if not options.seeds:
+        raise ConfigError("--seeds is empty; give one seed or more, such as --seeds 0 1 2")
     of_what = Path(options.dataset or ("all" if options.target == "table2" else "bookshop")).stem
     out = options.out or Path("reproduce") / f"{options.target}-{of_what}"
     if options.target == "table2":

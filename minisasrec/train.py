@@ -85,7 +85,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
 
 
 def _options(default: TrainConfig, file: Path | None) -> Any:
-    """`default` with --config beside it, and without the settings of all models but its own."""
+    """`default` with --config added, and without the settings of the other models."""
     types, own = get_type_hints(TrainConfig), MODELS[default.model][1]
     others = sorted({section for _, section in MODELS.values()} - {own, ""})
     hidden = (tyro.conf.Fixed, tyro.conf.Suppress)

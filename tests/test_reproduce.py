@@ -278,11 +278,11 @@ def test_a_cell_that_fails_leaves_the_others(call, folder, capsys, monkeypatch) 
     ("arguments", "said"),
     [
         (("table9",), "there is no target 'table9'; choose one of table2, table3, "),
-        ((), "there is no target ''; choose one of table2"),
+        ((), "name a target; choose one of table2"),
         (("table3", "--methods", "svd"), "--methods: table3 has no row 'svd'; it has poprec, bpr"),
-        (("table3", "--jobs", "0"), "--jobs must be at least 1"),
+        (("table3", "--jobs", "0"), "--jobs is 0; it must be at least 1"),
         (("table3", "--seed", "1"), ""),
-        (("table3", "--seeds"), "--jobs must be at least 1, and --seeds name one"),
+        (("table3", "--seeds"), "--seeds is empty; give one seed or more"),
     ],
 )
 def test_what_is_wrong_is_one_line(call, capsys, arguments, said) -> None:

@@ -51,7 +51,7 @@ def final_rows(
 
 
 def knows_best(split: Split, protocol: Protocol) -> bool:
-    """Whether the oracle's best reachable figures hold: its candidates are never met before."""
+    """Whether the oracle's figures hold here: its candidates were never met before."""
     return protocol == "full" or (protocol == "sampled" and split.repeats == "forbid")
 
 

@@ -1,4 +1,4 @@
-"""Named arrays from a file or a mapping, and back to a file; nothing here runs code of a file."""
+"""Read named arrays from a file or a mapping, and write them. No code in a file is ever run."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _read_pth(path: Path) -> dict[str, Array]:
         ) from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch or the pickle inside makes of a damaged file
+    except Exception as error:  # torch raises many kinds of error for a damaged file
         raise CheckpointError(
             f"{path} cannot be read as weights alone ({_line(error)}); save model.state_dict()"
         ) from None

@@ -1,6 +1,6 @@
-"""Item ids of another catalogue, and ours: a map that leaves nothing out.
+"""A complete map between the item ids of another catalogue and ours.
 
-Wrong ids load without a word: every vector has the right shape and belongs to another item.
+Wrong ids would raise no error: every vector has the right shape, but it belongs to another item.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ItemMap = Mapping[int, int] | Sequence[int] | Array
 
 
 def item_map(theirs: Sequence[Any], ours: Sequence[Any]) -> dict[int, int]:
-    """{their id: our id} of items that have the same name: entry i of each list names item i.
+    """{their id: our id} for items of the same name; entry i of each list is the name of item i.
 
     Entry 0 is the padding's and is not looked at. `ours` is usually `dataset.item_ids`. Names are
     compared as text. Raises `DataError` for a name that occurs twice or that only one side has.

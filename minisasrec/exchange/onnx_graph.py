@@ -1,10 +1,10 @@
-"""SASRec as an ONNX graph, for programs without Python: every op of the forward pass is one node.
+"""SASRec as an ONNX graph, for programs without Python.
 
     items (B, L) int64, padded with 0 on the left      ->  scores (B, I + 1) float32
     the same and candidates (B, c) int64               ->  scores (B, c)
 
-B, L and c are free. The graph takes the last n items; shorter histories need no padding beyond that
-of their batch. Column 0 of the scores is the padding's and means nothing.
+B, L and c are free. The graph takes the last n items. L may be less than n: histories are padded
+only to the longest of their batch. Column 0 of the scores is the padding's and means nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ END = np.array([np.iinfo(np.int64).max])  # the end of a slice
 def to_onnx(model: SASRec, path: str | Path, *, candidates: bool = False) -> Path:
     """Write `model` to an .onnx file; with `candidates` it scores those and not all items.
 
-    Raises `ConfigError` for another model than SASRec, another suffix, or without the package onnx.
+    Raises `ConfigError` for a model that is no SASRec, another suffix, or if onnx is not installed.
     """
     path = Path(path)
     if not isinstance(model, SASRec):

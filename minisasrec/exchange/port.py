@@ -41,7 +41,7 @@ def from_port(
     """The port's `state_dict`, as a file or a mapping, as our model and its settings.
 
     `norm` names the wiring (above); `heads` is 1 unless given. d, blocks, n and the number of items
-    are read from the shapes; `n` settles whether the first of the position rows is the padding's.
+    are read from the shapes; `n` says whether the first position row belongs to padding.
     `padding` is that of the wiring unless given: versions of 2023 to 2025 have norm="authors" with
     padding="visible". `dropout` matters only to training that goes on. `items` maps their item ids
     to ours. `reference` is (sequences, logits) or a file of both, in our item ids: see
@@ -84,8 +84,8 @@ def start_from(
 ) -> None:
     """Set the weights of `model` from the port's, or from weights of our own names.
 
-    The model's settings say the wiring and the heads. Raises `ConfigError` naming the settings that
-    must be others, and what `from_port` raises; then no weight has changed.
+    The wiring and the heads are those of the model's settings. Raises `ConfigError` that names the
+    settings that do not fit, and what `from_port` raises. After an error no weight has changed.
     """
     if not isinstance(model, SASRec):
         raise ConfigError(f"{type(model).__name__} cannot start from weights of a SASRec")

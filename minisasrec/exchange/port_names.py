@@ -118,7 +118,7 @@ def _check(theirs: Arrays, shapes: dict[str, tuple[int, ...]]) -> None:
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to understand the port's weights: what names and shapes leave open."""
+    """One way to read the port's weights: the choices that names and shapes do not settle."""
 
     config: SASRecConfig
     rows: Array

@@ -1,8 +1,8 @@
 """A reference batch: the logits that the port gives for some sequences, compared with ours.
 
 Names and shapes do not say which wiring the weights belong to, nor how many heads. A position table
-shifted by one changes no metric that anybody would look at. The logits show all of it; and where
-they differ, other readings of the same weights are tried, and the one that fits is named.
+that is shifted by one hardly changes any metric. The logits show all of this. Where they differ,
+other readings of the same weights are tried, and the one that fits is named.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _unpadded(sequence: Any, num_items: int) -> Array:
 def check(theirs: Arrays, reading: Reading, model: SASRec, reference: Reference) -> list[str]:
     """Raise `CheckpointError` if the logits differ, with the reading that would fit if one does.
 
-    Returns what the batch leaves open: changes after which it fits as well.
+    Returns what the batch cannot tell apart: other readings that fit as well.
     """
     difference = reference.difference(model)
     few = reference.some()
@@ -131,7 +131,7 @@ def _others(reading: Reading, most: int) -> Iterator[tuple[str, Reading]]:
 
 
 def _changes(reading: Reading) -> Sequence[list[Change]]:
-    """What may have been understood wrongly, by kind; of each kind one change at a time."""
+    """What may be misread, by kind. Of each kind, one change is made at a time."""
     c, rows = reading.config, reading.rows
 
     def settings(words: str, **values: Any) -> Change:

@@ -56,7 +56,7 @@ class Experiment:
     config: TrainConfig
     folder: Path
     name: str  # the name of its row in the table
-    test: bool = True  # False: the test part is not read, as long as settings are being chosen
+    test: bool = True  # False: settings are still being chosen, so the test part is not read
     fingerprint: str = ""  # the fingerprint of its data
 
     def file(self) -> Path:
@@ -77,17 +77,17 @@ _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a
 
 @functools.cache
 def frozen_defaults() -> Record:
-    """The defaults of the settings when each of them came to be; they never change.
+    """The default that each setting had when it was added; these never change.
 
-    An experiment is named by what differs from these. So a new setting does not rename the
-    experiments that have its default (write that default down in the file, too), and a default
-    that changes does rename those whose results it changes.
+    An experiment is named by the settings that differ from these. So a new setting does not rename
+    the experiments that have its default (add that default to the file). A default that changes
+    does rename the experiments whose results it changes.
     """
     return read_json(Path(__file__).with_name("frozen_defaults.json"))
 
 
 def _differing(settings: Record, frozen: Record, default: Record) -> Record:
-    """The settings that are not the frozen ones; one that is not frozen yet has its default."""
+    """The settings that differ from the frozen ones, or from the default if not yet frozen."""
     found: Record = {}
     for name, value in settings.items():
         usual = frozen.get(name, default.get(name))
@@ -110,8 +110,8 @@ def make_experiment(
     """The experiment of a configuration; its folder is named by all that its result depends on.
 
     The name holds a hash of the data's fingerprint and of the settings that differ from the frozen
-    defaults, with the rule `repeats` that "auto" comes to for the data. Left out are the settings
-    of the machine (`MACHINE`) and those of other models. Delete an experiment's folder to have it
+    defaults. `repeats` is the rule that "auto" means for these data. Settings of the machine
+    (`MACHINE`) and of other models are left out. Delete an experiment's folder to have it
     computed again.
     """
     own = MODELS[config.model][1]
@@ -204,7 +204,7 @@ def _data_of(experiment: Experiment) -> Split:
         load.cache_clear()
     raise DataError(
         f"{experiment.config.dataset} is other data here than where the command was given; is it "
-        "another file, or did it change meanwhile?"
+        "another file, or has the file changed since?"
     )
 
 

@@ -110,7 +110,7 @@ def fit(
     validate = Evaluator(split, "valid", protocol, seed=config.seed, max_users=config.max_users)
     history = History()
     best_weights = _copy(model.state())
-    paced = _paced(config)
+    with_threads = _with_threads(config)
     if run is not None:
         if run.path("last.safetensors").exists():
             best_weights = _resume(run, model, optimizer, history)
@@ -127,7 +127,7 @@ def fit(
     with _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar:
         while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
             epoch = len(history.epochs)
-            entry = train_epoch(model, batches, optimizer, config, epoch, bar, paced)
+            entry = train_epoch(model, batches, optimizer, config, epoch, bar, with_threads)
             if (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs:
                 entry |= validate(model).metrics()
             improved = history.add(entry)
@@ -149,11 +149,14 @@ def train_epoch(
     config: TrainConfig,
     epoch: int,
     bar: _ProgressBar,
-    paced: Callable[[Iterable[Batch]], Iterable[Batch]],
+    with_threads: Callable[[Iterable[Batch]], Iterable[Batch]],
 ) -> dict[str, Any]:
-    """One pass over the batches: an entry with mean loss, seconds and targets per second."""
+    """One pass over the batches: an entry with mean loss, seconds and targets per second.
+
+    `with_threads` hands the batches on and chooses the number of threads meanwhile.
+    """
     total, targets, start = 0.0, 0, time.perf_counter()
-    for i, batch in enumerate(paced(batches.epoch(epoch))):
+    for i, batch in enumerate(with_threads(batches.epoch(epoch))):
         step = epoch * len(batches) + i
         loss = model.loss(batch, Keys(config.seed, step))
         value = loss.item()
@@ -178,8 +181,8 @@ def train_epoch(
     }
 
 
-def _paced(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
-    """A function that hands batches on and meanwhile chooses between one thread and all of them."""
+def _with_threads(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[Batch]]:
+    """A function that hands batches on; it tries one thread and all, and keeps what is faster."""
     if config.machine.threads is not None or backend() == "numpy":
         return iter
     return partial(ThreadChooser().over, size=lambda batch: batch.targets.size)

@@ -16,14 +16,14 @@ from minisasrec.nn import Module
 from minisasrec.random import Keys
 
 Array = np.ndarray
-NOBODY = -1  # the number of a user that the data set lacks
+NOBODY = -1  # the number of a user who is not in the data set
 
 
 class Recommender:
     """Something that scores items for users, by their number and their history.
 
-    A user that the data set lacks has the number -1 (`NOBODY`). That is fine with a model that
-    goes by the history alone; one that keeps a vector per user raises `DataError`.
+    A user who is not in the data set has the number -1 (`NOBODY`). A model that reads only the
+    history takes that; a model that needs a vector of the user raises `DataError`.
     """
 
     num_items: int
@@ -31,9 +31,9 @@ class Recommender:
 
     @classmethod
     def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> Recommender:
-        """The model for a data set, untrained if it is one that trains.
+        """The model for a data set; a model that is trained by gradients is still untrained.
 
-        `settings` is the model's section of the configuration; one without settings ignores it.
+        `settings` is the model's section of the configuration; a model without settings ignores it.
         """
         raise TypeError(f"{cls.__name__} has no for_split")
 
@@ -47,9 +47,10 @@ class Recommender:
 
 
 class SequenceModel(Module, Recommender):
-    """A trained model that sums user and history up in a vector and scores by a dot product.
+    """A model with parameters: it makes one vector of a user's history, and one of each item.
 
-    Subclasses define `loss`, `encode` and `item_vectors`.
+    The score of an item is the dot product of the two. Subclasses define `loss`, `encode` and
+    `item_vectors`.
     """
 
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
@@ -57,7 +58,7 @@ class SequenceModel(Module, Recommender):
         raise TypeError(f"{type(self).__name__} has no loss")
 
     def after_step(self) -> None:
-        """Called after each step of the optimiser, to bring weights back to where they may be."""
+        """Called after each optimiser step, for example to project weights onto a constraint."""
 
     def encode(self, users: Array, histories: Packed) -> Array:
         """One vector per user, (B, d)."""

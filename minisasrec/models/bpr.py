@@ -2,8 +2,8 @@
 
     r(u, j) = beta_j + gamma_u . gamma_j
 
-What a user likes, whatever came last: no order at all. It learns from the examples that all models
-here have, an item after another, so not from a user's first one.
+What a user likes; the order does not count. The examples are those of all models here: an item and
+the one that came next. So the model does not learn from a user's first item.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ What differs from that paper and its code:
   out.
 - A step takes the windows of `batch_size` users and not a fixed number of windows.
 - Each of the two layers' weights starts with Glorot's uniform distribution, not a normal one.
-- ReLU after the maximum: it never falls, so the two may change places, and fewer numbers pass it.
+- ReLU comes after the maximum. ReLU never decreases, so the result is the same, from fewer numbers.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class HorizontalFilters(Module):
     """n_h filters of one height h: the largest of their results over time, after ReLU (eq. 3-6)."""
 
     def __init__(self, filters: int, height: int, d: int, seed: Seed) -> None:
-        # drawn as the matrix that a window, seen as one row, is multiplied with
+        # drawn as one matrix: it multiplies a window that is written as one row
         weights = glorot_uniform((filters, height * d), seed).data
         self.F = Parameter(weights.reshape(filters, height, d))
         self.b = constant(filters, 0)
@@ -157,7 +157,7 @@ class Caser(SequenceModel):
         rows = np.arange(len(inputs.items))
         ends = np.repeat(inputs.offsets[1:], lengths)
         x = self(self.windows(inputs, rows), np.repeat(batch.users, lengths), keys)
-        # the target i items further on is that of the row i further down, and so are its negatives
+        # the target i steps ahead, and its negatives, are those of the row i places below
         later = [np.minimum(rows + i, ends - 1) for i in range(self.config.T)]
         exists = [rows + i < ends for i in range(self.config.T)]
         targets = np.concatenate(

@@ -1,12 +1,12 @@
 """What the paper's simple comparison methods share (Sec. IV-B): vectors per user and per item.
 
-Each scores item j for user u whose last item is i by a dot product of a query with a vector of j:
+User u, whose last item is i, gives item j a score that is a dot product of two vectors:
 
     r(u, i, j) = q(u, i) . w(j)
 
-and differs from the others in q and w only. All are trained by Bayesian personalised ranking
-(BPR, arXiv 1205.2618, which the authors of the others adopted as well): at each position of a train
-sequence the item that came next should score higher than one that the user never met.
+The methods differ only in q and w. All are trained by Bayesian personalised ranking (BPR, arXiv
+1205.2618; the papers of the other methods use it, too): at each position of a train sequence, the
+item that came next should score higher than an item that the user never met.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FactorConfig:
     """row_l2/2 * |v|^2 is added to the loss of an example for each vector v it reads. Paper: the
     best of 1e-4 to 1."""
     n: int = 10_000
-    """Only the last n items of a user are learned from."""
+    """Training uses only the last n items of a user."""
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
@@ -88,7 +88,7 @@ class FactorModel(SequenceModel):
         raise TypeError(f"{type(self).__name__} has no items")
 
     def reads(self, users: Array, last: Array, items: Array) -> list[tuple[Tensor, Array]]:
-        """(table, ids of its rows) for all that examples read; a row read twice is named twice."""
+        """(table, ids of rows) for all that the examples read; a row read twice is there twice."""
         raise TypeError(f"{type(self).__name__} has no reads")
 
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
@@ -97,7 +97,7 @@ class FactorModel(SequenceModel):
             - sum over negatives j of log sigmoid(r(u, i, o_t) - r(u, i, j))
             + row_l2/2 * sum of |v|^2 over the vectors v that the position reads
 
-        The weights have no dropout, so `keys` play no part.
+        There is no dropout, so `keys` are not used.
         """
         inputs = batch.inputs
         rows = np.flatnonzero(batch.targets)
@@ -123,7 +123,7 @@ class FactorModel(SequenceModel):
             return self.items().data
 
     def check_users(self, users: Array) -> Array:
-        """`users`, or a `DataError` if there is one that the model keeps no vector of."""
+        """`users` as they are. Raises `DataError` for a user without a vector in the model."""
         unknown = users[(users < 0) | (users >= self.num_users)]
         if len(unknown):
             raise DataError(

@@ -2,8 +2,8 @@
 
     r(i, j) = M_i . N_j
 
-What follows item i, whoever asks. A table of all |I|^2 transitions is mostly empty; as a product
-of two item embeddings, items that are followed by the same ones share what is known of them. With
+What follows item i, for all users alike. A table of all |I|^2 transitions is mostly empty. As a
+product of two item embeddings it lets items with similar successors learn from each other. With
 M = N it would be symmetric and could not tell "i then j" from "j then i" (Sec. III-D).
 """
 
@@ -24,7 +24,7 @@ class FMC(FactorModel):
         self.N = Embedding(self.num_items + 1, d, seed.spawn("N"), padding_id=0)
 
     def check_users(self, users: Array) -> Array:
-        """Anybody: the model goes by the last item alone."""
+        """Any user will do: the model reads only the last item."""
         return users
 
     def query(self, users: Array, last: Array) -> Tensor:

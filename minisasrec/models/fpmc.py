@@ -15,7 +15,7 @@ from minisasrec.random import Seed
 
 
 class FPMC(FactorModel):
-    """q(u, i) = [gamma_u, M_i] and w(j) = [gamma_j, N_j]: a sum of dot products is one of both."""
+    """q(u, i) = [gamma_u, M_i], w(j) = [gamma_j, N_j]: one dot product is the sum of two."""
 
     def create(self, d: int, seed: Seed) -> None:
         """One user embedding and three item embeddings."""

@@ -19,12 +19,11 @@ What differs from those papers and their code:
 
 - Sessions do not run side by side through one state that is carried from step to step; a batch
   holds whole histories, and the gradient goes back through all of their steps.
-- The mini-batch of a row, from which its in-batch negatives come, is made up afterwards: rows of
-  the same step lie together, `in_batch` at a time. A negative that is the row's own target by
-  chance does not count.
+- The mini-batches that in-batch negatives come from are made afterwards: rows of the same step lie
+  together, `in_batch` at a time. A negative that happens to be the row's own target does not count.
 - The reset gate works after the product with U, as in torch.nn.GRU.
-- Scores are linear: no tanh (GRU4Rec) or ELU (GRU4Rec+) on them. These keep the order of scores,
-  but not the losses and slopes.
+- Scores are linear: no tanh (GRU4Rec) or ELU (GRU4Rec+) on them. Either would keep the order of
+  the scores, but change losses and gradients.
 - Adam, where they use Adagrad with momentum; one layer of units.
 """
 
@@ -62,11 +61,11 @@ class GRU4RecConfig:
     loss: RankingLoss = "top1"
     """top1, bpr or cross-entropy (GRU4Rec); top1-max or bpr-max (GRU4Rec+)."""
     in_batch: int = 128
-    """Rows that lend each other their targets as negatives, 0 = none."""
+    """Rows in a group; each takes the targets of the others as negatives. 0 = none."""
     samples: int = 0
     """Additional negatives, shared by all rows of a batch. GRU4Rec+: 2048."""
     alpha: float = 0.0
-    """The additional ones are drawn in proportion to popularity^alpha: 0 uniform, 1 popularity."""
+    """Additional negatives are drawn in proportion to popularity^alpha; 0 = uniformly."""
     regularization: float = 0.0
     """Weight lambda of the squared negative scores in bpr-max."""
     shared_embedding: bool = False
@@ -74,7 +73,7 @@ class GRU4RecConfig:
     embedding_dropout: float = 0.0
     """Share of the input's elements dropped in training."""
     dropout: float = 0.2
-    """Share of the state's elements dropped in training, on their way to the scores."""
+    """Share of the state's elements dropped in training, before scores are made."""
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
@@ -168,7 +167,7 @@ class GRU4Rec(SequenceModel):
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
         """The ranking loss that the configuration names, over every position with a target.
 
-        The batch's own sampled negatives play no part.
+        The batch's own sampled negatives are not used.
         """
         h = _with_ones(self(batch.inputs, keys))
         rows, targets = self._mini_batches(batch)  # (G, m)
@@ -196,7 +195,7 @@ class GRU4Rec(SequenceModel):
     def _mini_batches(self, batch: Batch) -> tuple[Array, Array]:
         """Rows (G, m) and their targets, 0 where the last mini-batch is not full.
 
-        All first steps come first, then all second steps, ...: as sessions that run side by side.
+        All first steps come first, then all second steps, ...: like sessions that run side by side.
         """
         offsets = batch.inputs.offsets  # type: ignore[union-attr]  # forward has refused others
         steps = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
@@ -214,13 +213,13 @@ class GRU4Rec(SequenceModel):
         return 1 + np.searchsorted(self.chances, uniform * self.chances[-1], side="right")
 
     def output_items(self) -> Tensor:
-        """N with b as its last column, (|I| + 1, d + 1): it meets a state that ends in 1."""
+        """N with b as its last column, (|I| + 1, d + 1); states have a 1 there."""
         shared = self.config.shared_embedding
         table = self.item_embedding.table if shared else self.output_embedding
         return ops.concatenate(table, self.output_bias, axis=1)
 
     def encode(self, users: Array, histories: Packed) -> Array:
-        """(h, 1) after the last item of each history, (B, d + 1); `users` play no part."""
+        """(h, 1) after the last item of each history, (B, d + 1); `users` are not used."""
         with no_grad():
             return _with_ones(self(histories)[histories.last]).data
 

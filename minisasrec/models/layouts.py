@@ -25,7 +25,7 @@ def attend(
     rate: float = 0.0,
     keys: Keys | None = None,
 ) -> Tensor:
-    """Causal attention inside each sequence; with `keys`, `rate` of the weights are dropped."""
+    """Causal attention inside each sequence; with `keys`, a share `rate` of weights is dropped."""
     drop: dict[str, Any] = {"rate": rate, "key": keys.next()} if keys and rate else {}
     if isinstance(inputs, Padded):
         return ops.causal_attention(q, k, v, real=inputs.real, heads=heads, **drop)

@@ -3,9 +3,9 @@
 The public PyTorch port pads on the left and does not hide padding from attention. All padded slots
 of a sequence begin as zero vectors and see nothing but padding, so they stay equal in every block.
 One row can stand for them: with L real items it counts as n - L equal keys, that is, log(n - L) is
-added to its score. (In training this holds up to dropout, which drops other elements of each slot.)
+added to its score. (In training this is not exact: dropout drops other elements in each slot.)
 
-The row is an *attention sink*: a query that finds nothing may put its weight there.
+The row is an *attention sink*: a query that matches no item can put its weight there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class PaddingShown(Packed):
-    """Packed sequences, each shorter than n with a first row (item 0) for its padding.
+    """Packed sequences; one that is shorter than n has a first row (item 0) for its padding.
 
     `count` (T) is n - L for such a row and 1 for the others.
     """
@@ -44,7 +44,7 @@ class PaddedShown(Padded):
 
 
 def show_padding(inputs: Sequences) -> PaddingShown | PaddedShown:
-    """The same sequences with their padding in sight."""
+    """The same sequences, with padding that attention can see."""
     if isinstance(inputs, Padded):
         return PaddedShown(inputs.items)
     lengths = np.diff(inputs.offsets)
@@ -67,8 +67,9 @@ def attend_with_padding(
 ) -> Tensor:
     """Attention with log(count) added to the score of each key.
 
-    One more feature carries it: with d' features a head, (a q, b) . (k, log count) / sqrt(d' + 1)
-    is q . k / sqrt(d') + log count for a = sqrt((d' + 1) / d'), b = sqrt(d' + 1).
+    Each head gets one more feature for it. With d' features a head,
+    (a q, b) . (k, log count) / sqrt(d' + 1) = q . k / sqrt(d') + log count
+    for a = sqrt((d' + 1) / d') and b = sqrt(d' + 1).
     """
     T, d = q.shape
     width = d // heads

@@ -8,7 +8,7 @@
     BCE with sampled negatives                training             III-E
 
 A batch holds T items, one sequence after another, and every step below works on T rows of d
-features. Only attention looks from one row to others, to those before it in its own sequence.
+features. Only attention looks at other rows: those before a row in its own sequence.
 This file is the paper's model; `variants.py` has the choices that others made.
 """
 
@@ -50,7 +50,7 @@ class SelfAttention(Module):
         return attend(q, k, v, inputs, self.heads)
 
     def last(self, x_q: Tensor, x: Tensor, inputs: Packed) -> Tensor:
-        """The last row of each sequence alone; see `shortcut.py`."""
+        """Only the last row of each sequence; see `shortcut.py`."""
         return last_attention(self, x_q, x, inputs)
 
 
@@ -86,7 +86,7 @@ class Block(Module):
         return self.residual(x, f, keys, inputs.slot_ids)
 
     def last(self, x: Tensor, inputs: Packed) -> Tensor:
-        """The last row of each sequence alone, all that a prediction needs; see `shortcut.py`."""
+        """Only the last row of each sequence, all that a prediction needs; see `shortcut.py`."""
         return last_of_block(self, x, inputs)
 
 
@@ -127,7 +127,7 @@ class SASRec(SequenceModel):
         return dropout(x, self.config.dropout, keys, inputs.slot_ids)
 
     def forward(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
-        """F of the last block, after a last layer norm, a row per item; no dropout without keys."""
+        """F: the last block after a final layer norm, a row per item. Without keys: no dropout."""
         x = self.embed(inputs, keys)
         for block in self.blocks:
             x = block(x, inputs, keys)
@@ -143,7 +143,7 @@ class SASRec(SequenceModel):
         return self.item_embedding.table
 
     def encode(self, users: np.ndarray, histories: Packed) -> np.ndarray:
-        """F at the last item of each history, (B, d); `users` play no part (Sec. III-D)."""
+        """F at the last item of each history, (B, d); `users` are not used (Sec. III-D)."""
         with no_grad():
             return last_rows(self, histories).data  # self(histories)[histories.last]
 
@@ -152,7 +152,7 @@ class SASRec(SequenceModel):
         return self.output_items().data
 
     def check_length(self, inputs: Sequences) -> None:
-        """Raise `ConfigError` for sequences of another n: their slots are other positions."""
+        """Raise `ConfigError` for sequences of another n: a slot would be another position."""
         if inputs.n != self.n:
             raise ConfigError(f"sequences have n = {inputs.n}, the model n = {self.n}")
 

@@ -40,7 +40,7 @@ class SASRecConfig:
     released code: LN on the query only, residual from the normalised query, and its dropouts."""
     padding: Padding = "hidden"
     """hidden: nothing attends to padding. visible: items attend to it, as in the public PyTorch
-    port. zeroed: the same, and every block sees it as zero vectors, as that port before 2025."""
+    port. zeroed: the same, with padding set to zero before each block, as that port before 2025."""
     output_projection: bool = False
     """A d x d layer after attention (W_O), as the public PyTorch port has; the paper has none."""
     inner_dropout: bool = False
@@ -71,7 +71,7 @@ class SASRecConfig:
 
     @property
     def is_the_papers(self) -> bool:
-        """True if no setting departs from the model of Sec. III; its sizes are free."""
+        """True if the model is that of Sec. III, of whatever size."""
         sizes = ("n", "d", "blocks", "heads", "dropout", "gbce_t")
         plain = SASRecConfig()
         return all(

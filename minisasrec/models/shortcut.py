@@ -1,11 +1,11 @@
-"""A prediction reads one row of each sequence: what it need not compute.
+"""A prediction needs one row of each sequence, so most of the last block is left out.
 
-In the last block, only the last item's query is asked, and what follows attention works on that
-row alone. With one head the keys and values of the other rows are not needed either:
+There only the last item needs a query, and all that follows attention works on that row alone.
+With one head the keys and values of the other rows are not needed either:
 
     q . (x_s W_K + b_K) = (q W_K^T) . x_s + a number that is the same for every s,
 
-which softmax does not see, and  sum_s p_s (x_s W_V + b_V) = (sum_s p_s x_s) W_V + b_V.
+which does not change the softmax, and  sum_s p_s (x_s W_V + b_V) = (sum_s p_s x_s) W_V + b_V.
 The results equal those of the whole forward pass up to rounding; a test says so.
 """
 
@@ -28,14 +28,14 @@ def last_rows(model: Any, histories: Packed) -> Tensor:
 
 
 def last_of_block(block: Any, x: Tensor, inputs: Packed) -> Tensor:
-    """block(x, inputs)[inputs.last] of the paper's block, LayerNorm first."""
+    """block(x, inputs)[inputs.last], for the paper's wiring."""
     z = block.attention_norm(x)
     x = block.residual(x[inputs.last], block.attention.last(z, z, inputs), None)
     return block.residual(x, block.ffn(block.ffn_norm(x), inputs), None)
 
 
 def last_attention(attention: Any, x_q: Tensor, x: Tensor, inputs: Packed) -> Tensor:
-    """The last row of each sequence of self-attention, queries from x_q, keys and values from x."""
+    """Self-attention at the last row of each sequence; queries from x_q, keys and values from x."""
     q = attention.query(x_q[inputs.last])
     if attention.heads == 1:
         s = ops.packed_last_attention(q @ attention.key.W.T, x, x, offsets=inputs.offsets)

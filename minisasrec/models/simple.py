@@ -31,13 +31,13 @@ class Popularity(Recommender):
 
 
 class MarkovChain(Recommender):
-    """Item-to-item chain, counted: what followed the last item, and a little of those before it.
+    """A chain from item to item, by counting: what followed the last items, the newest most.
 
     score(j) = sum over the last L items i, newest first, of
                decay^age * count(i -> j) / count(i ->)
 
-    plus a trace of popularity to order items that never followed. `count(i -> j)` is how often j
-    came right after i in a train sequence.
+    plus a very small share of popularity, which orders the items that never followed.
+    `count(i -> j)` is how often j came right after i in a train sequence.
     """
 
     def __init__(self, split: Split, length: int = 3, decay: float = 0.5) -> None:

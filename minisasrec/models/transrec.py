@@ -2,10 +2,10 @@
 
     r(u, i, j) = beta_j - |gamma_i + T + t_u - gamma_j|^2
 
-Items are points of one metric space. From the last item a user steps by T, which all users share,
-and t_u, his or her own way; what lies near the place reached comes next. The norm is the squared
-Euclidean one (the paper also tries the sum of absolute values). The points stay in the unit ball,
-so that no item can run away from all others.
+Items are points of one metric space. From the last item a user moves by T, which all users share,
+plus t_u, which is the user's own. Items near the point reached are likely to come next. The
+distance is the squared Euclidean one (the paper also tries the sum of absolute values). The points
+stay in the unit ball, so that no item can move far away from all others.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from minisasrec.random import Seed
 class TransRec(FactorModel):
     """q(u, i) = [2 p, 1, -|p|^2], w(j) = [gamma_j, beta_j - |gamma_j|^2, 1], p = gamma_i + T + t_u.
 
-    For -|p - gamma_j|^2 = 2 p . gamma_j - |gamma_j|^2 - |p|^2: a squared distance is a dot product.
-    A user that the data set lacks moves by T alone.
+    Since -|p - gamma_j|^2 = 2 p . gamma_j - |gamma_j|^2 - |p|^2, the score is a dot product.
+    A user who is not in the data set moves by T only.
     """
 
     def create(self, d: int, seed: Seed) -> None:
@@ -33,11 +33,11 @@ class TransRec(FactorModel):
         self.point.table.data[1:] /= np.linalg.norm(self.point.table.data[1:], axis=1)[:, None]
         self.T = glorot_uniform((1, d), seed.spawn("T"))
         self.T.data /= np.linalg.norm(self.T.data)
-        self.user = constant((self.num_users + 1, d), 0)  # the last row, for users unknown, stays 0
+        self.user = constant((self.num_users + 1, d), 0)  # the last row, for new users, stays 0
         self.beta = constant((self.num_items + 1, 1), 0)
 
     def check_users(self, users: Array) -> Array:
-        """Anybody: numbers that the model keeps no vector of become that of the row of zeros."""
+        """Any user will do: one without a vector gets the number of the row of zeros."""
         return np.where((users < 0) | (users >= self.num_users), self.num_users, users)
 
     def query(self, users: Array, last: Array) -> Tensor:

@@ -1,7 +1,7 @@
 """SASRec with other choices than the paper's: ablations (Table IV), other wirings, other losses.
 
-`SASRec(num_items, config)` is of the class below where its configuration departs from the paper's.
-Which block it has is chosen by name, in `BLOCKS`.
+`SASRec(num_items, config)` is a `SASRecVariant` if its configuration departs from the paper's.
+`BLOCKS` chooses its block by name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from minisasrec.random import Keys, Seed
 
 
 class ChosenAttention(SelfAttention):
-    """Self-attention with, as chosen, a last projection W_O and dropout of its weights."""
+    """Self-attention with two options: an output projection W_O, and dropout of its weights."""
 
     def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
         super().__init__(config, seed)
@@ -44,12 +44,12 @@ class ChosenAttention(SelfAttention):
         return self.output(attend(q, k, v, inputs, self.heads, self.rate, keys))
 
     def last(self, x_q: Tensor, x: Tensor, inputs: Packed) -> Tensor:
-        """The last row of each sequence alone."""
+        """Only the last row of each sequence."""
         return self.output(last_attention(self, x_q, x, inputs))
 
 
 class ChosenFeedForward(FeedForward):
-    """The FFN with dropout of its hidden layer."""
+    """The FFN with the option of dropout in its hidden layer."""
 
     def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
         super().__init__(config, seed)
@@ -61,7 +61,7 @@ class ChosenFeedForward(FeedForward):
 
 
 class NoResidual(Residual):
-    """Dropout(g): what is left without the connection (Table IV, row 3)."""
+    """No residual connection: Dropout(g) alone (Table IV, row 3)."""
 
     def forward(
         self, x: Tensor, g: Tensor, keys: Keys | None, slot_ids: np.ndarray | None = None
@@ -71,7 +71,7 @@ class NoResidual(Residual):
 
 
 class PreNormBlock(Block):
-    """The paper's wiring, of parts as chosen."""
+    """The paper's wiring, with the parts that the configuration chooses."""
 
     def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
         def norm() -> Module:
@@ -105,7 +105,7 @@ class PostNormBlock(PreNormBlock):
 class AuthorsBlock(PreNormBlock):
     """The released code: LayerNorm on the query only, and that normalised query is added back.
 
-    Nothing drops what attention returns.
+    What attention returns has no dropout.
     """
 
     def forward(self, x: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
@@ -133,10 +133,10 @@ BLOCKS: dict[str, type[PreNormBlock]] = {
 
 
 class SASRecVariant(SASRec):
-    """SASRec as a configuration with other choices than the paper's has it."""
+    """SASRec with choices that differ from the paper's."""
 
     def build(self, seed: Seed) -> None:
-        """Make the layers that are chosen, each with a seed of its own name."""
+        """Make the layers that the configuration chooses, each with a seed of its own name."""
         c, block = self.config, BLOCKS[self.config.norm]
         self.item_embedding = Embedding(self.num_items + 1, c.d, seed.spawn("M"), padding_id=0)
         if c.positions:
@@ -147,7 +147,7 @@ class SASRecVariant(SASRec):
             self.output_embedding = glorot_uniform((self.num_items + 1, c.d), seed.spawn("N"))
 
     def embed(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
-        """E, with or without positions; zero vectors at padding that is shown."""
+        """E, with or without positions. Padding that attention can see begins as zero vectors."""
         self.check_length(inputs)
         c = self.config
         x = self.item_embedding(inputs.items)
@@ -158,7 +158,7 @@ class SASRecVariant(SASRec):
         return self._hide(dropout(x, c.dropout, keys, inputs.slot_ids), inputs)
 
     def forward(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
-        """F of the last block, a row per item, whether padding takes part or not."""
+        """F: the last block after the final layer norm, a row per item."""
         if self.config.padding == "hidden":
             return super().forward(inputs, keys)
         shown = show_padding(inputs)

@@ -7,7 +7,7 @@ import numpy as np
 from minisasrec.nn.module import Parameter
 from minisasrec.random import Seed, random_uint32
 
-DRAWN_AT_ONCE = 1 << 20  # so that the table of a million items needs no second one to draw from
+DRAWN_AT_ONCE = 1 << 20  # weights drawn at a time, so that a large table needs little more memory
 
 
 def glorot_uniform(shape: tuple[int, int], seed: int | Seed) -> Parameter:

@@ -56,7 +56,7 @@ class Embedding(Module):
 
 
 class Identity(Module):
-    """y = x: stands where a layer is left out."""
+    """y = x, in place of a layer that is left out."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x."""

@@ -14,7 +14,7 @@ from minisasrec.errors import CheckpointError, ConfigError
 
 
 class Parameter(Tensor):
-    """A leaf tensor that training changes; it holds a copy of `data`, which stays as it is."""
+    """A leaf tensor that training changes. It copies `data`: the caller's array stays as it is."""
 
     __slots__ = ()
 

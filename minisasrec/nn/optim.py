@@ -39,7 +39,7 @@ class Optimizer:
             parameter.grad = None
 
     def step(self, lr: float | None = None) -> None:
-        """Change every parameter along its gradient; `lr` overrides the learning rate this once.
+        """Change every parameter along its gradient; `lr` is that of this step only.
 
         Raises `GradientError` for a gradient of another shape than its parameter.
         """
@@ -80,7 +80,7 @@ class Optimizer:
         return lr, factor
 
     def _update(self, trained: list[int], settings: tuple[float, ...]) -> None:
-        """Change the parameters of these numbers, all of which have a gradient."""
+        """Change the parameters with these indices; each of them has a gradient."""
         raise TypeError(f"{type(self).__name__} has no _update")
 
 
@@ -148,10 +148,10 @@ class Adam(Optimizer):
         self._join_small()
 
     def _join_small(self) -> None:
-        """Let m and v of all small parameters be parts of one array: one update changes them all.
+        """Keep m and v of all small parameters in one array, so that one call updates them all.
 
-        A model has some thirty small parameters, and to call a kernel takes longer than it needs
-        for one of them.
+        A model has some thirty small parameters, and calling a kernel takes longer than updating
+        one of them.
         """
         first = self.parameters[0].dtype if self.parameters else None
         small = [p.size <= SMALL and p.dtype == first for p in self.parameters]

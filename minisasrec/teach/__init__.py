@@ -1,4 +1,4 @@
-"""What the notebooks teach with: exercises that grade themselves, and views into the engine.
+"""Tools of the notebooks: exercises that grade themselves, and pictures of the engine.
 
     from minisasrec.teach import check, draw_graph, hint, shape_trace, show_source, steps_table
 

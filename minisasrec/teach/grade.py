@@ -70,7 +70,7 @@ def with_answers(fresh: Notebook, handed_in: Notebook) -> Notebook:
 
 
 def run_checks(notebook: Notebook, timeout: int) -> dict[str, str]:
-    """Run a notebook; what each check printed, by exercise. An error in a cell ends nothing."""
+    """Run a notebook; what each check printed, by exercise. After an error the others still run."""
     try:
         import nbclient
         import nbformat
@@ -125,9 +125,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("submissions", type=Path, help="folder with a folder per student")
-    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="as handed out")
+    parser.add_argument(
+        "--notebooks",
+        type=Path,
+        default=Path("notebooks"),
+        help="the notebooks as handed out (default: notebooks)",
+    )
     parser.add_argument("--out", type=Path, default=Path("grades.csv"), help="default: grades.csv")
-    parser.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
+    parser.add_argument(
+        "--timeout", type=int, default=600, help="seconds that a cell may take (default: 600)"
+    )
     args = parser.parse_args(argv)
     rows = []
     for row in grade(args.submissions, args.notebooks, args.timeout):

@@ -2,7 +2,7 @@
 
 Layers from top to bottom in the order of computation, as in Sugiyama, Tagawa and Toda (1981): a
 node lies below all it was computed from; an edge that crosses layers gets an invisible node in each
-of them; nodes are moved to the mean place of their neighbours, to and fro, so that few edges cross.
+of them; nodes move to the mean place of their neighbours, down and up, so that few edges cross.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _layers(nodes: list[Node]) -> tuple[list[list[Node]], list[list[Node]]]:
     for node in nodes:
         for parent in node.parents:
             children[parent].append(node)
-    for node in nodes:  # what has no arguments goes right above its first reader
+    for node in nodes:  # a node without arguments goes right above its first reader
         if not node.parents and children[node]:
             node.layer = min(child.layer for child in children[node]) - 1
     layers: list[list[Node]] = [[] for _ in range(max(node.layer for node in nodes) + 1)]
@@ -222,7 +222,7 @@ def _spread(layer: list[Node], wish: list[float]) -> None:
     for i in range(len(layer) - 2, -1, -1):
         left[i] = min(left[i], left[i + 1] - half[i + 1] - half[i])
     for node, a, b in zip(layer, left, right, strict=True):
-        node.x = (a + b) / 2  # pushed left and pushed right both keep the distances: so does this
+        node.x = (a + b) / 2  # both keep the distances, and so does their mean
 
 
 def _draw(nodes: list[Node]) -> str:

@@ -1,7 +1,7 @@
 """The ladder: the same product, softmax, layer norm and attention, faster step by step.
 
-Each rung is one idea on top of the one before, kept short enough to read, and proven equal to the
-op's NumPy definition by the tests. The last rung is the kernel that the package uses.
+Each rung is one idea on top of the one before, short enough to read. The tests compare it with the
+op's NumPy definition. The last rung is the kernel that the package uses.
 
     python -m minisasrec.teach.ladder            times every rung on this machine
     python -m minisasrec.teach.ladder matmul     one ladder
@@ -102,7 +102,7 @@ softmax_compiled = exact_kernel(softmax_python)
 
 @kernel
 def softmax_vector(x):
-    """An exp made of multiplications (no call), one loop for one thing, one division a row."""
+    """exp is a polynomial (no call), each loop does one thing, and a row takes one division."""
     y = np.empty_like(x)
     for r in range(x.shape[0]):
         top = x[r, 0]
@@ -151,7 +151,7 @@ layer_norm_compiled = exact_kernel(layer_norm_python)  # adds in the order writt
 
 @kernel
 def layer_norm_vector(x, gamma, beta, eps):
-    """Sums in any order, so the compiler adds vectors; otherwise as before."""
+    """As before, but the compiler may add in any order, so it adds whole vectors."""
     y = np.empty_like(x)
     T, d = x.shape
     for t in range(T):
@@ -177,7 +177,7 @@ def layer_norm_package(x, gamma, beta, eps):
 
 
 def attention_dense(q, k, v, real):
-    """All n x n scores, then those of the future and of padding are thrown away."""
+    """All n x n scores; those of later items and of padding are computed, then thrown away."""
     n = q.shape[1]
     scores = q @ k.swapaxes(1, 2) / q.dtype.type(np.sqrt(q.shape[2]))  # (B, n, n)
     seen = np.tril(np.ones((n, n), dtype=bool)) & (real[:, None, :] | np.eye(n, dtype=bool))

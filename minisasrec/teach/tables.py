@@ -47,7 +47,7 @@ class Table:
 
 
 def formula(op: Op) -> str:
-    """What an op computes, as short as its docstring says it."""
+    """What an op computes: the beginning of its docstring."""
     first_line = (op.__doc__ or "").partition("\n")[0].rstrip(".")
     return re.split(r"[,;:] (?![^(]*\))", first_line)[0]
 
@@ -57,10 +57,10 @@ def steps_table(
 ) -> Table:
     """Run the backward pass of `loss` and list its steps: leaves end up with `.grad` as always.
 
-    The graph stays, so that `draw_graph` can show the gradients in it.
-
     Each row is one visit: the tensor, what its op computes, the gradient `dy` that arrived and what
     the op sent on to each argument. A number stands for itself, |x| for the norm of an array.
+
+    The graph stays, so that `draw_graph` can show the gradients in it.
     """
     name = labels(forward_order(loss))
     rows = []

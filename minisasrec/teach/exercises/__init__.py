@@ -1,4 +1,4 @@
-"""Exercises: what is asked in a notebook is graded here, by definition and not by one number.
+"""Exercises of the notebooks, graded by definition and not by one number.
 
 A module `nbNN.py` beside this file holds the graders of notebook NN:
 
@@ -95,7 +95,7 @@ def check(name: str, answer: Any) -> None:
 
 
 def hint(name: str) -> None:
-    """Print the next hint of an exercise; the last one comes with where the solution is."""
+    """Print the next hint of an exercise; the last one also says where the solution is."""
     question = _find(name)
     question.shown = min(question.shown + 1, len(question.hints))
     print(f"hint {question.shown} of {len(question.hints)}: {question.hints[question.shown - 1]}")
