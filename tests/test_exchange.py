@@ -25,6 +25,7 @@ from minisasrec.exchange.arrays import read_arrays, write_arrays
 from minisasrec.models.bpr import BPR
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
+from minisasrec.nn import Residual
 
 ITEMS, N, D, BLOCKS = 30, 7, 12, 2
 LENGTHS = (1, 2, 5, N - 1, N, N + 1, 3 * N)
@@ -750,6 +751,10 @@ def test_onnx_says_what_it_is_and_what_it_cannot(tmp_path, monkeypatch):
         to_onnx(BPR(3, ITEMS), tmp_path / "b.onnx")
     with pytest.raises(ConfigError, match=r"\.onnx file"):
         to_onnx(model, tmp_path / "m.pb")
+    other = random_model(SASRecConfig(n=N, d=D))
+    other.blocks[0].ffn_residual = type("Gate", (Residual,), {})(0.0)
+    with pytest.raises(ConfigError, match="of the kind Gate has no ONNX form"):
+        to_onnx(other, tmp_path / "g.onnx")
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ConfigError, match=r"minisasrec\[exchange\]"):
         to_onnx(model, tmp_path / "m.onnx")

@@ -18,7 +18,8 @@ import numpy as np
 from minisasrec.errors import ConfigError
 from minisasrec.learn.runs import Run
 from minisasrec.models.sasrec import SASRec
-from minisasrec.nn import LayerNorm
+from minisasrec.models.variants import NoResidual
+from minisasrec.nn import LayerNorm, Residual
 
 OPSET, IR_VERSION = 17, 8  # 17: the first with LayerNormalization; read by onnxruntime from 1.12 on
 END = np.array([np.iinfo(np.int64).max])  # the end of a slice
@@ -141,6 +142,11 @@ def block_output(g: Graph, model: SASRec, block: Any, name: str, x: str, allowed
 
     def residual(x: str, of: str) -> str:
         return g("Add", x, of) if c.residual else of
+
+    for connection in (block.attention_residual, block.ffn_residual):
+        if type(connection) not in (Residual, NoResidual):
+            kind = type(connection).__name__
+            raise ConfigError(f"a residual connection of the kind {kind} has no ONNX form here")
 
     if c.norm == "post":
         x = norm(residual(x, attend(x, x)), "attention_norm")

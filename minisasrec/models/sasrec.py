@@ -76,14 +76,15 @@ class Block(Module):
         self.attention = SelfAttention(config, seed.spawn("attention"))
         self.ffn_norm: Module = LayerNorm(config.d)
         self.ffn = FeedForward(config, seed.spawn("ffn"))
-        self.residual = Residual(config.dropout)
+        self.attention_residual: Module = Residual(config.dropout)
+        self.ffn_residual: Module = Residual(config.dropout)
 
     def forward(self, x: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
         """The block's output, of the shape of x."""
         s = self.attention(self.attention_norm(x), inputs, keys)
-        x = self.residual(x, s, keys, inputs.slot_ids)
+        x = self.attention_residual(x, s, keys, inputs.slot_ids)
         f = self.ffn(self.ffn_norm(x), inputs, keys)
-        return self.residual(x, f, keys, inputs.slot_ids)
+        return self.ffn_residual(x, f, keys, inputs.slot_ids)
 
     def last(self, x: Tensor, inputs: Packed) -> Tensor:
         """Only the last row of each sequence, all that a prediction needs; see `shortcut.py`."""

@@ -30,8 +30,8 @@ def last_rows(model: Any, histories: Packed) -> Tensor:
 def last_of_block(block: Any, x: Tensor, inputs: Packed) -> Tensor:
     """block(x, inputs)[inputs.last], for the paper's wiring."""
     z = block.attention_norm(x)
-    x = block.residual(x[inputs.last], block.attention.last(z, z, inputs), None)
-    return block.residual(x, block.ffn(block.ffn_norm(x), inputs), None)
+    x = block.attention_residual(x[inputs.last], block.attention.last(z, z, inputs), None)
+    return block.ffn_residual(x, block.ffn(block.ffn_norm(x), inputs), None)
 
 
 def last_attention(attention: Any, x_q: Tensor, x: Tensor, inputs: Packed) -> Tensor:

@@ -82,7 +82,9 @@ class PreNormBlock(Block):
         self.attention = ChosenAttention(config, seed.spawn("attention"))
         self.ffn_norm = norm()
         self.ffn = ChosenFeedForward(config, seed.spawn("ffn"))
-        self.residual = (Residual if config.residual else NoResidual)(config.dropout)
+        residual = Residual if config.residual else NoResidual
+        self.attention_residual = residual(config.dropout)
+        self.ffn_residual = residual(config.dropout)
 
 
 class PostNormBlock(PreNormBlock):
@@ -91,15 +93,15 @@ class PostNormBlock(PreNormBlock):
     def forward(self, x: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
         """The block's output, of the shape of x."""
         s = self.attention(x, inputs, keys)
-        x = self.attention_norm(self.residual(x, s, keys, inputs.slot_ids))
+        x = self.attention_norm(self.attention_residual(x, s, keys, inputs.slot_ids))
         f = self.ffn(x, inputs, keys)
-        return self.ffn_norm(self.residual(x, f, keys, inputs.slot_ids))
+        return self.ffn_norm(self.ffn_residual(x, f, keys, inputs.slot_ids))
 
     def last(self, x: Tensor, inputs: Packed) -> Tensor:
         """The block's last row of each sequence."""
         s = self.attention.last(x, x, inputs)
-        x = self.attention_norm(self.residual(x[inputs.last], s, None))
-        return self.ffn_norm(self.residual(x, self.ffn(x, inputs), None))
+        x = self.attention_norm(self.attention_residual(x[inputs.last], s, None))
+        return self.ffn_norm(self.ffn_residual(x, self.ffn(x, inputs), None))
 
 
 class AuthorsBlock(PreNormBlock):
@@ -112,17 +114,17 @@ class AuthorsBlock(PreNormBlock):
         """The block's output, of the shape of x."""
         q = self.attention_norm(x)
         z = self.ffn_norm(self._add(q, self.attention(x, inputs, keys, x_q=q)))
-        return self.residual(z, self.ffn(z, inputs, keys), keys, inputs.slot_ids)
+        return self.ffn_residual(z, self.ffn(z, inputs, keys), keys, inputs.slot_ids)
 
     def last(self, x: Tensor, inputs: Packed) -> Tensor:
         """The block's last row of each sequence."""
         q = self.attention_norm(x)
         s = self.attention.last(q, x, inputs)
         z = self.ffn_norm(self._add(q[inputs.last], s))
-        return self.residual(z, self.ffn(z, inputs), None)
+        return self.ffn_residual(z, self.ffn(z, inputs), None)
 
     def _add(self, q: Tensor, s: Tensor) -> Tensor:
-        return self.residual(q, s, None)  # without keys: no dropout
+        return self.attention_residual(q, s, None)  # without keys: no dropout
 
 
 BLOCKS: dict[str, type[PreNormBlock]] = {
