@@ -50,11 +50,11 @@ class Peer(nn.Module):
 
     def prepare(self, batch: Batch) -> list[Any]:
         """A batch ready-made, in one or more parts. This takes none of the peer's time."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no prepare")
 
     def loss(self, part: Any) -> Tensor:
         """The part's share in the mean loss of its batch."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no loss")
 
     def backward(self, parts: Sequence[Any]) -> float:
         """Add the gradients of a batch to the parameters; returns the loss."""
@@ -71,11 +71,11 @@ class Peer(nn.Module):
 
     def prepare_histories(self, histories: Packed, candidates: np.ndarray) -> list[Any]:
         """Histories and candidates (users, c) ready-made for `ranks`."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no prepare_histories")
 
     def ranks(self, parts: Sequence[Any]) -> Tensor:
         """The rank of candidate 0 among a user's candidates, by user."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no ranks")
 
 
 def rank_of_first(scores: Tensor) -> Tensor:

@@ -381,7 +381,7 @@ def test_what_leads_to_parameters_that_are_found_is_fine():
     module.optimizer = None
     module.bag, module.run = Bag(module), module.forward
     module.layer = linear()
-    module.step, module.library = module.layer.forward, np
+    module.step, module.numpy = module.layer.forward, np
     module.optimizer = Adam(module.layer.parameters())
     module.last = (module.layer(np.ones((1, 2), np.float32))).sum()
     for _ in range(2):
