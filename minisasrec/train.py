@@ -42,7 +42,7 @@ from minisasrec.learn.config import (
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, new_folder, newest_folder, to_plain
-from minisasrec.models import MODELS, Recommender, SequenceModel
+from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.plots import learning_curve
 
 
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise
 
 
-def _train_and_report(model: Recommender, split: Split, config: TrainConfig, run: Run) -> None:
+def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run) -> None:
     say = _silent if config.json else print
     say(f"{split.dataset.name}: {split.dataset.statistics()}")
     if split.dataset.source:

@@ -15,7 +15,7 @@ from minisasrec.learn.config import from_json, make_model
 from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models import MODELS
-from minisasrec.models.base import Recommender
+from minisasrec.models.base import Model
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
@@ -23,7 +23,7 @@ from minisasrec.models.simple import MarkovChain, Popularity
 PROTOCOLS = ["sampled", "full", "authors"]
 
 
-class Scores(Recommender):
+class Scores(Model):
     """Scores given by a function of the users' numbers and the items' ids."""
 
     def __init__(self, split, function, n=50):
@@ -276,7 +276,7 @@ def test_full_ranks_all_items_not_met(split, part, batch_size):
 # --- items met before: one rule for evaluation and recommendation ------------------------------
 
 
-class MetBefore(Recommender):
+class MetBefore(Model):
     """Knows what a user has met and nothing else: met items in random order, then the others."""
 
     def __init__(self, split, seed=0):
@@ -569,7 +569,7 @@ def test_metrics_need_a_k(split):
 
 
 def test_scores_may_be_whole_numbers(split):
-    class Counts(Recommender):
+    class Counts(Model):
         num_items, n = split.dataset.num_items, 5
 
         def all_scores(self, users, histories):

@@ -14,7 +14,7 @@ from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError
-from minisasrec.models.base import Recommender, SequenceModel
+from minisasrec.models.base import Model, SequenceModel
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.variants import SASRecVariant, gbce_beta
@@ -488,13 +488,13 @@ def test_scores(each_backend):
     candidates = np.array([[3, 1, 30], [7, 7, 2], [1, 2, 3]])
     got = model.candidate_scores(users, histories, candidates)
     close(got, np.take_along_axis(scores, candidates, axis=1))
-    close(Recommender.candidate_scores(model, users, histories, candidates), got)
+    close(Model.candidate_scores(model, users, histories, candidates), got)
 
 
 def test_base_classes_say_what_is_missing():
     for call in (
-        lambda: Recommender.for_split(None),
-        lambda: Recommender().all_scores(None, None),
+        lambda: Model.for_split(None),
+        lambda: Model().all_scores(None, None),
         lambda: SequenceModel().loss(None),
         lambda: SequenceModel().encode(None, None),
         lambda: SequenceModel().item_vectors(),

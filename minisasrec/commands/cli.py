@@ -20,7 +20,7 @@ from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
 from minisasrec.learn.config import TrainConfig, make_model
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run
-from minisasrec.models import Recommender, SequenceModel
+from minisasrec.models import Model, SequenceModel
 
 Options = TypeVar("Options")
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
@@ -113,7 +113,7 @@ def load_run(
     machine: MachineOptions,
     data_dir: Path | None = None,
     repeats: Repeats | None = None,
-) -> tuple[Run, TrainConfig, Split, Recommender]:
+) -> tuple[Run, TrainConfig, Split, Model]:
     """A finished or interrupted run: its settings, its data and its best model.
 
     `machine` is that of the command, with the run's backend where it names none. `data_dir` and

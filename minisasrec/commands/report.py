@@ -12,13 +12,13 @@ from minisasrec.learn import metrics
 from minisasrec.learn.config import TrainConfig
 from minisasrec.learn.evaluation import LISTS, Evaluator, Protocol, usual_protocols
 from minisasrec.learn.recommendation import top_items
-from minisasrec.models import Popularity, Recommender
+from minisasrec.models import Model, Popularity
 
 Row = dict[str, Any]
 
 
 def final_rows(
-    model: Recommender,
+    model: Model,
     split: Split,
     config: TrainConfig,
     part: Part = "test",
@@ -32,7 +32,7 @@ def final_rows(
         evaluator = Evaluator(
             split, part, protocol, seed=config.seed, max_users=config.max_users, lists=LISTS
         )
-        contenders: list[tuple[str, Recommender]] = [(config.model, model)]
+        contenders: list[tuple[str, Model]] = [(config.model, model)]
         if config.model != "poprec":
             contenders.append(("poprec", Popularity(split)))
         for name, contender in contenders:
@@ -66,7 +66,7 @@ def format_rows(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def example_recommendations(model: Recommender, split: Split, seed: int, users: int = 5) -> str:
+def example_recommendations(model: Model, split: Split, seed: int, users: int = 5) -> str:
     """For a few users: the last items they met, the five best recommendations, what came next."""
     known = split.eval_users("test")
     chosen = np.random.default_rng(seed).choice(known, min(users, len(known)), replace=False)

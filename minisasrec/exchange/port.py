@@ -20,7 +20,7 @@ from minisasrec.exchange.arrays import Source, read_arrays, write_arrays
 from minisasrec.exchange.items import ItemMap, their_rows
 from minisasrec.exchange.port_names import Arrays, Reading, clean, port_weights, sizes
 from minisasrec.exchange.reference import Reference, check
-from minisasrec.models.base import Recommender
+from minisasrec.models.base import Model
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import Norm, Padding, SASRecConfig
 
@@ -80,7 +80,7 @@ def from_port(
 
 
 def start_from(
-    model: Recommender, source: Source, *, items: ItemMap | None = None, reference: Any = None
+    model: Model, source: Source, *, items: ItemMap | None = None, reference: Any = None
 ) -> None:
     """Set the weights of `model` from the port's, or from weights of our own names.
 

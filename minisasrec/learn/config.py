@@ -15,7 +15,7 @@ from minisasrec.data.registry import DATASETS, SPARSE
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions
-from minisasrec.models import MODELS, Recommender
+from minisasrec.models import MODELS, Model
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
 from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
@@ -149,7 +149,7 @@ class TrainConfig:
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
 
-def make_model(config: TrainConfig, split: Split) -> Recommender:
+def make_model(config: TrainConfig, split: Split) -> Model:
     """The model of a configuration, not yet trained."""
     model, section = MODELS[config.model]
     return model.for_split(split, getattr(config, section) if section else None, config.seed)

@@ -34,7 +34,7 @@ from minisasrec.errors import ConfigError, DataError
 from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn import metrics
 from minisasrec.learn.recommendation import rankable, top_lists
-from minisasrec.models.base import Recommender
+from minisasrec.models.base import Model
 from minisasrec.random import make_key, random_uint32
 
 Array = np.ndarray
@@ -116,7 +116,7 @@ class Evaluator:
         if protocol == "sampled":
             self.candidates = self._sample()
 
-    def __call__(self, model: Recommender) -> Evaluation:
+    def __call__(self, model: Model) -> Evaluation:
         """Rank with `model`."""
         self.calls += 1
         if self.protocol == "authors":
@@ -164,7 +164,7 @@ class Evaluator:
             size = max(1, min(size, SCORES_AT_ONCE // self.split.dataset.num_items))
         return (slice(i, i + size) for i in range(0, len(self.users), size))
 
-    def _rank_all(self, model: Recommender, users: Array, histories: Packed) -> tuple[Array, Array]:
+    def _rank_all(self, model: Model, users: Array, histories: Packed) -> tuple[Array, Array]:
         """Ranks (B) and lists (B, lists)."""
         scores = model.all_scores(users, histories)
         items, starts, ends = self._history_slices(users)
@@ -270,7 +270,7 @@ def _repeats(rows: Array) -> Array:
 
 
 def evaluate(
-    model: Recommender,
+    model: Model,
     split: Split,
     part: Part = "test",
     protocol: Protocol = "sampled",

@@ -10,7 +10,7 @@ from minisasrec.data.dataset import Repeats
 from minisasrec.data.sequences import Packed, pack_sequences
 from minisasrec.errors import ConfigError
 from minisasrec.learn.metrics import refuse_nan
-from minisasrec.models.base import NOBODY, Recommender
+from minisasrec.models.base import NOBODY, Model
 
 Array = np.ndarray
 
@@ -49,7 +49,7 @@ def top_lists(ranked: Array, k: int) -> Array:
 
 
 def top_items(
-    model: Recommender,
+    model: Model,
     history: list[int],
     k: int = 10,
     *,

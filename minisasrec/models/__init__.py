@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minisasrec.models.base import Recommender, SequenceModel
+from minisasrec.models.base import Model, SequenceModel
 from minisasrec.models.bpr import BPR
 from minisasrec.models.caser import Caser, CaserConfig
 from minisasrec.models.factors import FactorConfig, FactorModel
@@ -29,7 +29,7 @@ __all__ = [
     "GRU4RecPlusConfig",
     "MarkovChain",
     "Popularity",
-    "Recommender",
+    "Model",
     "SASRec",
     "SASRecConfig",
     "SASRecVariant",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # name -> class, and the section of `TrainConfig` with its settings ("" for a model without any)
-MODELS: dict[str, tuple[type[Recommender], str]] = {
+MODELS: dict[str, tuple[type[Model], str]] = {
     "sasrec": (SASRec, "sasrec"),
     "bpr": (BPR, "factors"),
     "fmc": (FMC, "factors"),

@@ -1,4 +1,4 @@
-"""What every recommender offers: a loss to train on, and scores to rank by."""
+"""What every model offers: a loss to train on, and scores to rank by."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = np.ndarray
 NOBODY = -1  # the number of a user who is not in the data set
 
 
-class Recommender:
+class Model:
     """Something that scores items for users, by their number and their history.
 
     A user who is not in the data set has the number -1 (`NOBODY`). A model that reads only the
@@ -30,7 +30,7 @@ class Recommender:
     n: int  # longest history that it looks at
 
     @classmethod
-    def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> Recommender:
+    def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> Model:
         """The model for a data set; a model that is trained by gradients is still untrained.
 
         `settings` is the model's section of the configuration; a model without settings ignores it.
@@ -46,7 +46,7 @@ class Recommender:
         return np.take_along_axis(self.all_scores(users, histories), candidates, axis=1)
 
 
-class SequenceModel(Module, Recommender):
+class SequenceModel(Module, Model):
     """A model with parameters: it makes one vector of a user's history, and one of each item.
 
     The score of an item is the dot product of the two. Subclasses define `loss`, `encode` and

@@ -6,12 +6,12 @@ import numpy as np
 
 from minisasrec.data.sequences import Packed, pack
 from minisasrec.data.split import Split
-from minisasrec.models.base import Recommender
+from minisasrec.models.base import Model
 
 Array = np.ndarray
 
 
-class Popularity(Recommender):
+class Popularity(Model):
     """PopRec: an item's score is its number of train actions, the same for everyone (Sec. IV-B)."""
 
     n = 1
@@ -30,7 +30,7 @@ class Popularity(Recommender):
         return np.tile(self.counts, (len(users), 1))
 
 
-class MarkovChain(Recommender):
+class MarkovChain(Model):
     """A chain from item to item, by counting: what followed the last items, the newest most.
 
     score(j) = sum over the last L items i, newest first, of
