@@ -13,7 +13,7 @@ import tyro
 
 from minisasrec.commands.cli import read_options, run_command
 from minisasrec.data import DATASETS, DataWarning, leave_one_out, load_dataset
-from minisasrec.learn.config import DataColumns
+from minisasrec.data.options import ReadingOptions
 from minisasrec.learn.machine import MachineOptions, use_machine
 
 
@@ -25,10 +25,8 @@ class DataConfig:
     """A name, or the path of a file or folder; without it, the names are listed."""
     data_dir: Path | None = None
     """Folder that holds the data sets' files already; by default $MINISASREC_DATA_DIR."""
-    columns: DataColumns = field(default_factory=DataColumns)
-    """Column names of a table of your own."""
-    filter: Literal["one-pass", "iterative", "none"] | None = None
-    """How often --min-actions is applied."""
+    columns: ReadingOptions = field(default_factory=ReadingOptions)
+    """How a log of your own is read."""
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again."""
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -48,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         dataset = load_dataset(
             options.data,
             data_dir=options.data_dir,
-            filter=options.filter,
             repeats=options.repeats,
             **options.columns.given(),
         )

@@ -30,6 +30,7 @@ from minisasrec import __version__
 from minisasrec.backends import backend
 from minisasrec.data import DataWarning, Split, leave_one_out, load_dataset
 from minisasrec.data.dataset import Repeats
+from minisasrec.data.options import ReadingOptions
 from minisasrec.errors import (
     CheckpointError,
     ConfigError,
@@ -39,7 +40,7 @@ from minisasrec.errors import (
 )
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import thread_count
-from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
+from minisasrec.learn.config import TrainConfig, make_model, read_json
 from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
@@ -224,7 +225,7 @@ def _attempt(experiment: Experiment, progress: bool = False) -> tuple[Experiment
 def load(
     dataset: str,
     data_dir: Path | None,
-    columns: DataColumns = DataColumns(),  # noqa: B008 (it cannot be changed)
+    columns: ReadingOptions = ReadingOptions(),  # noqa: B008 (it cannot be changed)
     repeats: Repeats = "auto",
     download: bool = True,
 ) -> tuple[Split, list[str]]:
