@@ -13,6 +13,7 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
+from minisasrec.commands.arguments import gather, unguard
 from minisasrec.data import DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, leave_one_out
@@ -61,13 +62,15 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
     """The options of `python -m minisasrec.COMMAND`, as a dataclass. Raises `ConfigError`."""
     import tyro
 
+    arguments = gather(options, sys.argv[1:] if argv is None else argv)
     with errors_in_one_line():
-        return tyro.cli(
+        read = tyro.cli(
             options,
             prog=f"python -m minisasrec.{command}",
-            args=argv,
+            args=arguments,
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
         )
+    return unguard(read)
 
 
 @contextmanager
