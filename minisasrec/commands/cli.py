@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import os
 import sys
 import warnings
@@ -20,7 +22,7 @@ from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
 from minisasrec.learn.config import TrainConfig, make_model
 from minisasrec.learn.machine import MachineOptions, use_machine
-from minisasrec.learn.runs import Run
+from minisasrec.learn.runs import Run, to_plain
 from minisasrec.models import Model, SequenceModel
 
 Options = TypeVar("Options")
@@ -71,6 +73,22 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
         )
     return unguard(read)
+
+
+def print_json(document: Any) -> None:
+    """Print what `--json` promises: one JSON document, ASCII only, on stdout.
+
+    A number that JSON lacks (NaN, infinity) becomes null.
+    """
+    print(json.dumps(_with_null(to_plain(document)), allow_nan=False))
+
+
+def _with_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_null(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_null(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
