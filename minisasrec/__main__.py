@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a model; with no arguments, on the data set that comes with the package",
+    "tune": "search settings that validate best; needs optuna",
     "evaluate": "measure a trained model: HR@k, NDCG@k and MRR, sampled and over all items",
     "datasets": "list the public data sets; show, download, verify or clear one",
     "data": "print what a data set holds: counts, source, warnings, fingerprint",

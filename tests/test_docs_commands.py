@@ -69,16 +69,21 @@ def blocks(page: str) -> list[Block]:
 
 
 def make_shop(path: Path) -> None:
-    """The log of an invented shop: 200 clients, 60 products in rings of ten, 12 purchases each."""
+    """The log of an invented shop: 200 clients, each buys 12 of 150 products, each product once.
+
+    Products stand in rings of ten. Who has bought one mostly buys the next one of its ring.
+    """
     rng = np.random.default_rng(5)
     lines = ["client,product,bought_at,name"]
     for client in range(200):
-        product = int(rng.integers(60))
-        for t in range(12):
-            ring, place = divmod(product, 10)
-            step = 1 if rng.random() < 0.8 else int(rng.integers(10))
-            product = ring * 10 + (place + step) % 10
-            at = f"2024-05-{1 + t:02d} {rng.integers(24):02d}:00:00"
+        bought = [int(rng.integers(150))]
+        while len(bought) < 12:
+            following = bought[-1] // 10 * 10 + (bought[-1] + 1) % 10
+            if rng.random() > 0.8 or following in bought:
+                following = int(rng.choice(np.setdiff1d(np.arange(150), bought)))
+            bought.append(following)
+        for day, product in enumerate(bought, start=1):
+            at = f"2024-05-{day:02d} {rng.integers(24):02d}:00:00"
             lines.append(f"c{client},p{product},{at},Product {product} of ring {product // 10}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -25,7 +25,7 @@ FLOORS = (
     ("experiments", "exchange"),
     ("commands",),
     ("teach",),
-    ("train", "evaluate", "datasets", "recommend", "reproduce", "explain"),
+    ("train", "evaluate", "tune", "datasets", "recommend", "reproduce", "explain"),
     ("completion",),
     ("__main__",),
 )
