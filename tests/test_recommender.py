@@ -140,7 +140,9 @@ def test_a_newer_format_is_told(tmp_path: Path) -> None:
 
 def test_everything_is_trained_on_when_asked(tmp_path: Path) -> None:
     frame = log()
-    held_out = pd.DataFrame([("u0", "only here", START + 999 * 86_400, "Last")], columns=frame.columns)
+    held_out = pd.DataFrame(
+        [("u0", "only here", START + 999 * 86_400, "Last")], columns=frame.columns
+    )
     frame = pd.concat([frame, held_out])
     part = Recommender(**settings_of("sasrec")).fit(frame, **COLUMNS)
     whole = Recommender(**settings_of("sasrec")).fit(frame, **COLUMNS, on="everything")
