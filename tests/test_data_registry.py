@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from minisasrec import datasets
 from minisasrec.commands.cli import run_command
 from minisasrec.data import (
     DATASETS,
@@ -318,7 +319,7 @@ def test_help_and_docs_follow_from_the_entry(
     monkeypatch.setenv("COLUMNS", "200")
     rows = [line for line in table().splitlines() if line.startswith(f"| `{name}` | ")]
     assert len(rows) == 1 and rows[0].count(" | ") == 3 and DATASETS[name].licence in rows[0]
-    assert run_command(main, []) == 0
+    assert run_command(datasets.main, []) == 0
     assert DATASETS[name].title in capsys.readouterr().out
     with pytest.raises(SystemExit):
         parse(["--help"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from minisasrec.data.actions import Actions
 from minisasrec.data.columns import Header, Roles, choose
 from minisasrec.data.options import ReadingOptions, spelled
-from minisasrec.data.times import TimeColumn, clock_seconds
+from minisasrec.data.times import TimeColumn, clock_seconds, days, within_a_day
 from minisasrec.data.values import MISSING, Ids, Unusable, first_unusable, shown, texts
 from minisasrec.errors import DataError
 
@@ -101,6 +101,8 @@ class ActionsBuilder:
         if self.times is not None:
             assert self.roles.time is not None
             times = column(self.roles.time)
+            if self.roles.clock is not None:
+                times = days(times)
             no_time = self.times.missing(times)
             if self.roles.clock is not None:
                 clock = column(self.roles.clock)
@@ -273,11 +275,7 @@ class ActionsBuilder:
             raise DataError(f"{self.header.source}, column {column!r}: {error}") from None
         notes += told
         if self.clocks:
-            clocks = np.concatenate(self.clocks)
-            order = np.lexsort((clocks, times))
-            step = (np.diff(times[order]) != 0) | (np.diff(clocks[order]) != 0)
-            times = np.empty(len(order), dtype=np.int64)
-            times[order] = np.concatenate([[0], np.cumsum(step)])
+            times = times + within_a_day(np.concatenate(self.clocks))
         if len(times) > 1 and times.min() == times.max():
             notes.append("all times are equal: the order of the rows counts")
         return times

@@ -114,7 +114,7 @@ class Header:
 
     def usual(self, known: Sequence[str], option: str) -> list[int]:
         """The columns with a usual name, in the order of those names."""
-        found = []
+        found: list[int] = []
         for name in known:
             same = [i for i, n in enumerate(self.names) if n == name]
             if same and not found:

@@ -277,7 +277,7 @@ class TimeColumn:
 
 def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Epochs in seconds, milliseconds and so on, mixed, are put right; a note says so."""
-    if not len(times) or times.max() < SPREAD * max(1e8, times.min()):
+    if not len(times) or times.max() < SPREAD * max(1e8, float(times.min())):
         return times, []
     bounds = [*UNITS.values(), np.inf]
     spread = (
@@ -321,6 +321,31 @@ def clock_seconds(values: NDArray[Any]) -> NDArray[np.float64] | None:
         hours = int(hour) % 12 + 12 * (half in "Pp") if half else int(hour)
         seconds[row] = 3600 * hours + 60 * int(minute) + float((second or "0").replace(",", "."))
     return seconds
+
+
+def within_a_day(clock: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times of day as seconds below 86,400; numbers that are none are drawn together, in order."""
+    most = float(clock.max(initial=0))
+    if most < 24:
+        return clock * 3600
+    if most < 86_400 or not len(clock):
+        return clock
+    return clock / (most + 1) * 86_400
+
+
+def days(values: NDArray[Any]) -> NDArray[Any]:
+    """Days that are written as numbers, 20240531, as texts that are read as dates."""
+    if values.dtype.kind in "iu":
+        return as_objects(
+            [f"{v // 10000:04}-{v // 100 % 100:02}-{v % 100:02}" for v in values.tolist()]
+        )
+    if values.dtype.kind == "O":
+        strings = (v.strip() if isinstance(v, str) else v for v in values.tolist())
+        return as_objects(
+            [f"{v[:4]}-{v[4:6]}-{v[6:]}" if isinstance(v, str) and DAY_NUMBER.fullmatch(v) else v
+             for v in strings]
+        )  # fmt: skip
+    return values
 
 
 def kind_of(values: Sequence[Any], most: int = 20) -> str | None:
