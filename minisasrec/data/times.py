@@ -336,9 +336,7 @@ def within_a_day(clock: NDArray[np.float64]) -> NDArray[np.float64]:
 def days(values: NDArray[Any]) -> NDArray[Any]:
     """Days that are written as numbers, 20240531, as texts that are read as dates."""
     if values.dtype.kind in "iu":
-        return as_objects(
-            [f"{v // 10000:04}-{v // 100 % 100:02}-{v % 100:02}" for v in values.tolist()]
-        )
+        values = as_objects([str(v) for v in values.tolist()])
     if values.dtype.kind == "O":
         strings = (v.strip() if isinstance(v, str) else v for v in values.tolist())
         return as_objects(
