@@ -227,6 +227,47 @@ class Known:
             raise CheckpointError(f"{run.folder} cannot be used: {_line(error)}") from None
 
 
+def extended(known: Dataset, new: Dataset) -> Dataset:
+    """`known` with the actions of `new` behind those of each user, new users and items at the end.
+
+    So numbers of users and items stay. The titles of known items stay, too.
+    """
+    users, user_ids = _renumbered(known.user_ids, new.user_ids)
+    items, item_ids = _renumbered(known.item_ids, new.item_ids)
+    titles = None
+    if known.titles is not None or new.titles is not None:
+        titles = list(known.titles or known.item_ids)
+        theirs = new.titles or new.item_ids
+        titles += [theirs[i] for i in np.flatnonzero(items >= len(titles)).tolist()]
+    who = np.concatenate(
+        [
+            np.repeat(np.arange(known.num_users), np.diff(known.offsets)),
+            np.repeat(users, np.diff(new.offsets)),
+        ]
+    )
+    order = np.argsort(who, kind="stable")
+    offsets = np.zeros(len(user_ids) + 1, np.int64)
+    np.cumsum(np.bincount(who, minlength=len(user_ids)), out=offsets[1:])
+    return Dataset(
+        known.name,
+        np.concatenate([known.items, items[new.items].astype(np.int32)])[order],
+        offsets,
+        user_ids,
+        item_ids,
+        titles,
+        known.source,
+        warnings=known.warnings,
+        repeats=known.repeats,
+    )
+
+
+def _renumbered(known: Sequence[str], new: Sequence[str]) -> tuple[Array, list[str]]:
+    """The number of each new id, and all ids: the known ones, then those that are new."""
+    number = {text: i for i, text in enumerate(known)}
+    numbers = np.array([number.setdefault(text, len(number)) for text in new], np.int64)
+    return numbers, list(number)
+
+
 def _line(error: Exception) -> str:
     told = str(error) if isinstance(error, MinisasrecError) else f"{type(error).__name__}: {error}"
     return " ".join(told.split())
