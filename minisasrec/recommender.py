@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,7 +27,7 @@ import numpy as np
 from minisasrec.data.dataset import Dataset, DataWarning, Repeats, build_dataset
 from minisasrec.data.registry import DATASETS, load_dataset
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.data.split import Split, leave_one_out
+from minisasrec.data.split import NONE, Part, Split, make_split
 from minisasrec.errors import (
     CheckpointError,
     ConfigError,
@@ -36,6 +36,7 @@ from minisasrec.errors import (
 )
 from minisasrec.exchange import start_from
 from minisasrec.experiments.attention_maps import attention_maps
+from minisasrec.experiments.final_rows import final_rows
 from minisasrec.learn import frames
 from minisasrec.learn.config import (
     TrainConfig,
@@ -43,6 +44,7 @@ from minisasrec.learn.config import (
     make_model,
     model_settings,
 )
+from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.explanation import Explanation, explain
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.known import Known, extended
@@ -59,7 +61,7 @@ from minisasrec.learn.queries import (
 from minisasrec.learn.recommendation import top_lists
 from minisasrec.learn.runs import CONFIG, WEIGHTS, Run
 from minisasrec.learn.settings import configure, differing
-from minisasrec.models import MODELS, Model, SASRec, SequenceModel
+from minisasrec.models import MODELS, Model, RecentPopularity, SASRec, SequenceModel
 from minisasrec.random import make_key
 
 Array = np.ndarray
@@ -142,7 +144,7 @@ class Recommender:
         split, whole = data, tuple[str, ...]()
         if not isinstance(data, Split):
             dataset, whole = _read(data, config, reading, progress)
-            split = leave_one_out(dataset)
+            split = make_split(dataset, config.split)
         elif reading:
             raise _read_already(reading)
         columns = {f.name for f in dataclasses.fields(config.columns)} & reading.keys()
@@ -152,6 +154,7 @@ class Recommender:
             model, history = _trained(config, split, progress)
             if on == "everything":
                 split = _everything(split)
+                config = _as_chosen(config, model)
                 model, _ = _trained(config, split, progress, history.best_epoch)
         known = Known.of(split, on, whole)
         self._fitted = _Fitted(config, model, known, history)
@@ -340,6 +343,39 @@ class Recommender:
         }
         return frames.make_frame(columns, frames.library(items) or self._library)
 
+    def evaluate(
+        self,
+        part: Part = "test",
+        protocols: Sequence[Protocol] | None = None,
+        *,
+        seed: int | None = None,
+        max_users: int | None = None,
+    ) -> Any:
+        """How well it ranks what was held out: a table, as `python -m minisasrec.evaluate` shows.
+
+        `part` is "test" or "valid"; `protocols` are "sampled", "full" and "authors", by default the
+        first two; see `Evaluator`. `seed` and `max_users` are by default those of the settings.
+        Raises `ConfigError` after `fit(on="everything")`, which leaves nothing to measure on.
+        """
+        fitted, known = self.fitted, self.fitted.known
+        if known.on == "everything":
+            raise ConfigError(
+                "it was trained on everything, so nothing is left to measure on; fit(on='train') "
+                "holds out a test part"
+            )
+        split = known.measured(known.repeats)
+        if split is None:
+            raise DataError(f"{known.name} was saved without histories: nothing to measure on")
+        changes = {"seed": seed, "max_users": max_users}
+        given = {name: value for name, value in changes.items() if value is not None}
+        config = from_json(given, fitted.config)
+        with on_machine(config.machine):
+            chosen = None if protocols is None else tuple(protocols)
+            rows = final_rows(fitted.model, split, config, part, chosen)
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: [row.get(name) for row in rows] for name in names}
+        return frames.make_frame(columns, self._library)
+
     def explain(
         self, history: Any = None, k: int = 5, *, user: Any = None, repeats: Repeats | None = None
     ) -> Explanation:
@@ -410,7 +446,7 @@ class Recommender:
             warnings.simplefilter("ignore", DataWarning)  # few actions each are to be expected
             new, _ = _read(data, fitted.config, reading, progress)
             dataset = extended(known.split.dataset, new)
-            split = leave_one_out(dataset)
+            split = make_split(dataset, fitted.config.split)
         on = on or known.on
         if on == "everything":
             split = _everything(split)
@@ -421,6 +457,7 @@ class Recommender:
             # other batches and negatives than at the beginning
             seed=make_key(fitted.config.seed, "update", dataset.num_actions).k0,
         )
+        config = _as_chosen(config, fitted.model)
         with on_machine(config.machine):
             model, history = grown(fitted.model, make_model(config, split)), History()
             if isinstance(model, SequenceModel):
@@ -523,6 +560,13 @@ def _trained(
     return model, fit(model, split, config, progress=progress, validation=not epochs)
 
 
+def _as_chosen(config: TrainConfig, model: Model) -> TrainConfig:
+    """The settings with what `model` has chosen on the validation part."""
+    if isinstance(model, RecentPopularity):
+        return from_json({"recentpop": {"days": model.days}}, config)
+    return config
+
+
 def grown(old: Model, new: Model) -> Model:
     """`new`, which has more users or items behind those of `old`, with the weights of `old`.
 
@@ -540,7 +584,7 @@ def grown(old: Model, new: Model) -> Model:
 def _everything(split: Split) -> Split:
     """All actions as the train part; the rule about items met before stays."""
     data = dataclasses.replace(split.dataset, repeats=split.repeats)
-    nothing = np.zeros_like(split.valid)
+    nothing = np.full_like(split.test_at, NONE)
     return Split(data, data.offsets[1:], nothing, nothing)
 
 

@@ -15,9 +15,10 @@ from minisasrec import MinisasrecError, Recommender, top_items
 from minisasrec.data import DataWarning
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError, DataError
-from minisasrec.models import MODELS
+from minisasrec.models import MODELS, SequenceModel
 
 SMALL: dict[str, Any] = {"epochs": 2, "batch_size": 32}
+START = 1_600_000_000  # a date in seconds
 SIZE: dict[str, dict[str, Any]] = {"d": {"d": 8}, "n": {"n": 10}}
 
 
@@ -27,7 +28,10 @@ def log(users: int = 40, items: int = 120, length: int = 12, seed: int = 0) -> p
     rows = []
     for user in range(users):
         steps = (rng.integers(items) + np.cumsum(rng.integers(1, 4, length))) % items
-        rows += [(f"u{user}", f"p{page}", 1000 + t, f"Page {page}") for t, page in enumerate(steps)]
+        rows += [
+            (f"u{user}", f"p{page}", START + 86_400 * t, f"Page {page}")
+            for t, page in enumerate(steps)
+        ]
     return pd.DataFrame(rows, columns=["visitor", "page", "at", "name"])
 
 
@@ -43,7 +47,7 @@ COLUMNS: dict[str, Any] = {
 
 def settings_of(model: str) -> dict[str, Any]:
     """A quick training of a small model."""
-    if model in ("poprec", "markov"):
+    if not issubclass(MODELS[model][0], SequenceModel):
         return {}
     return {**SMALL, "d": 8, "n": 10}
 
@@ -137,7 +141,8 @@ def test_a_newer_format_is_told(tmp_path: Path) -> None:
 
 def test_everything_is_trained_on_when_asked(tmp_path: Path) -> None:
     frame = log()
-    held_out = pd.DataFrame([("u0", "only here", 9999, "Last")], columns=frame.columns)
+    last = ("u0", "only here", START + 999 * 86_400, "Last")
+    held_out = pd.DataFrame([last], columns=frame.columns)
     frame = pd.concat([frame, held_out])
     part = Recommender(**settings_of("sasrec")).fit(frame, **COLUMNS)
     whole = Recommender(**settings_of("sasrec")).fit(frame, **COLUMNS, on="everything")
@@ -262,12 +267,12 @@ def test_similar_items_have_vectors_of_a_like_direction() -> None:
 # --- going on with new data ------------------------------------------------------------------
 
 
-def more() -> pd.DataFrame:
+def more(start: int = START + 99 * 86_400) -> pd.DataFrame:
     """Known users and new ones, on known pages and a new one that all of them come to."""
     rows = []
     for user in ("u1", "u2", "new 1", "new 2", "aaa"):
         for t, page in enumerate(("p3", "p900", "p4", "p900", "p5")):
-            rows.append((user, page, 5000 + t, f"Page {page[1:]}"))
+            rows.append((user, page, start + t, f"Page {page[1:]}"))
     return pd.DataFrame(rows, columns=["visitor", "page", "at", "name"])
 
 
@@ -293,7 +298,7 @@ def test_update_goes_on_with_new_users_and_items(model: str, tmp_path: Path) -> 
         warnings.simplefilter("ignore", DataWarning)
         wide = recommender.recommend(users=["aaa", "u5"], k=999, repeats="allow")
     assert "p900" in wide["item"].tolist() and set(everything["user"]) == {"aaa", "u1", "u5"}
-    if model not in ("poprec", "markov"):
+    if isinstance(recommender.model_, SequenceModel):
         after = recommender.model_.state()
         for name, value in before.items():  # it went on from where it was: one epoch moves little
             moved = np.abs(after[name][: len(value)] - value).max()
@@ -316,6 +321,14 @@ def test_update_holds_out_anew_and_says_what_it_did(
     assert known.item_ids[known.split.test[known.users.find(["aaa"])[0]]] == "p5"
 
 
+def test_actions_that_come_late_go_where_they_belong(tmp_path: Path) -> None:
+    recommender = Recommender.load(fitted("markov").save(tmp_path / "home"))
+    with_times = recommender.update(more(START - 9), **UPDATE).known.split
+    assert with_times is not None
+    sequence = with_times.dataset.sequence(recommender.user_ids.index("u1"))
+    assert [recommender.known.item_ids[i] for i in sequence[:3]] == ["p3", "p900", "p4"]
+
+
 # --- scikit-learn's conventions --------------------------------------------------------------
 
 
@@ -331,3 +344,47 @@ def test_parameters_as_in_scikit_learn() -> None:
     copy = base.clone(recommender)
     assert copy is not recommender and copy.get_params() == recommender.get_params()
     assert "not fitted" in repr(base.clone(fitted("fmc")))
+
+
+# --- measuring -------------------------------------------------------------------------------
+
+
+def test_evaluate_has_the_rows_of_the_command(tmp_path: Path) -> None:
+    from minisasrec.commands.cli import load_run
+    from minisasrec.commands.report import final_rows
+    from minisasrec.learn.machine import MachineOptions
+
+    recommender = fitted()
+    folder = recommender.save(tmp_path / "home")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        _, config, split, model = load_run(folder, MachineOptions())
+        rows = final_rows(model, split, config, "valid")
+        for which in (recommender, Recommender.load(folder)):
+            found = which.evaluate("valid")
+            assert found["model"].tolist() == [row["model"] for row in rows]
+            assert found["NDCG@10"].tolist() == [row["NDCG@10"] for row in rows]
+    assert {"sasrec", "poprec", "recentpop"} == set(found["model"])
+    whole = Recommender("poprec").fit(log(), **COLUMNS, on="everything")
+    with pytest.raises(ConfigError, match="trained on everything, so nothing is left"):
+        whole.evaluate()
+    recommender.save(tmp_path / "private", keep_histories=False)
+    with pytest.raises(DataError, match="saved without histories"):
+        Recommender.load(tmp_path / "private").evaluate()
+
+
+def test_a_split_by_time(tmp_path: Path) -> None:
+    recommender = Recommender("markov", split="time:0.8").fit(log(), **COLUMNS)
+    known = Recommender.load(recommender.save(tmp_path / "home")).known
+    assert known.split is not None and known.split.rule == "time:0.8"
+    pd.testing.assert_frame_equal(
+        Recommender.load(tmp_path / "home").evaluate(protocols=["full"]),
+        recommender.evaluate(protocols=["full"]),
+    )
+
+
+def test_the_window_of_recent_popularity_is_kept() -> None:
+    part, whole = (
+        Recommender("recentpop").fit(log(), **COLUMNS, on=on) for on in ("train", "everything")
+    )
+    assert part.model_.days == whole.model_.days

@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minisasrec.data.dataset import PAD, Dataset
-from minisasrec.data.split import Split
+from minisasrec.data.dataset import PAD, Dataset, Repeats
+from minisasrec.data.registry import DATASETS
+from minisasrec.data.split import LEAVE_ONE_OUT, Split
 from minisasrec.errors import CheckpointError, DataError, MinisasrecError
 from minisasrec.learn.runs import HISTORIES, ITEMS, USERS, Run, to_safetensors
 
 Array = np.ndarray
-ARRAYS = ("items", "offsets", "train_end", "valid", "test")
+ARRAYS = ("items", "offsets", "train_end", "valid_at", "test_at")
 NEAR_AMONG = 100_000  # ids that are looked at for one that is meant
 
 
@@ -103,6 +104,7 @@ class Known:
     split: Split | None
     repeats: Literal["allow", "forbid"]
     fingerprint: str
+    rule: str = LEAVE_ONE_OUT  # how the split was made
     source: str = ""
     notes: tuple[str, ...] = ()
     on: Literal["train", "everything"] = "train"
@@ -127,7 +129,8 @@ class Known:
             num_users=data.num_users,
             split=split,
             repeats=split.repeats,
-            fingerprint=data.fingerprint(),
+            fingerprint=split.fingerprint(),
+            rule=split.rule,
             source=data.source,
             notes=data.warnings,
             on=on,
@@ -155,11 +158,26 @@ class Known:
         titles = self.titles or [f"item {text}" for text in self.item_ids]
         return np.array(titles, dtype=object)
 
+    def measured(self, repeats: Repeats) -> Split | None:
+        """The split under a rule about items met before, to measure a model on.
+
+        With the simulator of a made-up data set, which is made again: no folder holds it.
+        """
+        if self.split is None:
+            return None
+        oracle, spec = self.split.dataset.oracle, DATASETS.get(self.name)
+        if oracle is None and spec is not None and spec.make is not None:
+            made = spec.make()
+            if made.fingerprint() == self.split.dataset.fingerprint():
+                oracle = made.oracle
+        data = replace(self.split.dataset, repeats=repeats, oracle=oracle)
+        return replace(self.split, dataset=data)
+
     # --- on disk -------------------------------------------------------------------------------
 
     def facts(self) -> dict[str, Any]:
         """What config.json says about the data."""
-        names = ("name", "source", "notes", "repeats", "on", "whole", "num_users")
+        names = ("name", "source", "notes", "repeats", "on", "whole", "num_users", "rule")
         facts = {name: getattr(self, name) for name in names}
         return {"data": self.fingerprint, "known": {**facts, "num_items": len(self.item_ids) - 1}}
 
@@ -175,8 +193,11 @@ class Known:
         if self.split is not None:
             files[USERS] = json.dumps({"ids": list(self.user_ids)}).encode()
             data, split = self.split.dataset, self.split
-            parts = (data.items, data.offsets, split.train_end, split.valid, split.test)
-            files[HISTORIES] = to_safetensors(dict(zip(ARRAYS, parts, strict=True)), {})
+            parts = (data.items, data.offsets, split.train_end, split.valid_at, split.test_at)
+            arrays: dict[str, Array] = dict(zip(ARRAYS, parts, strict=True))
+            if data.times is not None:
+                arrays["times"] = data.times
+            files[HISTORIES] = to_safetensors(arrays, {})
         return files
 
     @classmethod
@@ -201,6 +222,7 @@ class Known:
                 split=None,
                 repeats=told["repeats"],
                 fingerprint=facts["data"],
+                rule=told["rule"],
                 source=told["source"],
                 notes=tuple(told["notes"]),
                 on=told["on"],
@@ -210,7 +232,7 @@ class Known:
                 return known
             users = run.load_json(USERS)["ids"]
             arrays, _ = run.load_arrays(HISTORIES)
-            items_of_all, offsets, train_end, valid, test = (arrays[name] for name in ARRAYS)
+            items_of_all, offsets, train_end, valid_at, test_at = (arrays[n] for n in ARRAYS)
             data = Dataset(
                 known.name,
                 items_of_all,
@@ -221,16 +243,19 @@ class Known:
                 known.source,
                 warnings=known.notes,
                 repeats=known.repeats,
+                times=arrays.get("times"),
             )
-            return replace(known, user_ids=users, split=Split(data, train_end, valid, test))
+            split = Split(data, train_end, valid_at, test_at, known.rule)
+            return replace(known, user_ids=users, split=split)
         except (KeyError, TypeError, DataError) as error:
             raise CheckpointError(f"{run.folder} cannot be used: {_line(error)}") from None
 
 
 def extended(known: Dataset, new: Dataset) -> Dataset:
-    """`known` with the actions of `new` behind those of each user, new users and items at the end.
+    """`known` with the actions of `new`, and new users and items behind the known ones.
 
-    So numbers of users and items stay. The titles of known items stay, too.
+    So numbers of users and items stay. The titles of known items stay, too. Where both have times,
+    these say where an action goes; else the new actions of a user come after the known ones.
     """
     users, user_ids = _renumbered(known.user_ids, new.user_ids)
     items, item_ids = _renumbered(known.item_ids, new.item_ids)
@@ -245,7 +270,10 @@ def extended(known: Dataset, new: Dataset) -> Dataset:
             np.repeat(users, np.diff(new.offsets)),
         ]
     )
-    order = np.argsort(who, kind="stable")
+    times = None
+    if known.times is not None and new.times is not None:
+        times = np.concatenate([known.times, new.times])
+    order = np.argsort(who, kind="stable") if times is None else np.lexsort((times, who))
     offsets = np.zeros(len(user_ids) + 1, np.int64)
     np.cumsum(np.bincount(who, minlength=len(user_ids)), out=offsets[1:])
     return Dataset(
@@ -258,6 +286,7 @@ def extended(known: Dataset, new: Dataset) -> Dataset:
         known.source,
         warnings=known.warnings,
         repeats=known.repeats,
+        times=None if times is None else times[order],
     )
 
 
