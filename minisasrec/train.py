@@ -126,7 +126,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         getattr(config, section) == getattr(default, section)
     ):
         print(f"note: {unchosen(config)}", file=sys.stderr)
-    run, config = open_run(config, Known.of(split))
+    known = Known.of(split)
+    if not config.keep_histories:
+        known = known.without_histories(model)
+    run, config = open_run(config, known)
     try:
         _train_and_report(model, split, config, run)
     except BaseException as ended:
@@ -175,8 +178,9 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
     print(f"\ncheckpoints, history and learning curve: {run.folder}")
-    user = split.dataset.user_ids[0]
-    print(f"to go on: python -m minisasrec.recommend {run.folder} --user {user}")
+    ids = split.dataset.user_ids[:1] if config.keep_histories else split.dataset.item_ids[1:3]
+    whom = ("--user " if config.keep_histories else "--items ") + " ".join(ids)
+    print(f"to go on: python -m minisasrec.recommend {run.folder} {whom}")
 
 
 def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
@@ -188,7 +192,7 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:
