@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from minisasrec.commands.cli import read_options, run_command
+from minisasrec.commands.cli import print_json, read_options, run_command
 from minisasrec.commands.report import knows_best
 from minisasrec.data import DATASETS
+from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
 from minisasrec.experiments.experiment import Experiment, compute, load, make_experiment
@@ -50,6 +51,9 @@ class ReproduceConfig:
     """Column names of a table of your own."""
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again; auto goes by the data, as in train."""
+    split: str = LEAVE_ONE_OUT
+    """leave-one-out, as in the paper, or by time, such as time:0.9, as for train. The paper's
+    figures are of leave-one-out, so they are not shown beside another."""
     seeds: tuple[int, ...] = (0,)
     """One run for each; with several, mean and standard deviation are shown."""
     methods: tuple[str, ...] = ()
@@ -70,6 +74,8 @@ class ReproduceConfig:
     """Folder of the experiments, shared by all targets; each is a run that `evaluate` can read."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
+    json: bool = False
+    """Print one JSON object instead of a table; with --dry-run, an array of experiments."""
 
 
 def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
@@ -102,8 +108,10 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
 def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     """Any other target; None after a dry run. Folders are made first, so that errors come early."""
     target, dataset = TARGETS[options.target], options.dataset or "bookshop"
-    split, notes = load(dataset, options.data_dir, options.columns, options.repeats)
+    split, notes = load(dataset, options.data_dir, options.columns, options.repeats, options.split)
     rows = target.rows(dataset)
+    if split.rule != LEAVE_ONE_OUT:
+        rows = [replace(row, paper={}) for row in rows]
     if options.methods:
         rows = [row for row in rows if {row.name, row.name.split()[0]} & {*options.methods}]
     known = {word for row in target.rows(dataset) for word in (row.name, row.name.split()[0])}
@@ -112,7 +120,7 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         raise ConfigError(
             f"--methods: {options.target} has no row {unknown[0]!r}; it has {rows_text}"
         )
-    fingerprint = split.dataset.fingerprint()
+    fingerprint = split.fingerprint()
     seeds = dict.fromkeys(options.seeds)
 
     def experiment_of(row: Row, seed: int) -> Experiment:
@@ -127,9 +135,16 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
 
     grid = [[experiment_of(row, seed) for seed in seeds] for row in rows]
     if options.dry_run:
-        for row, of_row in zip(rows, grid, strict=True):
-            for one in of_row:
-                print(f"{one.state():10} {row.name}, seed {one.config.seed}: {one.folder}")
+        planned = [
+            {"state": c.state(), "row": row.name, "seed": c.config.seed, "folder": str(c.folder)}
+            for row, of_row in zip(rows, grid, strict=True)
+            for c in of_row
+        ]
+        if options.json:
+            print_json(planned)
+        else:
+            lines = ("{state:10} {row}, seed {seed}: {folder}".format(**one) for one in planned)
+            print("\n".join(lines))
         return None
     _make_folder(out)
     _make_folder(options.experiments)
@@ -150,6 +165,8 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         report.notes.append(f"shortened, --epochs {options.epochs}: these are no results to quote")
     if target.test and dataset not in paper.DATASETS:
         report.notes.append(f"the paper has no figures for {split.dataset.name}")
+    elif target.test and split.rule != LEAVE_ONE_OUT:
+        report.notes.append(f"the paper has no figures for a split by {split.rule}")
     oracle: Any = split.dataset.oracle
     if target.test and oracle is not None and knows_best(split, "sampled"):
         best = oracle.best_reachable("test", "sampled")
@@ -180,6 +197,7 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
         data_dir=data_dir,
         columns=options.columns,
         repeats=options.repeats,
+        split=options.split,
         machine=options.machine,
         seed=seed,
         epochs=epochs,
@@ -208,8 +226,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         report, metrics = report_grid(options, out), TARGETS[options.target].metrics
     if report is None:
         return
-    if report.records:
-        print(write(report, metrics, out))
+    text = write(report, metrics, out) if report.records else ""
+    if options.json:
+        parts = ("title", "records", "tables", "notes", "failed")
+        print_json({"out": str(out), **{part: getattr(report, part) for part in parts}})
+    elif text:
+        print(text)
         print(f"table, CSV and plot: {out}")
     else:
         print("\n".join(f"- {note}" for note in report.notes + report.failed))

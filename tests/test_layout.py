@@ -13,7 +13,7 @@ ROOT = Path(minisasrec.__file__).parent
 
 # From the ground up. A folder imports its own files and what stands on the floors below it.
 FLOORS = (
-    ("errors", "random"),
+    ("errors", "random", "terminal"),
     ("kernels", "plots"),
     ("backends",),
     ("autograd",),
@@ -23,9 +23,12 @@ FLOORS = (
     ("models",),
     ("learn",),
     ("experiments", "exchange"),
+    ("recommender",),
     ("commands",),
     ("teach",),
-    ("train", "evaluate", "recommend", "reproduce", "explain", "__main__"),
+    ("train", "evaluate", "tune", "datasets", "recommend", "reproduce", "explain"),
+    ("completion",),
+    ("__main__",),
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import os
 import sys
 import warnings
@@ -13,14 +15,17 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minisasrec.data import DataWarning, load_dataset
+from minisasrec.commands.arguments import gather, unguard
+from minisasrec.data import DATASETS, DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
-from minisasrec.data.split import Split, leave_one_out
+from minisasrec.data.split import Split, make_split
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
 from minisasrec.learn.config import TrainConfig, make_model
+from minisasrec.learn.known import Known
 from minisasrec.learn.machine import MachineOptions, use_machine
-from minisasrec.learn.runs import Run
+from minisasrec.learn.runs import WEIGHTS, Run, to_plain
 from minisasrec.models import Model, SequenceModel
+from minisasrec.recommender import load_model
 
 Options = TypeVar("Options")
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
@@ -61,13 +66,31 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
     """The options of `python -m minisasrec.COMMAND`, as a dataclass. Raises `ConfigError`."""
     import tyro
 
+    arguments = gather(options, sys.argv[1:] if argv is None else argv)
     with errors_in_one_line():
-        return tyro.cli(
+        read = tyro.cli(
             options,
             prog=f"python -m minisasrec.{command}",
-            args=argv,
+            args=arguments,
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
         )
+    return unguard(read)
+
+
+def print_json(document: Any) -> None:
+    """Print what `--json` promises: one JSON document, ASCII only, on stdout.
+
+    A number that JSON lacks (NaN, infinity) becomes null.
+    """
+    print(json.dumps(_with_null(to_plain(document)), allow_nan=False))
+
+
+def _with_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_null(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_null(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
@@ -105,7 +128,7 @@ def load_split(config: TrainConfig) -> Split:
         repeats=config.repeats,
         **config.columns.given(),
     )
-    return leave_one_out(dataset)
+    return make_split(dataset, config.split)
 
 
 def load_run(
@@ -116,8 +139,9 @@ def load_run(
 ) -> tuple[Run, TrainConfig, Split, Model]:
     """A finished or interrupted run: its settings, its data and its best model.
 
-    `machine` is that of the command, with the run's backend where it names none. `data_dir` and
-    `repeats` take the place of the run's own, where given. Raises `CheckpointError` if the data is
+    The data comes from the run's folder; from its file where `data_dir` is given or the folder has
+    no histories. `machine` is that of the command, with the run's backend where it names none.
+    `repeats` takes the place of the run's own, where given. Raises `CheckpointError` if the data is
     not what it was trained on.
     """
     machine.check()
@@ -128,13 +152,26 @@ def load_run(
         config = replace(config, data_dir=data_dir)
     if repeats is not None:
         config = replace(config, repeats=repeats)
+    if "known" in facts:
+        known = Known.read(run, facts)
+        model = load_model(run, config, known)
+        if known.split is not None and data_dir is None:
+            data = replace(known.split.dataset, repeats=config.repeats, oracle=_oracle(known))
+            return run, config, replace(known.split, dataset=data), model
     split = load_split(config)
-    check_data(run, facts, split.dataset.fingerprint())
-    model = make_model(config, split)
-    if isinstance(model, SequenceModel):
-        weights, _ = run.load_arrays("best.safetensors")
-        model.load_state(weights)
+    check_data(run, facts, split.fingerprint())
+    if "known" not in facts:  # a run of an experiment, or of an earlier version
+        model = make_model(config, split)
+        if isinstance(model, SequenceModel):
+            model.load_state(run.load_arrays(WEIGHTS)[0])
     return run, config, split, model
+
+
+def _oracle(known: Known) -> object | None:
+    """The simulator of a made-up data set; it is made again, since no folder holds it."""
+    spec = DATASETS.get(known.name)
+    made = spec.make() if spec is not None and spec.make is not None else None
+    return made.oracle if made is not None and made.fingerprint() == known.fingerprint else None
 
 
 def check_data(run: Run, facts: dict[str, Any], fingerprint: str) -> None:
