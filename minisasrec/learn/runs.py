@@ -2,6 +2,8 @@
 
     config.json          the settings
     history.jsonl        one JSON object per epoch
+    history.csv          the same as a table, at the end
+    tensorboard/         the same as curves, if --tensorboard is given
     best.safetensors     the weights of the best validation
     last.safetensors     weights and optimiser after the last epoch, to resume from
     result.json          the final metrics
