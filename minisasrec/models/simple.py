@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,15 +19,23 @@ class Popularity(Model):
     """PopRec: an item's score is its number of train actions, the same for everyone (Sec. IV-B)."""
 
     n = 1
+    arrays: ClassVar[tuple[str, ...]] = ("counts",)
 
     def __init__(self, split: Split) -> None:
-        self.counts = split.popularity().astype(np.float32)
-        self.num_items = split.dataset.num_items
+        self._take(split.popularity())
+
+    def _take(self, popularity: Array) -> None:
+        self.counts = popularity.astype(np.float32)
+        self.num_items = len(popularity) - 1
 
     @classmethod
-    def for_split(cls, split: Split, settings: None = None, seed: int = 0) -> Popularity:
-        """Count the train part."""
-        return cls(split)
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: None = None, seed: int = 0
+    ) -> Popularity:
+        """The counts as they are."""
+        model = cls.__new__(cls)
+        model._take(popularity)
+        return model
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """The counts, once per user."""
@@ -58,11 +67,12 @@ class RecentPopularity(Popularity):
     times, or with times that are no dates.
     """
 
-    WINDOWS = (1.0, 7.0, 30.0, 90.0, 365.0)
+    WINDOWS: ClassVar[tuple[float, ...]] = (1.0, 7.0, 30.0, 90.0, 365.0)
+    arrays = ("counts", "window")
 
     def __init__(self, split: Split, days: float) -> None:
         super().__init__(split)
-        self.days = days
+        self.window = np.array([days], np.float64)
         times, offsets = times_of(split.dataset), split.dataset.offsets
         day = units_per_day(times)
         if day is None:
@@ -88,6 +98,11 @@ class RecentPopularity(Popularity):
             return cls(split, settings.days)
         return max((cls(split, days) for days in cls.WINDOWS), key=lambda m: m._gain(split))
 
+    @property
+    def days(self) -> float:
+        """How many days count."""
+        return float(self.window[0])
+
     def _gain(self, split: Split) -> float:
         """NDCG@10 on the validation part, the same list for all users; equal scores share ranks."""
         order = np.sort(np.where(split.catalogue, self.counts, -1))
@@ -107,6 +122,9 @@ class MarkovChain(Model):
     plus a very small share of popularity, which orders the items that never followed.
     `count(i -> j)` is how often j came right after i in a train sequence.
     """
+
+    n, decay = 3, 0.5
+    arrays = ("next_item", "share", "starts", "trace")
 
     def __init__(self, split: Split, length: int = 3, decay: float = 0.5) -> None:
         dataset = split.dataset
@@ -133,6 +151,15 @@ class MarkovChain(Model):
     def for_split(cls, split: Split, settings: None = None, seed: int = 0) -> MarkovChain:
         """Count the train part."""
         return cls(split)
+
+    @classmethod
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: None = None, seed: int = 0
+    ) -> MarkovChain:
+        """A chain that is still empty, for `load_state`."""
+        model = cls.__new__(cls)
+        model.num_items = len(popularity) - 1
+        return model
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """The formula of the class, (B, |I| + 1)."""
