@@ -29,7 +29,7 @@ from minisasrec.learn.config import (
 from minisasrec.learn.fit import SELECT
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run, new_folder
-from minisasrec.models import MODELS
+from minisasrec.models import MODELS, SequenceModel
 from minisasrec.plots import search_history
 
 BASE = Path("tune")
@@ -69,6 +69,8 @@ class TuneConfig:
     """Folder that holds the data set's files already; nothing is downloaded then."""
     repeats: Literal["auto", "allow", "forbid"] | None = None
     """Whether items that a user has met may come again, as in train."""
+    split: str | None = None
+    """What is trained on and what is held out: leave-one-out, or time:0.9, as in train."""
     out: Path | None = None
     """Folder for the results; by default a new one in tune/."""
     resume: bool = False
@@ -95,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = {
         "settings": config.to_json(),
         "space": search.space_to_json(space),
-        "data": split.dataset.fingerprint(),
+        "data": split.fingerprint(),
         "version": __version__,
     }
     folder = options.out or (new_folder(config.dataset, config.model, BASE))
@@ -143,14 +145,18 @@ def _base(options: TuneConfig, before: Record | None) -> TrainConfig:
     if not dataset:
         raise ConfigError("give the data: a name such as bookshop, or the path of a file")
     model = options.model or given.get("model", "sasrec")
-    if model not in MODELS or not MODELS[model][1]:
-        trained = ", ".join(name for name, (_, section) in MODELS.items() if section)
-        raise ConfigError(f"--model is {model!r}, which has no settings; choose one of {trained}")
+    trained = [name for name, (kind, _) in MODELS.items() if issubclass(kind, SequenceModel)]
+    if model not in trained:
+        raise ConfigError(
+            f"--model is {model!r}, which has no settings to search; choose one of "
+            f"{', '.join(trained)}"
+        )
     asked = {
         "epochs": options.epochs,
         "seed": options.seed,
         "data_dir": options.data_dir and str(options.data_dir),
         "repeats": options.repeats,
+        "split": options.split,
     }
     columns = {**given.get("columns", {}), **options.columns.given()}
     config = from_json(

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 # Pages whose commands run here. A page that has bash blocks stands in one of the two.
-HOW_TO = ["datasets.md", "exchange.md"]
+HOW_TO = ["datasets.md", "exchange.md", "splits.md"]
 NOT_HOW_TO = {
     "contributing.md": "sets up a clone; `.ci/run` is these commands",
     "getting-started.md": "installs; `.ci/run` does that in a fresh environment",
