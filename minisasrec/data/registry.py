@@ -17,7 +17,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from minisasrec.data import files, readers
+from minisasrec.data import downloads, files, readers
 from minisasrec.data.dataset import (
     SAVED_META,
     Actions,
@@ -441,7 +441,7 @@ def _load_known(
     places = _data_places(spec, data_dir)
     found = _search(_with_archives(places, spec.archives), spec.forms)
     if found is None:
-        cache = files.cache_folder() / spec.name
+        cache = downloads.cache_folder() / spec.name
         found = _search(_with_archives([cache], spec.archives), spec.forms)
         if found is None and not download:
             looked = ", ".join(str(place) for place in [*places, cache])
@@ -451,7 +451,7 @@ def _load_known(
                 + other
             )
         if found is None:
-            files.download(spec.urls, cache / spec.file, spec.md5, progress)
+            downloads.download(spec.urls, cache / spec.file, spec.md5, progress)
             found = _search(_with_archives([cache], spec.archives), spec.forms)
         if found is None:
             raise DataError(
