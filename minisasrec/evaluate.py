@@ -14,6 +14,7 @@ from minisasrec.commands.report import final_rows, format_rows
 from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.runs import to_plain
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = {"run": str(options.run), "part": options.part, "rows": rows}
         print(json.dumps(to_plain(result)))
     else:
-        print(f"{split.dataset.name}, {options.part} part\n\n{format_rows(rows)}")
+        show(f"{split.dataset.name}, {options.part} part", "")
+        print(format_rows(rows))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
 from minisasrec.learn.config import DataColumns, TrainConfig, is_chosen, unchosen
 from minisasrec.learn.machine import MachineOptions, use_machine
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     if options.dry_run:
         for row, of_row in zip(rows, grid, strict=True):
             for one in of_row:
-                print(f"{one.state():10} {row.name}, seed {one.config.seed}: {one.folder}")
+                show(f"{one.state():10} {row.name}, seed {one.config.seed}: {one.folder}")
         return None
     _make_folder(out)
     _make_folder(options.experiments)
@@ -209,10 +210,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if report is None:
         return
     if report.records:
-        print(write(report, metrics, out))
-        print(f"table, CSV and plot: {out}")
+        show(*write(report, metrics, out).split("\n"))
+        show(f"table, CSV and plot: {out}")
     else:
-        print("\n".join(f"- {note}" for note in report.notes + report.failed))
+        show(*(f"- {note}" for note in report.notes + report.failed))
         print("no experiment is done, so there is no table")
     if report.failed:
         raise TrainingError(f"experiments that failed: {len(report.failed)}; they are listed above")

@@ -15,6 +15,7 @@ from minisasrec.commands.cli import read_options, run_command
 from minisasrec.data import DATASETS, DataWarning, leave_one_out, load_dataset
 from minisasrec.learn.config import DataColumns
 from minisasrec.learn.machine import MachineOptions, use_machine
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     use_machine(options.machine)
     if not options.data:
         for spec in DATASETS.values():
-            print(f"{spec.name:14}{spec.title}; {spec.licence}")
+            show(f"{spec.name:14}{spec.title}; {spec.licence}")
         return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
@@ -59,23 +60,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     statistics = dataset.statistics()
     train = split.num_train_actions
     notes = dict.fromkeys([*dataset.warnings, *told])
-    print(f"name          {dataset.name}")
-    print(f"all           {statistics}")
-    print(
+    show(f"name          {dataset.name}")
+    show(f"all           {statistics}")
+    show(
         f"train part    {train:,} actions; {train / statistics.users:.1f} actions/user, "
         f"{train / statistics.items:.1f} actions/item"
     )
-    print(f"evaluated     {len(split.eval_users('test')):,} users")
+    show(f"evaluated     {len(split.eval_users('test')):,} users")
     valid, test = (split.repeat_share(part) for part in ("valid", "test"))
     chosen = " (auto)" if dataset.repeats == "auto" else ""
-    print(
+    show(
         f"repeats       {split.repeats}{chosen}; {valid:.2%} of the validation targets and "
         f"{test:.2%} of the test targets were met before"
     )
-    print(f"source        {dataset.source}")
+    show(f"source        {dataset.source}")
     for note in notes:
-        print(f"note          {note}")
-    print(f"fingerprint   {dataset.fingerprint()}")
+        show(f"note          {note}")
+    show(f"fingerprint   {dataset.fingerprint()}")
 
 
 if __name__ == "__main__":
