@@ -24,6 +24,7 @@ FLOORS = (
     ("models",),
     ("learn",),
     ("experiments", "exchange"),
+    ("recommender",),
     ("commands",),
     ("teach",),
     ("train", "evaluate", "recommend", "reproduce", "explain", "__main__"),
