@@ -31,6 +31,7 @@ from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run, new_folder
 from minisasrec.models import MODELS, SequenceModel
 from minisasrec.plots import search_history
+from minisasrec.terminal import say, show
 
 BASE = Path("tune")
 FREE = {"machine", "out", "resume", "json", "data_dir"}  # what may differ when a search goes on
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         _work(found, options, run)
     except OutOfTime:
-        _say(f"{options.minutes:g} minutes are over; the trial at work was dropped")
+        say(f"{options.minutes:g} minutes are over; the trial at work was dropped")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{len(found.trials)} finished trials are kept; go on with --resume --out {folder}"
@@ -231,7 +232,7 @@ def _work(found: Search, options: TuneConfig, run: Run) -> None:
     with bar:
         for record in found.run(options.trials, deadline, on_epoch):
             bar.clear()
-            _say(_line(record, found))
+            say(_line(record, found))
             write_results(found, run)
 
 
@@ -289,11 +290,7 @@ def _report(found: Search, run: Run, options: TuneConfig) -> None:
     print(f"validation NDCG@10 {best[SELECT]:.4f}  best, trial {best['trial']}:\n")
     for name, value in best["values"].items():
         print(f"  {name:12} {_short(value)}")
-    print(f"\ntrain with them: minisasrec train --config {run.path('best.json')}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    show("", f"train with them: minisasrec train --config {run.path('best.json')}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from minisasrec.learn.runs import Run
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
+from minisasrec.terminal import on_terminal, say
 
 SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
 TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
@@ -292,7 +293,7 @@ class _ProgressBar:
         self.loss = self.seconds = 0.0
         self.targets, self.start = 0, time.perf_counter()
         self.bar: Any = None
-        if enabled and sys.stderr.isatty():
+        if enabled and on_terminal():
             from tqdm import tqdm
 
             self.bar = tqdm(total=epochs * steps, initial=done * steps, unit="step", leave=False)
@@ -328,4 +329,4 @@ class _ProgressBar:
         if self.bar is not None:
             self.bar.write(line, file=sys.stderr)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
