@@ -15,6 +15,7 @@ from minisasrec.errors import ConfigError, DataError
 from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models.base import NOBODY
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.json:
         print(json.dumps([{"item": ids[i], "title": title(i)} for i in best]))
         return
-    print("after:  " + " | ".join(title(i) for i in history[-5:]))
+    show("after:  " + " | ".join(title(i) for i in history[-5:]))
     for place, item in enumerate(best, start=1):
-        print(f"{place:4d}. {title(item)}  [{ids[item]}]")
+        show(f"{place:4d}. {title(item)}  [{ids[item]}]")
 
 
 if __name__ == "__main__":

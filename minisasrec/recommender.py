@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -63,6 +62,7 @@ from minisasrec.learn.runs import CONFIG, WEIGHTS, Run
 from minisasrec.learn.settings import configure, differing
 from minisasrec.models import MODELS, Model, RecentPopularity, SASRec, SequenceModel
 from minisasrec.random import make_key
+from minisasrec.terminal import say
 
 Array = np.ndarray
 On = Literal["train", "everything"]
@@ -128,13 +128,14 @@ class Recommender:
         """Train on a log; returns the recommender itself.
 
         `data` is a table of pandas or polars, the path of a file, a name in `DATASETS`, or what
-        `load_dataset` and `leave_one_out` return. `user`, `item`, `time` and `title` name columns;
-        `reading` are further options of `load_dataset`, such as `min_actions=1`.
+        `load_dataset`, `leave_one_out` and `time_split` return. `user`, `item`, `time` and `title`
+        name columns; `reading` are further options of `load_dataset`, such as `min_actions=1`.
 
-        `on="train"` holds out the last two actions of each user, chooses the epoch on the first of
-        them and leaves the second to `evaluate`. `on="everything"` chooses the number of epochs in
-        the same way, then trains a new model for so many epochs on all actions: for use, not for
-        measuring, since nothing is left to measure on.
+        `on="train"` holds out the last two actions of each user, or what the setting `split` says,
+        chooses the epoch on the validation part and leaves the test part to `evaluate`.
+        `on="everything"` chooses the number of epochs in the same way, then trains a new model for
+        so many epochs on all actions: for use, not for measuring, since nothing is left to measure
+        on.
         """
         if on not in get_args(On):
             raise ConfigError(f"on is {on!r}; choose train or everything")
@@ -150,6 +151,7 @@ class Recommender:
         columns = {f.name for f in dataclasses.fields(config.columns)} & reading.keys()
         columns_given = {name: reading[name] for name in columns}
         config = from_json({"columns": columns_given} if columns else {}, config)
+        config = dataclasses.replace(config, split=split.rule)  # of a Split that was given
         with on_machine(config.machine):
             model, history = _trained(config, split, progress)
             if on == "everything":
@@ -464,11 +466,10 @@ class Recommender:
                 validation = on == "train"
                 history = fit(model, split, config, progress=progress, validation=validation)
         if progress:
-            print(
+            say(
                 f"{new.num_actions:,} new actions, {dataset.num_users - known.num_users:,} new "
                 f"users, {dataset.num_items - len(known.item_ids) + 1:,} new items; trained "
-                f"{len(history.epochs)} epochs on {split.num_train_actions:,} actions",
-                file=sys.stderr,
+                f"{len(history.epochs)} epochs on {split.num_train_actions:,} actions"
             )
         known = Known.of(split, on, known.whole)
         self._fitted = _Fitted(fitted.config, model, known, history)

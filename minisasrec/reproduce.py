@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from minisasrec.commands.cli import read_options, run_command
+from minisasrec.commands.cli import print_json, read_options, run_command
 from minisasrec.data import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError, DataError, TrainingError
@@ -29,6 +29,7 @@ from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
 from minisasrec.learn.config import DataColumns, TrainConfig, is_chosen, unchosen
 from minisasrec.learn.machine import MachineOptions, use_machine
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class ReproduceConfig:
     """Folder of the experiments, shared by all targets; each is a run that `evaluate` can read."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
+    json: bool = False
+    """Print one JSON object instead of a table; with --dry-run, an array of experiments."""
 
 
 def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
@@ -133,9 +136,16 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
 
     grid = [[experiment_of(row, seed) for seed in seeds] for row in rows]
     if options.dry_run:
-        for row, of_row in zip(rows, grid, strict=True):
-            for one in of_row:
-                print(f"{one.state():10} {row.name}, seed {one.config.seed}: {one.folder}")
+        planned = [
+            {"state": c.state(), "row": row.name, "seed": c.config.seed, "folder": str(c.folder)}
+            for row, of_row in zip(rows, grid, strict=True)
+            for c in of_row
+        ]
+        if options.json:
+            print_json(planned)
+        else:
+            lines = ("{state:10} {row}, seed {seed}: {folder}".format(**one) for one in planned)
+            show(*lines)
         return None
     _make_folder(out)
     _make_folder(options.experiments)
@@ -217,11 +227,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         report, metrics = report_grid(options, out), TARGETS[options.target].metrics
     if report is None:
         return
-    if report.records:
-        print(write(report, metrics, out))
-        print(f"table, CSV and plot: {out}")
+    text = write(report, metrics, out) if report.records else ""
+    if options.json:
+        parts = ("title", "records", "tables", "notes", "failed")
+        print_json({"out": str(out), **{part: getattr(report, part) for part in parts}})
+    elif text:
+        show(*text.split("\n"))
+        show(f"table, CSV and plot: {out}")
     else:
-        print("\n".join(f"- {note}" for note in report.notes + report.failed))
+        show(*(f"- {note}" for note in report.notes + report.failed))
         print("no experiment is done, so there is no table")
     if report.failed:
         raise TrainingError(f"experiments that failed: {len(report.failed)}; they are listed above")

@@ -46,6 +46,7 @@ from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
 from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.plots import learning_curve
+from minisasrec.terminal import say, show
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
@@ -72,7 +73,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     if model not in MODELS:
         raise ConfigError(f"--model is {model!r}; choose one of {', '.join(MODELS)}")
     default = from_json({**settings, "model": model}, preset(dataset, model))
-    offered = _options(default, known.config)
+    offered = offered_options(default, known.config)
     with errors_in_one_line():
         options = tyro.cli(
             type(offered),
@@ -86,7 +87,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     return from_json(values, default)
 
 
-def _options(default: TrainConfig, file: Path | None) -> Any:
+def offered_options(default: TrainConfig, file: Path | None = None) -> Any:
     """`default` with --config added, and without the settings of the other models."""
     types, own = get_type_hints(TrainConfig), MODELS[default.model][1]
     others = sorted({section for _, section in MODELS.values()} - {own, ""})
@@ -125,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not is_chosen(config.dataset, config.model) and (
         getattr(config, section) == getattr(default, section)
     ):
-        print(f"note: {unchosen(config)}", file=sys.stderr)
+        say(f"note: {unchosen(config)}")
     known = Known.of(split)
     if not config.keep_histories:
         known = known.without_histories(model)
@@ -142,14 +143,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run) -> None:
-    say = _silent if config.json else print
-    say(f"{split.dataset.name}: {split.dataset.statistics()}")
+    tell = _silent if config.json else show
+    tell(f"{split.dataset.name}: {split.dataset.statistics()}")
     if split.dataset.source:
-        say(f"  {split.dataset.source}")
+        tell(f"  {split.dataset.source}")
     start = time.perf_counter()
     history = History()
     if isinstance(model, SequenceModel):
-        say(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
+        tell(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
         history = fit(model, split, config, run)
         run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
     else:
@@ -177,10 +178,13 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
-    print(f"\ncheckpoints, history and learning curve: {run.folder}")
     ids = split.dataset.user_ids[:1] if config.keep_histories else split.dataset.item_ids[1:3]
     whom = ("--user " if config.keep_histories else "--items ") + " ".join(ids)
-    print(f"to go on: python -m minisasrec.recommend {run.folder} {whom}")
+    show(
+        "",
+        f"checkpoints, history and learning curve: {run.folder}",
+        f"to go on: python -m minisasrec.recommend {run.folder} {whom}",
+    )
 
 
 def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
@@ -192,7 +196,8 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir", "tensorboard"}
+    free |= {"keep_histories"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

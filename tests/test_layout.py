@@ -13,7 +13,8 @@ ROOT = Path(minisasrec.__file__).parent
 
 # From the ground up. A folder imports its own files and what stands on the floors below it.
 FLOORS = (
-    ("errors", "random", "terminal"),
+    ("terminal",),
+    ("errors", "random"),
     ("kernels", "plots"),
     ("backends",),
     ("autograd",),
@@ -26,7 +27,9 @@ FLOORS = (
     ("recommender",),
     ("commands",),
     ("teach",),
-    ("train", "evaluate", "recommend", "reproduce", "explain", "__main__"),
+    ("train", "evaluate", "tune", "datasets", "recommend", "reproduce", "explain"),
+    ("completion",),
+    ("__main__",),
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))

@@ -23,20 +23,19 @@ def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iter
     `by_head` each of them, (h, L, L). Nothing is dropped. Queries and keys are read from the graph
     of the forward pass, so this is what the model computes, whatever its settings.
     """
-    nodes = [
-        node
-        for node in topological_order(model(inputs))
-        if node.op is not None and node.op.name == "packed_causal_attention"
-    ]
+    queries_and_keys = []  # of each block
+    for node in topological_order(model(inputs)):
+        name = node.op.name if node.op is not None else ""
+        if name == "packed_causal_attention":
+            queries_and_keys.append([x.data for x in node.parents[:2]])
+        elif name == "packed_self_attention":  # queries, keys and values in one array
+            queries_and_keys.append(list(node.parents[0].data[:2]))
     heads = model.config.heads
     for start, end in zip(inputs.offsets[:-1], inputs.offsets[1:], strict=True):
         past = np.tri(end - start, dtype=bool)
         maps = []
-        for node in nodes:
-            q, k = (
-                x.data[start:end].reshape(end - start, heads, -1).swapaxes(0, 1)
-                for x in node.parents[:2]
-            )
+        for both in queries_and_keys:
+            q, k = (x[start:end].reshape(end - start, heads, -1).swapaxes(0, 1) for x in both)
             weights = attention_weights(q, k, past)
             maps.append(weights if by_head else weights.mean(axis=0))
         yield maps
