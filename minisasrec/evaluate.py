@@ -11,9 +11,11 @@ from typing import Literal
 
 from minisasrec.commands.cli import load_run, read_options, run_command
 from minisasrec.commands.report import final_rows, format_rows
+from minisasrec.data.split import parse_rule
+from minisasrec.errors import ConfigError
 from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.machine import MachineOptions
-from minisasrec.learn.runs import to_plain
+from minisasrec.learn.runs import Run, to_plain
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class EvaluateConfig:
     run: Path
     """Folder of the run, as `train` named it."""
     part: Literal["valid", "test"] = "test"
-    """Which held-out items: the last of each user (test) or the one before (valid)."""
+    """Which held-out items: those of the test part, or those of the validation part."""
     protocol: tuple[Protocol, ...] | None = None
     """sampled: against 100 sampled items. full: against the whole catalogue. authors: as the
     authors' released code does, flaws included, to compare with published numbers. By default
@@ -32,6 +34,9 @@ class EvaluateConfig:
     """Seed of the sampled candidates; by default the run's."""
     max_users: int | None = None
     """Users to evaluate, 0 = all; by default the run's."""
+    split: str | None = None
+    """The split of the run, which is also the default. Under another one the model would be
+    measured on actions that it was trained on, so that is refused."""
     repeats: Literal["auto", "allow", "forbid"] | None = None
     """Whether items that a user has met are candidates; by default the run's rule. forbid: they
     are not, and a target that was met before counts as a miss."""
@@ -46,6 +51,8 @@ class EvaluateConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and print."""
     options = read_options(EvaluateConfig, "evaluate", argv)
+    if options.split is not None:
+        _check_split(options.run, options.split)
     _, config, split, model = load_run(
         options.run, options.machine, options.data_dir, options.repeats
     )
@@ -59,6 +66,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(to_plain(result)))
     else:
         print(f"{split.dataset.name}, {options.part} part\n\n{format_rows(rows)}")
+
+
+def _check_split(run: Path, rule: str) -> None:
+    config, _ = Run.open(run).settings()
+    if parse_rule(rule) != parse_rule(config.split):
+        raise ConfigError(
+            f"--split is {rule}, but {run} was trained with {config.split}: it may have been "
+            "trained on what it would be measured on; train a run with that --split"
+        )
 
 
 if __name__ == "__main__":

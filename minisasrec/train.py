@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         getattr(config, section) == getattr(default, section)
     ):
         print(f"note: {unchosen(config)}", file=sys.stderr)
-    run, config = open_run(config, split.dataset.fingerprint())
+    run, config = open_run(config, split.fingerprint())
     try:
         _train_and_report(model, split, config, run)
     except BaseException as ended:

@@ -69,6 +69,8 @@ class TuneConfig:
     """Folder that holds the data set's files already; nothing is downloaded then."""
     repeats: Literal["auto", "allow", "forbid"] | None = None
     """Whether items that a user has met may come again, as in train."""
+    split: str | None = None
+    """What is held out: leave-one-out, or time:0.9, as in train."""
     out: Path | None = None
     """Folder for the results; by default a new one in tune/."""
     resume: bool = False
@@ -95,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = {
         "settings": config.to_json(),
         "space": search.space_to_json(space),
-        "data": split.dataset.fingerprint(),
+        "data": split.fingerprint(),
         "version": __version__,
     }
     folder = options.out or (new_folder(config.dataset, config.model, BASE))
@@ -151,6 +153,7 @@ def _base(options: TuneConfig, before: Record | None) -> TrainConfig:
         "seed": options.seed,
         "data_dir": options.data_dir and str(options.data_dir),
         "repeats": options.repeats,
+        "split": options.split,
     }
     columns = {**given.get("columns", {}), **options.columns.given()}
     config = from_json(

@@ -74,14 +74,20 @@ def run(function: Function, args: list[Array], constants: dict[str, Any], seed: 
 
 
 def make_split(sequences: list[list[int]], num_items: int, repeats: Repeats = "forbid") -> Split:
-    """The leave-one-out split of a small data set given as one list of items per user."""
+    """The leave-one-out split of a small data set given as one list of items per user.
+
+    There is an action an hour, user after user, from September 2020 on.
+    """
     items = np.array([item for sequence in sequences for item in sequence], dtype=np.int32)
     offsets = np.concatenate([[0], np.cumsum([len(s) for s in sequences])]).astype(np.int64)
     users = [f"u{i}" for i in range(len(sequences))]
     names = [PAD, *(f"i{i}" for i in range(1, num_items + 1))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        return leave_one_out(Dataset("tiny", items, offsets, users, names, repeats=repeats))
+        times = 1_600_000_000 + 3600 * np.arange(len(items))
+        return leave_one_out(
+            Dataset("tiny", items, offsets, users, names, repeats=repeats, times=times)
+        )
 
 
 def random_split(

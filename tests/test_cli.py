@@ -244,6 +244,7 @@ def test_wrong_input_is_one_line(
 
 ARGUMENTS = {
     "train": ("--dataset", "nowhere.csv"),
+    "tune": ("nowhere.csv",),
     "evaluate": ("nowhere",),
     "recommend": ("nowhere", "--user", "u"),
     "reproduce": ("table3", "--dry-run"),

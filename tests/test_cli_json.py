@@ -36,6 +36,10 @@ CALLS: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
         ("--dataset", "log.csv", "--epochs", "1", "--d", "8", "--out", "again"),
         lambda told: told["epochs"] == 1 and told["test"][0]["model"] == "sasrec",
     ),
+    "tune": (
+        ("log.csv", "--trials", "1", "--epochs", "1", "--out", "found"),
+        lambda told: told["best"]["trial"] == 1,
+    ),
     "evaluate": (("run",), lambda told: told["rows"][0]["HR@10"] <= 1),
     "datasets": ((), lambda told: told[0]["name"] == "bookshop"),
     "data": (("log.csv",), lambda told: (told["users"], told["items"]) == (8, 9)),
@@ -50,6 +54,8 @@ def test_one_document_and_nothing_else(
     command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments, is_right = CALLS[command]
+    if command == "tune":
+        pytest.importorskip("optuna", reason="optuna is not installed")
     monkeypatch.chdir(place)
     assert call(command, *arguments, "--json") == 0
     told = capfd.readouterr().out

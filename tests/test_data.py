@@ -256,6 +256,70 @@ def test_save_and_load(tmp_path: Path, mmap: bool) -> None:
     assert Dataset.load(tmp_path / "new" / "folder").fingerprint() == dataset.fingerprint()
 
 
+@pytest.mark.parametrize("mmap", [True, False])
+def test_times_are_saved_and_loaded(tmp_path: Path, mmap: bool) -> None:
+    stamps = [
+        1.5,
+        2.5,
+        2.5,
+        0.5,
+        9.5,
+    ]  # bob begins before ann ends: only inside a user do they rise
+    small(times=np.array(stamps)).save(tmp_path)
+    back = Dataset.load(tmp_path, mmap=mmap)
+    assert back.times is not None and back.times.tolist() == stamps
+    assert back.times.dtype == np.float64 and not back.times.flags.writeable
+    assert back.fingerprint() == small().fingerprint()  # known data stays known
+    small().save(tmp_path)  # now without times: those of before do not come back
+    assert Dataset.load(tmp_path, mmap=mmap).times is None
+    small(times=np.array(stamps)).save(tmp_path)
+    (tmp_path / "times.npy").unlink()
+    with pytest.raises(DataError, match="damaged"):
+        Dataset.load(tmp_path)
+
+
+def test_a_folder_saved_before_times_were_kept(tmp_path: Path) -> None:
+    small().save(tmp_path)
+    meta = json.loads((tmp_path / "dataset.json").read_text())
+    del meta["times"]
+    (tmp_path / "dataset.json").write_text(json.dumps(meta))
+    assert Dataset.load(tmp_path).times is None
+
+
+def test_times_are_sorted_with_the_actions() -> None:
+    users, items, stamps = [2, 1, 2, 1, 2], [5, 6, 7, 8, 9], [30, 9, 10, 8, 20]
+    with pytest.warns(DataWarning, match="fewer than 3"):
+        dataset = build_dataset(users, items, stamps, min_actions=0)
+    assert sequences(dataset) == {"1": ["8", "6"], "2": ["7", "9", "5"]}
+    assert dataset.times is not None and dataset.times.tolist() == [8, 9, 10, 20, 30]
+    with pytest.warns(DataWarning, match="fewer than 3"):
+        assert build_dataset(users, items, min_actions=0).times is None
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (np.arange(4), r"one entry for each of the 5 actions, got shape \(4,\)"),
+        (np.arange(5, dtype=np.int32), "int64 or float64 array, got int32"),
+        ([1, 2, 3, 4, 5], "int64 or float64 array, got list"),
+        (np.array([1, 2, np.nan, 4, 5]), "must be numbers, got nan for action 2"),
+        (np.array([1, 3, 2, 4, 5]), "user ann are not in time order: 2 comes after 3"),
+        (np.array([1, 2, 3, 5, 4]), "user bob are not in time order: 4 comes after 5"),
+    ],
+)
+def test_times_that_do_not_fit_are_refused(times: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        small(times=times)
+
+
+def test_times_beside_users_without_actions() -> None:
+    offsets = np.array([0, 0, 3, 3, 5, 5], dtype=np.int64)
+    dataset = small(offsets=offsets, user_ids=list("vwxyz"), times=np.array([7, 8, 9, 1, 2]))
+    assert dataset.times is not None
+    with pytest.raises(DataError, match="user y are not in time order"):
+        small(offsets=offsets, user_ids=list("vwxyz"), times=np.array([7, 8, 9, 2, 1]))
+
+
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no dataset.json"):
         Dataset.load(tmp_path)

@@ -77,7 +77,7 @@ def test_metrics_by_hand():
         "NDCG@5": metrics.NDCG(5).over_all(ranking),
         "MRR": metrics.MRR().over_all(ranking),
     }
-    assert metrics.labels(5) == ["HR@5", "NDCG@5", "MRR", "coverage@5"]
+    assert metrics.labels(5) == ["HR@5", "NDCG@5", "MRR", "coverage@5", "novelty@5"]
 
 
 def test_coverage_by_hand():
@@ -113,6 +113,34 @@ def test_lists_are_those_of_top_items(repeats):
     np.testing.assert_array_equal(without.ranks, found.ranks)
 
 
+def test_novelty_by_hand():
+    """Bits: an item with a quarter of the train actions is worth two, with a half one."""
+    popularity = np.array([0, 8, 4, 2, 1, 0, 1])  # 16 train actions; item 5 has none
+    items = np.array([[1, 2, 3], [5, 1, 0]])  # the second list ends after two
+    ranking = metrics.Ranking(np.ones(2), items, 6, popularity)
+    assert metrics.Novelty(1).over_all(ranking) == pytest.approx((1 + 4) / 2)
+    assert metrics.Novelty(3).over_all(ranking) == pytest.approx((1 + 2 + 3 + 4 + 1) / 5)
+    assert "novelty@3" in metrics.all_metrics(ranking, 3)
+    assert "novelty@4" not in metrics.all_metrics(ranking, 4)  # the lists are too short
+    assert "novelty@3" not in metrics.all_metrics(metrics.Ranking(np.ones(2), items, 6), 3)
+    nothing = metrics.Ranking(np.ones(2), np.zeros((2, 3), int), 6, popularity)
+    assert metrics.Novelty(3).over_all(nothing) == 0
+    assert np.log2(16) >= metrics.Novelty(3).over_all(ranking)  # the most: a single action
+
+
+def test_novelty_of_popularity_is_the_lowest(split):
+    """Whoever recommends the most popular items recommends the least news."""
+    found = {}
+    for name, scores in (
+        ("poprec", lambda users, items: split.popularity()[items]),
+        ("rare", lambda users, items: -split.popularity()[items]),
+        ("by number", lambda users, items: items),
+    ):
+        found[name] = evaluate(Scores(split, scores), split, "test", "full", lists=10).metrics()
+    order = sorted(found, key=lambda name: found[name]["novelty@10"])
+    assert order == ["poprec", "by number", "rare"]
+
+
 def test_a_new_metric_is_one_class(monkeypatch, split):
     class MeanRankInTheCatalogue(metrics.Metric):
         name, cut_off = "mean rank in the catalogue", False
@@ -124,7 +152,7 @@ def test_a_new_metric_is_one_class(monkeypatch, split):
     config = from_json({"model": "poprec"})
     rows = final_rows(make_model(config, split), split, config)
     table = format_rows(rows).splitlines()
-    assert "sampled" in table[1] and "full" in table[2] and "HR@10" in table[0]
+    assert "sampled" in table[1] and "full" in table[3] and "HR@10" in table[0]
     for name in ("coverage@10", "mean rank in the catalogue"):
         assert f"  {name}" in table[0] and name in rows[-1]
     assert len(table[0]) == len(table[1]) == len(table[2])

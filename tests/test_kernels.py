@@ -638,6 +638,13 @@ print(faults())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert int(done.stdout) < 100, done.stderr  # 40 MiB are 10,240 pages of 4 KiB
+    left_alone = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "MINISASREC_KEEP_MEMORY": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert int(left_alone.stdout) > 1000, left_alone.stderr
 
 
 @pytest.mark.skipif(vector.VECTOR_BYTES == 32, reason="this processor has no wider vectors")

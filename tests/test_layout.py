@@ -13,7 +13,7 @@ ROOT = Path(minisasrec.__file__).parent
 
 # From the ground up. A folder imports its own files and what stands on the floors below it.
 FLOORS = (
-    ("errors", "random"),
+    ("errors", "random", "terminal"),
     ("kernels", "plots"),
     ("backends",),
     ("autograd",),

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from minisasrec.commands.arguments import gather, unguard
 from minisasrec.data import DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
-from minisasrec.data.split import Split, leave_one_out
+from minisasrec.data.split import Split, make_split
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
 from minisasrec.learn.config import TrainConfig, make_model
 from minisasrec.learn.machine import MachineOptions, use_machine
@@ -126,7 +126,7 @@ def load_split(config: TrainConfig) -> Split:
         repeats=config.repeats,
         **config.columns.given(),
     )
-    return leave_one_out(dataset)
+    return make_split(dataset, config.split)
 
 
 def load_run(
@@ -150,7 +150,7 @@ def load_run(
     if repeats is not None:
         config = replace(config, repeats=repeats)
     split = load_split(config)
-    check_data(run, facts, split.dataset.fingerprint())
+    check_data(run, facts, split.fingerprint())
     model = make_model(config, split)
     if isinstance(model, SequenceModel):
         weights, _ = run.load_arrays("best.safetensors")

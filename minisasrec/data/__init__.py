@@ -7,7 +7,7 @@ from minisasrec.data.dataset import (
     build_dataset,
 )
 from minisasrec.data.registry import DATASETS, load_dataset
-from minisasrec.data.split import Split, leave_one_out
+from minisasrec.data.split import Split, leave_one_out, make_split, time_split
 
 __all__ = [
     "DATASETS",
@@ -18,4 +18,6 @@ __all__ = [
     "build_dataset",
     "leave_one_out",
     "load_dataset",
+    "make_split",
+    "time_split",
 ]

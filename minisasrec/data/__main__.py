@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from minisasrec.commands.cli import print_json, read_options, run_command
-from minisasrec.data import DATASETS, Dataset, DataWarning, Split, leave_one_out, load_dataset
+from minisasrec.data import DATASETS, Dataset, DataWarning, Split, load_dataset, make_split
+from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError
 from minisasrec.learn.config import DataColumns
 from minisasrec.learn.machine import MachineOptions, use_machine
@@ -32,6 +33,8 @@ class DataConfig:
     """How often --min-actions is applied."""
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again."""
+    split: str = LEAVE_ONE_OUT
+    """What is trained on and what is held out: leave-one-out, or time:0.9, as for train."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
     json: bool = False
@@ -56,10 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             repeats=options.repeats,
             **options.columns.given(),
         )
+        split = make_split(dataset, options.split)
         told = [str(w.message).removeprefix(f"{dataset.name}: ") for w in caught]
-        split = leave_one_out(
-            dataset
-        )  # its warning is left out: the line `repeats` below says the same
+        told = [text for text in told if text != split.repeats_note()]  # the line `repeats` below
     facts = describe(dataset, split)
     notes = list(dict.fromkeys([*dataset.warnings, *told]))
     if options.json:

@@ -2,7 +2,8 @@
 
 Users are 0..U-1, items 1..I, and item 0 is the padding item. All actions lie in one ``items``
 array, user after user and in time order inside a user; ``offsets[u]:offsets[u + 1]`` is user u's
-slice. Nothing is a Python object per action, so 20 million actions take 80 MB.
+slice. Nothing is a Python object per action, so 20 million actions take 80 MB, and their times,
+where the source has them, 160 MB.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ class Dataset:
     ``source`` says in one line which file, filter and licence; ``warnings`` lists what a reader of
     the results should know; ``oracle`` is the simulator of a made-up data set. ``repeats`` says
     whether an item that a user has met may be recommended to that user again: "allow", "forbid",
-    or "auto", which decides by the data (`Split.repeats`). Both arrays are made read-only. Raises
-    DataError if the parts do not fit together.
+    or "auto", which decides by the data (`Split.repeats`). ``times`` int64 or float64 (A,) are the
+    times of the actions, in the source's unit, None where it has none; they never fall inside a
+    user's slice. The arrays are made read-only. Raises DataError if the parts do not fit together.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     oracle: object | None = None
     repeats: Repeats = "auto"
+    times: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         """Check the parts against each other and lock the arrays."""
@@ -95,13 +98,19 @@ class Dataset:
                 raise DataError(
                     f"Dataset.{name} must be a one-dimensional {np.dtype(dtype)} array, got {seen}"
                 )
-            locked = array.view()
-            locked.flags.writeable = False
-            object.__setattr__(self, name, locked)
+            self._lock(name, array)
         if self.repeats not in REPEATS:
             raise DataError(f"repeats is {self.repeats!r}; choose one of {', '.join(REPEATS)}")
         self._check_offsets()
         self._check_ids()
+        if self.times is not None:
+            self._check_times(self.times)
+            self._lock("times", self.times)
+
+    def _lock(self, name: str, array: NDArray[Any]) -> None:
+        locked = array.view()
+        locked.flags.writeable = False
+        object.__setattr__(self, name, locked)
 
     def _check_offsets(self) -> None:
         if len(self.offsets) < 2 or not len(self.items):
@@ -142,6 +151,31 @@ class Dataset:
         for what, ids in (("user_ids", self.user_ids), ("item_ids", self.item_ids)):
             if len(set(ids)) != len(ids):
                 raise DataError(f"{what} must be distinct, got {len(ids) - len(set(ids))} repeats")
+
+    def _check_times(self, times: NDArray[Any]) -> None:
+        if not isinstance(times, np.ndarray) or times.dtype not in (np.int64, np.float64):
+            raise DataError(
+                "Dataset.times must be an int64 or float64 array, got "
+                f"{getattr(times, 'dtype', type(times).__name__)}"
+            )
+        if times.shape != self.items.shape:
+            raise DataError(
+                f"times must have one entry for each of the {self.num_actions} actions, got shape "
+                f"{times.shape}"
+            )
+        odd = np.flatnonzero(~np.isfinite(times))
+        if len(odd):
+            raise DataError(f"times must be numbers, got {times[odd[0]]} for action {odd[0]}")
+        falls = np.diff(times) < 0
+        starts = self.offsets[1:-1]
+        falls[starts[(starts > 0) & (starts < len(times))] - 1] = False  # another user begins
+        if falls.any():
+            at = int(falls.argmax())
+            u = int(np.searchsorted(self.offsets, at, side="right")) - 1
+            raise DataError(
+                f"the actions of user {self.user_ids[u]} are not in time order: {times[at + 1]} "
+                f"comes after {times[at]}"
+            )
 
     @property
     def num_users(self) -> int:
@@ -196,12 +230,15 @@ class Dataset:
         return f"<Dataset {self.name}: {self.statistics()}>"
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``items.npy``, ``offsets.npy`` and ``dataset.json`` (the oracle is not written).
+        """Write ``dataset.json`` and the arrays, each to a ``.npy`` (the oracle is not written).
 
         The JSON file goes last and each file appears whole or not at all, so that a folder with
         a ``dataset.json`` can be loaded. Raises DataError if the folder cannot be written.
         """
         folder = Path(folder)
+        arrays: dict[str, NDArray[Any]] = {"items": self.items, "offsets": self.offsets}
+        if self.times is not None:
+            arrays["times"] = self.times
         meta = {
             "format": SAVED_FORMAT,
             "name": self.name,
@@ -209,6 +246,7 @@ class Dataset:
             "warnings": list(self.warnings),
             "repeats": self.repeats,
             "actions": self.num_actions,
+            "times": self.times is not None,
             "user_ids": list(self.user_ids),
             "item_ids": list(self.item_ids),
             "titles": None if self.titles is None else list(self.titles),
@@ -217,9 +255,9 @@ class Dataset:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / SAVED_META).unlink(missing_ok=True)
-            for name in ("items", "offsets"):
+            for name, array in arrays.items():
                 with open(folder / f"{name}.npy.part", "wb") as part:
-                    np.save(part, getattr(self, name), allow_pickle=False)
+                    np.save(part, array, allow_pickle=False)
                 os.replace(folder / f"{name}.npy.part", folder / f"{name}.npy")
             part_path = folder / f"{SAVED_META}.part"
             part_path.write_text(json.dumps(meta), encoding="utf-8")
@@ -240,16 +278,18 @@ class Dataset:
                     f"{folder / SAVED_META} has format {meta['format']}, this version reads "
                     f"{SAVED_FORMAT}: save the data set again"
                 )
+            saved = ["items", "offsets"]
+            if meta.get("times"):  # folders saved before times were kept have none
+                saved.append("times")
             arrays = {
                 name: np.load(
                     folder / f"{name}.npy", mmap_mode="r" if mmap else None, allow_pickle=False
                 )
-                for name in ("items", "offsets")
+                for name in saved
             }
             return cls(
                 name=meta["name"],
-                items=arrays["items"],
-                offsets=arrays["offsets"],
+                **arrays,
                 user_ids=meta["user_ids"],
                 item_ids=meta["item_ids"],
                 titles=meta["titles"],
@@ -415,6 +455,7 @@ def assemble(
         source=source,
         categories=None if categories is None else [(), *(categories.get(i, ()) for i in item_ids)],
         warnings=tuple(notes),
+        times=times,
     )
 
 

@@ -1,24 +1,33 @@
-"""Leave-one-out split (Sec. IV-C): last action for test, the one before for validation.
+"""Which actions train, which validate and which test: leave-one-out (Sec. IV-C), or by time.
 
-Nothing is copied: the train part of user u is ``dataset.items[offsets[u]:train_end[u]]``.
+    leave-one-out   each user's last action is for test, the one before for validation
+    time:0.9        all that comes before a moment is for training, what users do next is predicted
+
+Both are one thing, a `Split`: each user's train part is the beginning of the user's sequence, and
+a held-out action is a place in it, predicted from all that lies before. Nothing is copied: the
+train part of user u is ``dataset.items[offsets[u]:train_end[u]]``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minisasrec.data.dataset import Dataset, DataWarning
-from minisasrec.errors import DataError
+from minisasrec.errors import ConfigError, DataError
 
 Part = Literal["valid", "test"]
+LEAVE_ONE_OUT = "leave-one-out"
 MANY_REPEATS = 0.05  # from this share of validation targets met before, "auto" allows repeats
 ACTIONS_AT_ONCE = 1_000_000
+NONE = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +35,15 @@ class Split:
     """Train, validation and test parts as views of one data set.
 
     ``train_end`` int64 (U,) is the index into ``dataset.items`` where user u's train part ends;
-    ``valid`` and ``test`` int32 (U,) are the held-out items, 0 for a user who has none.
+    ``valid_at`` and ``test_at`` int64 (U,) are the indices of the held-out actions, -1 for a user
+    who has none. ``rule`` is how it was made, as `make_split` reads it.
     """
 
     dataset: Dataset
     train_end: NDArray[np.int64]
-    valid: NDArray[np.int32]
-    test: NDArray[np.int32]
+    valid_at: NDArray[np.int64]
+    test_at: NDArray[np.int64]
+    rule: str = LEAVE_ONE_OUT
 
     @property
     def num_train_actions(self) -> int:
@@ -44,14 +55,33 @@ class Split:
         sequence = self.dataset.sequence(u)
         return sequence[: self.train_end[u] - self.dataset.offsets[u]]
 
+    def history_end(self, part: Part) -> NDArray[np.int64]:
+        """The index into ``dataset.items`` where each user's history ends, int64 (U,).
+
+        That is where the held-out action is; the end of the train part for a user who has none.
+        """
+        at = self._at(part)
+        return np.where(at == NONE, self.train_end, at)
+
     def history(self, u: int, part: Part) -> NDArray[np.int32]:
         """What the model may see before it predicts the held-out item of user u: a view.
 
-        The train items for ``"valid"``; the train items and the validation item for ``"test"``.
+        All that lies before it in the user's sequence: for ``"test"`` the train items and, where
+        there are any, those between the train part and the held-out item.
         """
-        sequence = self.dataset.sequence(u)
-        seen_after_train = 1 if _check(part) == "test" and self.valid[u] else 0
-        return sequence[: self.train_end[u] - self.dataset.offsets[u] + seen_after_train]
+        at = int(self._at(part)[u])
+        end = int(self.train_end[u]) if at == NONE else at
+        return self.dataset.sequence(u)[: end - self.dataset.offsets[u]]
+
+    @cached_property
+    def valid(self) -> NDArray[np.int32]:
+        """The validation item of each user, int32 (U,), 0 for none."""
+        return self._items_at(self.valid_at)
+
+    @cached_property
+    def test(self) -> NDArray[np.int32]:
+        """The test item of each user, int32 (U,), 0 for none."""
+        return self._items_at(self.test_at)
 
     def targets(self, part: Part) -> NDArray[np.int32]:
         """The held-out item of each user, int32 (U,), 0 for none."""
@@ -59,22 +89,17 @@ class Split:
 
     def eval_users(self, part: Part) -> NDArray[np.int64]:
         """Users that have a held-out item in ``part``, ascending."""
-        return np.flatnonzero(self.targets(part))
+        return np.flatnonzero(self._at(part) != NONE)
 
     def met_before(self, part: Part) -> NDArray[np.bool_]:
         """Whether the held-out item of each user is in the user's history, bool (U,)."""
-        offsets, targets = self.dataset.offsets, self.targets(part)
-        ends = self.train_end + (self.valid > 0 if part == "test" else 0)
+        ends, targets = self.history_end(part), self.targets(part)
         met = np.zeros(len(targets), dtype=bool)
-        blocks = 1 + self.dataset.num_actions // ACTIONS_AT_ONCE
-        for users in np.array_split(np.arange(len(targets)), blocks):
-            if not len(users):
-                continue
-            own = offsets[users[0] : users[-1] + 2]
-            lengths = np.diff(own)
-            same = self.dataset.items[own[0] : own[-1]] == np.repeat(targets[users], lengths)
-            same &= np.arange(own[0], own[-1]) < np.repeat(ends[users], lengths)
-            met[np.searchsorted(offsets, own[0] + np.flatnonzero(same), side="right") - 1] = True
+        for users, items, places, lengths in self._blocks():
+            same = items == np.repeat(targets[users], lengths)
+            same &= places < np.repeat(ends[users], lengths)
+            hits = places[0] + np.flatnonzero(same)
+            met[np.searchsorted(self.dataset.offsets, hits, side="right") - 1] = True
         return met
 
     def repeat_share(self, part: Part) -> float:
@@ -110,14 +135,72 @@ class Split:
             f"targets before; repeats: {self.repeats}{chosen}, so {effect[self.repeats]}"
         )
 
-    def popularity(self) -> NDArray[np.int64]:
-        """Train actions on each item, int64 (I+1,); entry 0, the padding item, is 0."""
-        items, offsets = self.dataset.items, self.dataset.offsets
-        counts = np.bincount(items, minlength=self.dataset.num_items + 1)
-        for held_out in (self.valid, self.test):
-            counts -= np.bincount(held_out[held_out > 0], minlength=len(counts))
-        assert counts.sum() == self.num_train_actions == self.train_end.sum() - offsets[:-1].sum()
+    def popularity(self, since: float | None = None) -> NDArray[np.int64]:
+        """Train actions on each item, int64 (I+1,); entry 0, the padding item, is 0.
+
+        With ``since``, only those at or after that time. Raises DataError if there are no times.
+        """
+        counts = np.zeros(self.dataset.num_items + 1, dtype=np.int64)
+        for users, items, places, lengths in self._blocks():
+            counted = places < np.repeat(self.train_end[users], lengths)
+            if since is not None:
+                counted &= times_of(self.dataset)[places[0] : places[-1] + 1] >= since
+            counts += np.bincount(items[counted], minlength=len(counts))
         return counts
+
+    @cached_property
+    def catalogue(self) -> NDArray[np.bool_]:
+        """Which items are there to be ranked, bool (I+1,); entry 0, the padding item, is False.
+
+        Under leave-one-out all of them, as in the paper. Under a split by time those with a train
+        action: the others come up later, and nobody could recommend them at that moment. A
+        held-out item that is not in the catalogue counts as a miss.
+        """
+        there = np.ones(self.dataset.num_items + 1, dtype=bool)
+        if self.rule != LEAVE_ONE_OUT:
+            there = self.popularity() > 0
+        there[0] = False
+        return there
+
+    def out_of_reach(self, part: Part) -> int:
+        """How many held-out items are not in the catalogue, so that nobody can be right."""
+        return int((~self.catalogue[self.targets(part)[self.eval_users(part)]]).sum())
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the data and of what the split holds out.
+
+        Under leave-one-out that of the data alone, from which the rest follows.
+        """
+        known = self.dataset.fingerprint()
+        if self.rule == LEAVE_ONE_OUT:
+            return known
+        digest = hashlib.sha256(known.encode())
+        for array in (self.train_end, self.valid_at, self.test_at):
+            digest.update(np.ascontiguousarray(array, dtype="<i8").data)
+        return digest.hexdigest()
+
+    def _at(self, part: Part) -> NDArray[np.int64]:
+        return self.valid_at if _check(part) == "valid" else self.test_at
+
+    def _items_at(self, at: NDArray[np.int64]) -> NDArray[np.int32]:
+        held_out = at != NONE
+        items = np.zeros(len(at), dtype=np.int32)
+        items[held_out] = self.dataset.items[at[held_out]]
+        return items
+
+    def _blocks(
+        self,
+    ) -> Iterator[
+        tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]
+    ]:
+        """Users, their actions' items and places, and how many each has, a million at a time."""
+        offsets = self.dataset.offsets
+        blocks = 1 + self.dataset.num_actions // ACTIONS_AT_ONCE
+        for users in np.array_split(np.arange(self.dataset.num_users), blocks):
+            if len(users) and offsets[users[0]] < offsets[users[-1] + 1]:
+                places = np.arange(offsets[users[0]], offsets[users[-1] + 1])
+                lengths = np.diff(offsets[users[0] : users[-1] + 2])
+                yield users, self.dataset.items[places[0] : places[-1] + 1], places, lengths
 
 
 def leave_one_out(dataset: Dataset) -> Split:
@@ -127,14 +210,155 @@ def leave_one_out(dataset: Dataset) -> Split:
     """
     ends = dataset.offsets[1:]
     held_out = np.diff(dataset.offsets) >= 3
-    valid = np.zeros(dataset.num_users, dtype=np.int32)
-    test = np.zeros(dataset.num_users, dtype=np.int32)
-    valid[held_out] = dataset.items[ends[held_out] - 2]
-    test[held_out] = dataset.items[ends[held_out] - 1]
-    split = Split(dataset, np.where(held_out, ends - 2, ends), valid, test)
+    split = Split(
+        dataset,
+        np.where(held_out, ends - 2, ends),
+        np.where(held_out, ends - 2, NONE),
+        np.where(held_out, ends - 1, NONE),
+    )
     if split.repeat_share("valid") or split.repeat_share("test"):
         warnings.warn(f"{dataset.name}: {split.repeats_note()}", DataWarning, stacklevel=2)
     return split
+
+
+def time_split(dataset: Dataset, share: float = 0.9) -> Split:
+    """Hold out what each user does next after a moment, the same moment for all users.
+
+        t_test    so that at most ``share`` of all actions come before it
+        t_valid   so that at most ``share`` of the actions before t_test come before it
+
+        train        actions before t_valid
+        validation   each user's first action from t_valid on, if it comes before t_test
+        test         each user's first action from t_test on
+
+    Both moments are times of actions, and all actions of one time fall on the same side. A history
+    is all that its user did before the moment in question, so nothing in it, and nothing that was
+    trained on or counted, is later than the target or than another user's. One target a user, as in
+    leave-one-out: every user counts the same. Users without an action before the moment have no
+    history, and so no target. Items without a train action are not in the `Split.catalogue`.
+
+    Source: the global temporal split of Gusak et al., Time to Split, RecSys 2025
+    (arXiv:2507.16289), with the first action as the target. Emits a DataWarning that says the
+    moments and counts what was left out. Raises ConfigError for a share outside 0..1, DataError
+    for data without times, or where nobody acts on both sides of a moment.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"the share of a time split is {share}; it must lie between 0 and 1")
+    times, offsets = times_of(dataset), dataset.offsets
+    t_test = _moment(dataset, times, share)
+    t_valid = _moment(dataset, times[times < t_test], share)
+    train_end, test_at = (_first_from(t, times, offsets) for t in (t_valid, t_test))
+    new = int(((test_at == offsets[:-1]) & (test_at < offsets[1:])).sum())  # users without history
+    # the held-out action is the first one after the moment, if there is one, and a history before
+    valid_at = np.where((train_end > offsets[:-1]) & (train_end < test_at), train_end, NONE)
+    test_at = np.where((test_at > offsets[:-1]) & (test_at < offsets[1:]), test_at, NONE)
+    split = Split(dataset, train_end, valid_at, test_at, f"time:{share}")
+    for part, moment in (("validation", t_valid), ("test", t_test)):
+        if not len(split.eval_users("valid" if part == "validation" else "test")):
+            raise DataError(
+                f"{dataset.name}: no user acts both before and after {show_time(times, moment)}, "
+                f"so the {part} part of {split.rule} is empty; use another share, or leave-one-out"
+            )
+    warnings.warn(
+        f"{dataset.name}: {split.rule}: trained on {split.num_train_actions / len(times):.1%} of "
+        f"the actions, those before {show_time(times, t_valid)}; validated on what "
+        f"{len(split.eval_users('valid')):,} users do next before {show_time(times, t_test)}, "
+        f"tested on what {len(split.eval_users('test')):,} users do next from then on",
+        DataWarning,
+        stacklevel=2,
+    )
+    lost = [split.out_of_reach(part) for part in ("valid", "test")]
+    if new or any(lost):
+        of_test = lost[1] / len(split.eval_users("test"))
+        warnings.warn(
+            f"{dataset.name}: {new:,} users first come in the test period: they have no history "
+            f"and are not tested; {lost[0]:,} validation and {lost[1]:,} test targets are items "
+            f"without a train action and count as misses: nobody can reach a test HR above "
+            f"{1 - of_test:.4f}",
+            DataWarning,
+            stacklevel=2,
+        )
+    if split.repeat_share("valid") or split.repeat_share("test"):
+        warnings.warn(f"{dataset.name}: {split.repeats_note()}", DataWarning, stacklevel=2)
+    return split
+
+
+def make_split(dataset: Dataset, rule: str = LEAVE_ONE_OUT) -> Split:
+    """The split that a setting names: ``leave-one-out``, or ``time:SHARE`` such as ``time:0.9``.
+
+    Raises ConfigError for another text, and what `time_split` raises.
+    """
+    share = parse_rule(rule)
+    return leave_one_out(dataset) if share is None else time_split(dataset, share)
+
+
+def parse_rule(rule: str) -> float | None:
+    """The share of a rule ``time:SHARE``, None for leave-one-out; else a ConfigError."""
+    kind, _, share = rule.partition(":")
+    if rule == LEAVE_ONE_OUT:
+        return None
+    try:
+        if kind == "time" and 0 < float(share) < 1:
+            return float(share)
+    except ValueError:
+        pass
+    raise ConfigError(
+        f"the split is {rule!r}; choose {LEAVE_ONE_OUT}, or time:SHARE with the share of the "
+        "actions that come before the test period, such as time:0.9"
+    )
+
+
+def times_of(dataset: Dataset) -> NDArray[Any]:
+    """The times of the actions, (A,); a DataError for data without."""
+    if dataset.times is None:
+        raise DataError(
+            f"{dataset.name} has no times, only the order of each user's actions; a split by time "
+            "and recent popularity need them: name the column with --time-column, or use "
+            f"--split {LEAVE_ONE_OUT}"
+        )
+    return dataset.times
+
+
+def units_per_day(times: NDArray[Any]) -> float | None:
+    """How much a time grows in a day, or None where the times seem to be no dates.
+
+    By the size of the latest: seconds, milliseconds, microseconds or nanoseconds since 1970, if
+    that makes a year from 1980 to 2100.
+    """
+    latest = float(times.max())
+    for units in (1.0, 1e3, 1e6, 1e9):
+        if 10 * 365.25 <= latest / (units * 86_400) < 130 * 365.25:
+            return 86_400 * units
+    return None
+
+
+def show_time(times: NDArray[Any], moment: float) -> str:
+    """A moment among `times` as a date in UTC, or as it is where the times are no dates."""
+    day = units_per_day(times)
+    if day is None:
+        return f"{moment:g}"
+    seconds = int(float(moment) / day * 86_400)
+    return str(np.datetime64(seconds, "s")).replace("T", " ")
+
+
+def _moment(dataset: Dataset, times: NDArray[Any], share: float) -> float:
+    """A time of an action so that as many as possible, but at most `share`, come before it."""
+    moment = np.partition(times, int(share * len(times)))[int(share * len(times))]
+    if not (times < moment).any():
+        raise DataError(
+            f"{dataset.name}: no time splits the actions at {share:g}: "
+            f"{np.mean(times == moment):.0%} of them share the first time, {moment:g}; use "
+            f"leave-one-out, or a column with finer times"
+        )
+    return moment
+
+
+def _first_from(
+    moment: float, times: NDArray[Any], offsets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The index of each user's first action at or after a moment, or where the user ends."""
+    before = np.concatenate([[0], np.cumsum(times < moment)])
+    return offsets[:-1] + np.diff(before[offsets])
 
 
 def _check(part: Part) -> Part:

@@ -28,8 +28,9 @@ import numpy as np
 
 from minisasrec import __version__
 from minisasrec.backends import backend
-from minisasrec.data import DataWarning, Split, leave_one_out, load_dataset
+from minisasrec.data import DataWarning, Split, load_dataset, make_split
 from minisasrec.data.dataset import Repeats
+from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import (
     CheckpointError,
     ConfigError,
@@ -57,7 +58,7 @@ class Experiment:
     folder: Path
     name: str  # the name of its row in the table
     test: bool = True  # False: settings are still being chosen, so the test part is not read
-    fingerprint: str = ""  # the fingerprint of its data
+    fingerprint: str = ""  # the fingerprint of its data, split
 
     def file(self) -> Path:
         """result.json; validation.json if the test part was not evaluated."""
@@ -143,7 +144,7 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
         if (experiment.folder / "config.json").is_file():
             run = Run.open(experiment.folder)
         else:
-            origin = {"data": split.dataset.fingerprint(), "version": __version__}
+            origin = {"data": split.fingerprint(), "version": __version__}
             run = Run.create(experiment.folder, config, origin)
         history = History()
         if isinstance(model, SequenceModel):
@@ -198,8 +199,10 @@ def _data_of(experiment: Experiment) -> Split:
     """The experiment's data, read again if the file has changed since this process read it."""
     for _ in range(2):
         config = experiment.config
-        split, _ = load(config.dataset, config.data_dir, config.columns, config.repeats)
-        if experiment.fingerprint in ("", split.dataset.fingerprint()):
+        split, _ = load(
+            config.dataset, config.data_dir, config.columns, config.repeats, config.split
+        )
+        if experiment.fingerprint in ("", split.fingerprint()):
             return split
         load.cache_clear()
     raise DataError(
@@ -226,6 +229,7 @@ def load(
     data_dir: Path | None,
     columns: DataColumns = DataColumns(),  # noqa: B008 (it cannot be changed)
     repeats: Repeats = "auto",
+    split: str = LEAVE_ONE_OUT,
     download: bool = True,
 ) -> tuple[Split, list[str]]:
     """A data set, split; and notes for the reader of its results."""
@@ -235,10 +239,10 @@ def load(
         data = load_dataset(
             dataset, data_dir=data_dir, download=download, repeats=repeats, **columns.given()
         )
-        split = leave_one_out(data)
+        made = make_split(data, split)
     told = (str(w.message).removeprefix(f"{data.name}: ") for w in caught)
     notes = [data.source, *dict.fromkeys([*data.warnings, *told])]
-    return split, [f"{data.name}: {note}" for note in notes if note]
+    return made, [f"{data.name}: {note}" for note in notes if note]
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from minisasrec.data.dataset import DataWarning
-from minisasrec.data.split import Split
+from minisasrec.data.split import NONE, Split
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.learn.config import TrainConfig, from_json, make_model
 from minisasrec.learn.fit import SELECT, fit
@@ -163,18 +163,23 @@ def without_test(split: Split) -> Split:
 
     So no trial can depend on the test part, not even by which candidates validation draws.
     """
-    held_out = split.valid > 0
-    offsets = split.dataset.offsets
-    ends = split.train_end + held_out
-    keep = np.zeros(split.dataset.num_actions + 1, np.int64)
-    np.add.at(keep, offsets[:-1], 1)
-    np.add.at(keep, ends, -1)
-    kept = np.cumsum(keep)[:-1] > 0
-    starts = np.concatenate([[0], np.cumsum(ends - offsets[:-1])])
-    dataset = dataclasses.replace(
-        split.dataset, items=split.dataset.items[kept], offsets=starts, repeats=split.repeats
+    held_out = split.valid_at != NONE
+    data, ends = split.dataset, split.train_end + held_out
+    lengths = ends - data.offsets[:-1]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    kept = np.arange(offsets[-1]) + np.repeat(data.offsets[:-1] - offsets[:-1], lengths)
+    shorter = dataclasses.replace(
+        data,
+        items=data.items[kept],
+        times=None if data.times is None else data.times[kept],
+        offsets=offsets,
+        repeats=split.repeats,
     )
-    return Split(dataset, starts[1:] - held_out, split.valid, np.zeros_like(split.test))
+    none = np.full(len(ends), NONE)
+    last = np.where(held_out, offsets[1:] - 1, NONE)
+    return dataclasses.replace(
+        split, dataset=shorter, train_end=offsets[1:] - held_out, valid_at=last, test_at=none
+    )
 
 
 # --- the search ----------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ flags `nnan` and `ninf` would let the compiler assume that no value is infinite 
 diverging loss must become NaN, so that it is noticed.
 
 Cache: compiled code is kept in the user's cache directory, in a folder named after a hash of every
-file in `kernels/`. (Numba itself looks only at the file of a function. It would go on using old
-code after a change in a helper from another file.) `NUMBA_CACHE_DIR` moves the folder. The folders
-of other versions are removed when nobody has used them for a month.
+file in `kernels/` and the versions of what compiles them. (Numba itself looks only at the file of a
+function. It would go on using old code after a change in a helper from another file.)
+`NUMBA_CACHE_DIR` moves the folder. The folders of other versions are removed when nobody has used
+them for a month. `cache.py` has the files.
 
 `NUMBA_DISABLE_JIT=1` runs every kernel as plain Python, so that you can step through it with pdb.
 """
@@ -18,7 +19,6 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,10 +27,13 @@ from typing import Any
 
 import numba
 import numpy as np
+import platformdirs
 from numba.extending import intrinsic
 
+from minisasrec.kernels.cache import KernelCache
 from minisasrec.kernels.memory import keep_freed_memory
-from minisasrec.kernels.simd.internals import Listener, config, register
+from minisasrec.kernels.simd.internals import Listener, config, llvmlite_version, register
+from minisasrec.terminal import say
 
 SAFE_FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 UNUSED = 30 * 24 * 3600  # seconds after which the cache folder of another version is removed
@@ -42,44 +45,39 @@ keep_freed_memory()  # all kernels come by here
 # --- the cache folder ------------------------------------------------------------------------
 
 
-def _user_cache_dir() -> Path:
-    if config.CACHE_DIR:  # NUMBA_CACHE_DIR
-        return Path(config.CACHE_DIR)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser()
-
-
 def _content_hash() -> str:
-    digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    versions = (numba.__version__, llvmlite_version, np.__version__, sys.version)
+    digest = hashlib.sha256(" ".join(versions).encode())
     folder = Path(__file__).parent
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _cache_folder() -> str | None:
-    """The folder for compiled kernels, or None (compile in memory) where none can be written."""
-    try:
-        folder = _user_cache_dir() / "minisasrec" / f"kernels-{_content_hash()}"
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        os.utime(folder)  # in use
-        _remove_unused(folder.parent)
-    except (OSError, RuntimeError):  # RuntimeError: no home folder
+def _cache_folder() -> Path | None:
+    """The folder for compiled kernels, or None (compile in memory) where there is no home folder.
+
+    It need not be writable: a class may read one that the instructor has filled.
+    """
+    if config.CACHE_DIR:  # NUMBA_CACHE_DIR
+        parent = Path(config.CACHE_DIR).absolute() / "minisasrec"
+    else:
+        parent = platformdirs.user_cache_path("minisasrec", appauthor=False)
+    if not parent.is_absolute():  # a "~" that stands for nothing
         return None
-    return str(folder)
+    folder = parent / f"kernels-{_content_hash()}"
+    with suppress(OSError):
+        os.utime(folder)  # in use
+        _remove_unused(parent)
+    return folder
 
 
 def _remove_unused(parent: Path) -> None:
-    for folder in parent.glob("kernels-*"):
+    """Remove folders of other versions, and files that a killed process left half written."""
+    for path in (*parent.glob("kernels-*"), *parent.glob("kernels-*/*.tmp")):
         with suppress(FileNotFoundError):  # another program that starts just now was faster
-            if time.time() - folder.stat().st_mtime > UNUSED:
-                shutil.rmtree(folder, ignore_errors=True)
+            if time.time() - path.stat().st_mtime > UNUSED:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 CACHE_FOLDER = _cache_folder()
@@ -99,11 +97,7 @@ class _CompileNotice(Listener):
         file = Path(event.data["dispatcher"].py_func.__code__.co_filename)
         if not self.given and file.is_relative_to(self.package):
             self.given = True
-            print(
-                f"compiling kernels (first run only, about {COMPILE_SECONDS} s) ...",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"compiling kernels (first run only, about {COMPILE_SECONDS} s) ...")
 
     def on_end(self, event: Any) -> None:
         pass
@@ -113,18 +107,12 @@ register("numba:compile", _CompileNotice())
 
 
 def _jit(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
-    before = config.CACHE_DIR
-    config.CACHE_DIR = CACHE_FOLDER or before
-    try:
-        return numba.njit(
-            function,
-            cache=CACHE_FOLDER is not None,
-            fastmath=fastmath,
-            nogil=True,
-            error_model="numpy",
-        )
-    finally:
-        config.CACHE_DIR = before
+    compiled = numba.njit(function, fastmath=fastmath, nogil=True, error_model="numpy")
+    # a function from a notebook's cell has no file, and one with a closure depends on more than it
+    in_file = Path(function.__code__.co_filename).is_file() and not function.__closure__
+    if CACHE_FOLDER and in_file and not config.DISABLE_JIT:
+        compiled._cache = KernelCache(function, CACHE_FOLDER)
+    return compiled
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

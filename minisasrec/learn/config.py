@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from minisasrec.data.registry import DATASETS, SPARSE
-from minisasrec.data.split import Split
+from minisasrec.data.split import LEAVE_ONE_OUT, Split, parse_rule
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions
-from minisasrec.models import MODELS, Model
+from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
 from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
 from minisasrec.models.sasrec_config import SASRecConfig
+from minisasrec.models.simple import RecentConfig
 
 ModelName = Literal[
     "sasrec",
@@ -31,6 +32,7 @@ ModelName = Literal[
     "gru4rec+",
     "caser",
     "poprec",
+    "recentpop",
     "markov",
 ]
 
@@ -71,11 +73,15 @@ class TrainConfig:
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again: as candidates, and as recommendations.
     auto: allow where 5% or more of the validation targets were met before, else forbid."""
+    split: str = LEAVE_ONE_OUT
+    """leave-one-out: the last action of each user is for test, the one before for validation (the
+    paper). time:0.9: the actions before a moment are for training, nine tenths of all here, and
+    what each user does next is the target; see docs/splits.md."""
     model: ModelName = "sasrec"
     """sasrec; or to compare with (Sec. IV-B): bpr (matrix factorisation), fmc (factorised Markov
     chain), fpmc (both), transrec (translations), gru4rec and gru4rec+ (recurrent), caser
-    (convolutions); poprec (popularity) and markov (counted item-to-item chain), which need no
-    training."""
+    (convolutions); poprec (popularity), recentpop (popularity of the last days) and markov (counted
+    item-to-item chain), which need no training."""
     sasrec: SASRecConfig = field(default_factory=SASRecConfig)
     """Settings of SASRec."""
     factors: FactorConfig = field(default_factory=FactorConfig)
@@ -86,6 +92,8 @@ class TrainConfig:
     """Settings of gru4rec+."""
     caser: CaserConfig = field(default_factory=CaserConfig)
     """Settings of caser."""
+    recentpop: RecentConfig = field(default_factory=RecentConfig)
+    """Settings of recentpop."""
     init_from: Path | None = None
     """File of SASRec weights to start from: best.safetensors of another run, or those of the public
     PyTorch port (safetensors, npz, pth); see docs/exchange.md."""
@@ -138,6 +146,7 @@ class TrainConfig:
         if not self.lr > 0:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
         self.machine.check()
+        parse_rule(self.split)
         for name in ("l2", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(
@@ -178,7 +187,8 @@ def is_chosen(dataset: str, model: str = "sasrec") -> bool:
     """Whether the settings of `preset` were chosen for this data set; true if there are none."""
     if model == "sasrec":
         return dataset in DATASETS and DATASETS[dataset].preset is not None
-    return not MODELS[model][1] or (CHOSEN / dataset / f"{model}.json").is_file()
+    trained = issubclass(MODELS[model][0], SequenceModel)  # the others have nothing to choose
+    return not trained or (CHOSEN / dataset / f"{model}.json").is_file()
 
 
 def unchosen(config: TrainConfig) -> str:

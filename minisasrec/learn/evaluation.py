@@ -17,12 +17,16 @@ third keeps it, as the authors' code does. Where repeats are allowed, items met 
 candidates like all others: sampled draws from all items but the target, full ranks the whole
 catalogue, authors draws from all items and lets ties share a rank. To leave met items out there
 would give the target away: of all that the user has met, it would be the only candidate.
+
+The catalogue is that of the split (`Split.catalogue`): under a split by time, items that come up
+after the train part are no candidates in the first two protocols, and a target among them is a
+miss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -61,12 +65,17 @@ class Evaluation:
     candidates: int
     items: Array | None = None
     num_items: int = 0
+    popularity: Array | None = None
 
     def metrics(self, k: int = 10) -> dict[str, float]:
-        """HR@k, NDCG@k, MRR and, of lists, coverage@k. Raises `ConfigError` for k below 1."""
+        """HR@k, NDCG@k, MRR and, of lists, coverage@k and novelty@k.
+
+        Raises `ConfigError` for k below 1.
+        """
         if k < 1:
             raise ConfigError(f"k is {k}; it must be at least 1")
-        return metrics.all_metrics(metrics.Ranking(self.ranks, self.items, self.num_items), k)
+        ranking = metrics.Ranking(self.ranks, self.items, self.num_items, self.popularity)
+        return metrics.all_metrics(ranking, k)
 
 
 class Evaluator:
@@ -99,7 +108,10 @@ class Evaluator:
                 raise ConfigError(f"{name} is {value}; it must be at least {least}")
         self.split, self.part, self.protocol = split, part, protocol
         self.negatives, self.seed, self.batch_size = negatives, seed, batch_size
-        self.lists = min(lists, split.dataset.num_items) if protocol == "full" else 0
+        self.catalogue = split.catalogue
+        self.num_items = int(self.catalogue.sum())
+        self.lists = min(lists, self.num_items) if protocol == "full" else 0
+        self.popularity = split.popularity() if self.lists else None
         self.users = split.eval_users(part)
         if not len(self.users):
             raise DataError(
@@ -109,8 +121,10 @@ class Evaluator:
             order = random_uint32(make_key(seed, "users"), self.users)
             self.users = np.sort(self.users[np.argsort(order, kind="stable")[:max_users]])
         self.missed = np.zeros(len(self.users), dtype=bool)
-        if split.repeats == "forbid" and protocol != "authors":
-            self.missed = split.met_before(part)[self.users]
+        if protocol != "authors":
+            self.missed |= ~self.catalogue[split.targets(part)[self.users]]
+            if split.repeats == "forbid":
+                self.missed |= split.met_before(part)[self.users]
         self.calls = 0
         self.chooser = ThreadChooser(first=1, block=1, blocks=6, period=256)  # there are few steps
         if protocol == "sampled":
@@ -136,7 +150,7 @@ class Evaluator:
             else:
                 ranks[part] = metrics.rank_of_first(scores)
         ranks[self.missed] = np.inf
-        size = self.split.dataset.num_items if self.protocol == "full" else 1 + self.negatives
+        size = self.num_items if self.protocol == "full" else 1 + self.negatives
         return Evaluation(
             self.protocol,
             self.part,
@@ -144,16 +158,17 @@ class Evaluator:
             ranks,
             size,
             items if self.lists else None,
-            self.split.dataset.num_items,
+            self.num_items,
+            self.popularity,
         )
 
     def histories(self, users: Array, n: int) -> Packed:
-        """What the model sees: the train items; for the test part the validation item, too."""
+        """What the model sees: all that its user did before the held-out action."""
         items, starts, ends = self._history_slices(users)
         return pack(items, starts, ends, n)
 
     def _history_slices(self, users: Array) -> tuple[Array, Array, Array]:
-        ends = self.split.train_end[users] + (self.part == "test")
+        ends = self.split.history_end(self.part)[users]
         return self.split.dataset.items, self.split.dataset.offsets[users], ends
 
     def _batches(self, n: int) -> Iterator[slice]:
@@ -170,6 +185,7 @@ class Evaluator:
         items, starts, ends = self._history_slices(users)
         met = pack(items, starts, ends, int((ends - starts).max()))
         ranked = rankable(scores, met, self.split.repeats)
+        ranked[:, ~self.catalogue] = -np.inf
         lists = np.zeros((len(users), 0), np.int32)
         if self.lists:
             lists = top_lists(ranked, self.lists)
@@ -182,18 +198,12 @@ class Evaluator:
         """Target and distinct negatives for each user, int32 (users, 1 + negatives)."""
         dataset, users = self.split.dataset, self.users
         targets = self.split.targets(self.part)[users][:, None]
-        refused: Callable[[Array], Array] = lambda items: items == targets  # noqa: E731
-        left = dataset.num_items - 1
+        met: Callable[[Array], Array] = lambda items: items == targets  # noqa: E731
         if self.split.repeats == "forbid":
-            everything = Split(  # the held-out items are met too: all actions are the train part
-                dataset,
-                dataset.offsets[1:],
-                np.zeros_like(self.split.valid),
-                np.zeros_like(self.split.test),
-            )
-            seen = SeenItems(everything)
-            refused = lambda items: seen.contains(users[:, None], items)  # noqa: E731
-            left = dataset.num_items - int(seen.distinct[users].max())
+            # the held-out items are met too: all actions are the train part
+            seen = SeenItems(replace(self.split, train_end=dataset.offsets[1:]))
+            met = lambda items: seen.contains(users[:, None], items)  # noqa: E731
+        left = negatives_left(self.split, users, self.negatives)
         if left < self.negatives:
             raise ConfigError(
                 f"{dataset.name}: {self.negatives} negatives asked for, but "
@@ -204,7 +214,7 @@ class Evaluator:
         counter = users[:, None] * self.negatives + slots
         drawn = draw_items(key, counter, 0, dataset.num_items)
         for attempt in range(1, 2**20):  # a round draws again what the round before must not keep
-            again = refused(drawn) | _repeats(drawn)
+            again = met(drawn) | ~self.catalogue[drawn] | _repeats(drawn)
             rows = np.flatnonzero(again.any(axis=1))
             if not len(rows):
                 break
@@ -229,25 +239,29 @@ class Evaluator:
         return np.concatenate([self.split.targets(self.part)[users][:, None], drawn], axis=1)
 
 
-def negatives_left(split: Split) -> int:
-    """How many different items can be drawn as negatives for every user.
+def negatives_left(split: Split, users: Array | None = None, wanted: int = NEGATIVES) -> int:
+    """How many different items can be drawn as negatives for every user, or for each of `users`.
 
-    Where repeats are allowed, all but the target; else what the user who has met most has not met.
+    Where repeats are allowed, all of the catalogue but the target; else what the user who has met
+    most has not met. Where there are `wanted` in any case, at least as many as it says.
     """
-    dataset = split.dataset
+    offsets, catalogue = split.dataset.offsets, split.catalogue
+    size = int(catalogue.sum())
     if split.repeats == "allow":
-        return dataset.num_items - 1
-    lengths = np.diff(dataset.offsets)
-    fewest = dataset.num_items - int(lengths.max())
-    if fewest >= NEGATIVES:  # already enough if every action of every user is on another item
+        return size - 1
+    users = np.arange(split.dataset.num_users) if users is None else users
+    lengths = (offsets[1:] - offsets[:-1])[users]
+    fewest = size - int(lengths.max())
+    if fewest >= wanted:  # already enough if every action of every user is on another item
         return fewest
-    many = np.flatnonzero(dataset.num_items - lengths < NEGATIVES)
-    return dataset.num_items - max(len(np.unique(dataset.sequence(int(u)))) for u in many)
+    many = users[size - lengths < wanted]
+    met = [np.unique(split.dataset.sequence(int(u))) for u in many]
+    return size - max(int(catalogue[items].sum()) for items in met)
 
 
 def too_few_negatives(split: Split, left: int) -> str:
     """Why no more than `left` negatives can be drawn, for a message."""
-    size = split.dataset.num_items
+    size = int(split.catalogue.sum())
     if split.repeats == "allow":
         return f"the catalogue has {size} items, so {left} beside the target"
     return f"a user has met all but {left} of {size} items"

@@ -40,12 +40,14 @@ class Ranking:
 
     `ranks` (U) are those of the users' held-out items, 1 = best, infinity for an item that cannot
     be recommended. `items` (U, K), where they were kept, are the K best items of each user, best
-    first, 0 where there are no more; `num_items` is the size of the catalogue.
+    first, 0 where there are no more; `num_items` is the size of the catalogue. `popularity`
+    (|I| + 1) is the number of train actions on each item.
     """
 
     ranks: Array
     items: Array | None = None
     num_items: int = 0
+    popularity: Array | None = None
 
 
 class Metric(ABC):
@@ -124,7 +126,32 @@ class Coverage(Metric):
         return float((shown > 0).sum() / ranking.num_items)
 
 
-METRICS: tuple[type[Metric], ...] = (HitRate, NDCG, MRR, Coverage)
+class Novelty(Metric):
+    """novelty@k: how rare the recommended items are, the mean of -log2 p(i) in bits.
+
+    p(i) is the share of the train actions that are on item i, so an item is worth one bit more than
+    one that is twice as popular. Source: the self-information of Zhou et al., PNAS 107(10), 2010,
+    with the probability of Castells et al., Novelty and Diversity Metrics, DDR 2011. An item
+    without a train action counts as if it had one, since else it would be worth infinitely much.
+    """
+
+    name = "novelty"
+    needs_items = True
+
+    def applies(self, ranking: Ranking) -> bool:
+        """Whether the ranking holds lists and popularity."""
+        return super().applies(ranking) and ranking.popularity is not None
+
+    def over_all(self, ranking: Ranking) -> float:
+        """The mean over all places of all lists; 0 if nothing is recommended to anybody."""
+        assert ranking.items is not None and ranking.popularity is not None
+        share = np.maximum(ranking.popularity, 1) / ranking.popularity.sum()
+        shown = ranking.items[:, : self.k]
+        shown = shown[shown > 0]
+        return float(-np.log2(share[shown]).mean()) if len(shown) else 0.0
+
+
+METRICS: tuple[type[Metric], ...] = (HitRate, NDCG, MRR, Coverage, Novelty)
 
 
 def labels(k: int = 10) -> list[str]:

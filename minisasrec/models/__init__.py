@@ -11,7 +11,7 @@ from minisasrec.models.fpmc import FPMC
 from minisasrec.models.gru4rec import GRU4Rec, GRU4RecConfig, GRU4RecPlusConfig
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.models.simple import MarkovChain, Popularity
+from minisasrec.models.simple import MarkovChain, Popularity, RecentConfig, RecentPopularity
 from minisasrec.models.transrec import TransRec
 from minisasrec.models.variants import SASRecVariant
 
@@ -30,6 +30,8 @@ __all__ = [
     "MarkovChain",
     "Popularity",
     "Model",
+    "RecentConfig",
+    "RecentPopularity",
     "SASRec",
     "SASRecConfig",
     "SASRecVariant",
@@ -48,5 +50,6 @@ MODELS: dict[str, tuple[type[Model], str]] = {
     "gru4rec+": (GRU4Rec, "gru4rec_plus"),
     "caser": (Caser, "caser"),
     "poprec": (Popularity, ""),
+    "recentpop": (RecentPopularity, "recentpop"),
     "markov": (MarkovChain, ""),
 }

@@ -1,11 +1,14 @@
-"""Two recommenders that need no training by gradients: popularity, and a counted Markov chain."""
+"""Recommenders that need no training by gradients: popularity, and a counted Markov chain."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from minisasrec.data.sequences import Packed, pack
-from minisasrec.data.split import Split
+from minisasrec.data.split import Split, times_of, units_per_day
+from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import Model
 
 Array = np.ndarray
@@ -28,6 +31,71 @@ class Popularity(Model):
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """The counts, once per user."""
         return np.tile(self.counts, (len(users), 1))
+
+
+@dataclass(frozen=True)
+class RecentConfig:
+    """Settings of recentpop."""
+
+    days: float | None = None
+    """Days before the end of the train part that count; by default 1, 7, 30, 90 or 365, whichever
+    validates best."""
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a window that is not above 0."""
+        if self.days is not None and not self.days > 0:
+            raise ConfigError(f"--days is {self.days}; it must be above 0")
+
+
+class RecentPopularity(Popularity):
+    """Popularity of the last days: an item's score is its number of train actions in a window.
+
+    score(i) = train actions on i in the last `days` before the latest train action
+               + a share below 1 of all train actions, which orders the items without a recent one
+
+    What is popular changes, so this is the baseline of a split by time (Ji et al., A Re-visit of
+    the Popularity Baseline in Recommender Systems, SIGIR 2020). Raises `DataError` for data without
+    times, or with times that are no dates.
+    """
+
+    WINDOWS = (1.0, 7.0, 30.0, 90.0, 365.0)
+
+    def __init__(self, split: Split, days: float) -> None:
+        super().__init__(split)
+        self.days = days
+        times, offsets = times_of(split.dataset), split.dataset.offsets
+        day = units_per_day(times)
+        if day is None:
+            raise DataError(
+                f"{split.dataset.name}: the times run from {times.min():g} to {times.max():g}: "
+                "these are no dates, so nobody knows how long a day is; recentpop needs seconds "
+                "since 1970, or dates"
+            )
+        trained = split.train_end > offsets[:-1]
+        latest = times[split.train_end[trained] - 1].max()
+        recent = split.popularity(since=latest - days * day)
+        self.counts = (recent + self.counts / (1 + self.counts.sum())).astype(np.float64)
+
+    @classmethod
+    def for_split(
+        cls, split: Split, settings: RecentConfig | None = None, seed: int = 0
+    ) -> RecentPopularity:
+        """Count the window, or the one of `WINDOWS` with the best NDCG@10 on the validation part.
+
+        That is of one list for all users, of the whole catalogue: what a user has met stays in it.
+        """
+        if settings is not None and settings.days is not None:
+            return cls(split, settings.days)
+        return max((cls(split, days) for days in cls.WINDOWS), key=lambda m: m._gain(split))
+
+    def _gain(self, split: Split) -> float:
+        """NDCG@10 on the validation part, the same list for all users; equal scores share ranks."""
+        order = np.sort(np.where(split.catalogue, self.counts, -1))
+        scores = self.counts[split.valid[split.valid > 0]]
+        above = len(order) - np.searchsorted(order, scores, side="right")
+        equal = np.searchsorted(order, scores, side="right") - np.searchsorted(order, scores) - 1
+        ranks = 1 + above + equal / 2
+        return float(np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0).sum())
 
 
 class MarkovChain(Model):

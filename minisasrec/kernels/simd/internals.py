@@ -21,6 +21,10 @@ PARTS = {
     "CPU_FEATURES": "numba.core.config",
     "DISABLE_JIT": "numba.core.config",
     "config": "numba.core",
+    # machine code in a file: `CompileResult` is taken apart for it, `dumps` writes types as well
+    "CompileResult": "numba.core.compiler",
+    "dumps": "numba.core.serialize",
+    "__version__": "llvmlite",  # it makes the machine code
     # the note "compiling kernels", which a kernel from the cache must not cause
     "Listener": "numba.core.event",
     "register": "numba.core.event",
@@ -51,6 +55,8 @@ def part(name: str) -> Any:
 found = {name: part(name) for name in PARTS}  # all of them now: a setting is looked up later
 
 config = found["config"]
+CompileResult, dumps = found["CompileResult"], found["dumps"]
+llvmlite_version = found["__version__"]
 Listener, register = found["Listener"], found["register"]
 get_host_cpu_features = found["get_host_cpu_features"]
 AbstractTemplate, infer_global = found["AbstractTemplate"], found["infer_global"]
