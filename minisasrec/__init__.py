@@ -22,6 +22,7 @@ from minisasrec.errors import MinisasrecError
 __version__ = "0.1.0"
 
 _LAZY = {  # what costs time to import, imported when first asked for
+    "Recommender": "minisasrec.recommender",
     "load_dataset": "minisasrec.data",
     "SASRec": "minisasrec.models.sasrec",
     "SASRecConfig": "minisasrec.models.sasrec_config",

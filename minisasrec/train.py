@@ -35,13 +35,15 @@ from minisasrec.learn.config import (
     from_json,
     is_chosen,
     make_model,
+    model_settings,
     preset,
     read_json,
     unchosen,
 )
 from minisasrec.learn.fit import History, fit
+from minisasrec.learn.known import Known
 from minisasrec.learn.machine import use_machine
-from minisasrec.learn.runs import Run, new_folder, newest_folder, to_plain
+from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
 from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.plots import learning_curve
 
@@ -124,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         getattr(config, section) == getattr(default, section)
     ):
         print(f"note: {unchosen(config)}", file=sys.stderr)
-    run, config = open_run(config, split.fingerprint())
+    run, config = open_run(config, Known.of(split))
     try:
         _train_and_report(model, split, config, run)
     except BaseException as ended:
@@ -147,6 +149,8 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
         say(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
         history = fit(model, split, config, run)
         run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
+    else:
+        run.save_arrays(WEIGHTS, model.state(), model_settings(config.model, model))
     rows = final_rows(model, split, config)
     result = to_plain(
         {
@@ -171,17 +175,19 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
     print(f"\ncheckpoints, history and learning curve: {run.folder}")
+    user = split.dataset.user_ids[0]
+    print(f"to go on: python -m minisasrec.recommend {run.folder} --user {user}")
 
 
-def open_run(config: TrainConfig, fingerprint: str) -> tuple[Run, TrainConfig]:
+def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     """The run's folder, new or to be resumed, and the configuration that applies."""
     if not config.resume:
         folder = config.out or new_folder(config.dataset, config.model)
-        facts = {"data": fingerprint, "version": __version__}
-        return Run.create(folder, config, facts), config
+        facts = {**known.facts(), "version": __version__}
+        return Run.create(folder, config, facts, known.files()), config
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
-    check_data(run, facts, fingerprint)
+    check_data(run, facts, known.fingerprint)
     free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ from minisasrec.commands import cli
 from minisasrec.commands.cli import load_run, run_command
 from minisasrec.errors import CheckpointError
 from minisasrec.learn.machine import MachineOptions, use_machine
+from minisasrec.learn.runs import Run
+from minisasrec.recommender import Recommender
 
 FAST = ("--epochs", "2", "--n", "10", "--d", "8", "--blocks", "1", "--batch-size", "32")
 
@@ -88,10 +91,13 @@ def test_training_on_ones_own_table(trained: tuple[Path, subprocess.CompletedPro
     assert names == {
         "best.safetensors",
         "config.json",
+        "histories.safetensors",
         "history.jsonl",
+        "items.json",
         "last.safetensors",
         "learning_curve.png",
         "result.json",
+        "users.json",
     }
 
 
@@ -150,11 +156,10 @@ def test_titles_that_the_output_cannot_encode(
     trained: tuple[Path, subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, _ = trained
-    log = (out.parent / "clicks.csv").read_text(encoding="utf-8")
-    (out.parent / "foreign.csv").write_text(log.replace("Page", "頁"), encoding="utf-8")
-    shutil.copytree(out, out.parent / "foreign")
-    config = (out / "config.json").read_text(encoding="utf-8").replace("clicks.csv", "foreign.csv")
-    (out.parent / "foreign" / "config.json").write_text(config, encoding="utf-8")
+    recommender = Recommender.load(out)
+    titles = [title.replace("Page", "頁") for title in recommender.known.titles]
+    known = dataclasses.replace(recommender.known, titles=titles)
+    Recommender.of(recommender.config, known, recommender.model_).save(out.parent / "foreign")
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as on Windows, into a pipe
     done = run("recommend", "foreign", "--user", "u3", cwd=out.parent)
     assert done.returncode == 0 and "  1. ? " in done.stdout, done.stderr
@@ -190,9 +195,9 @@ def test_a_run_of_a_bigger_machine_is_read_on_this_one(
 ) -> None:
     out, _ = trained
     shutil.copytree(out, tmp_path / "run")
-    config = json.loads((out / "config.json").read_text())
+    config = Run(tmp_path / "run").read_config()
     config["settings"]["machine"]["threads"] = 9999
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    Run(tmp_path / "run").write_config(config)
     done = run("recommend", "run", "--user", "u3", "--k", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "--nosuch" in is_one_line(run("recommend", "run", "--nosuch", cwd=tmp_path), 2)
@@ -292,14 +297,16 @@ def test_a_runs_backend_holds_unless_the_command_names_one(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = json.loads((trained[0] / "config.json").read_text())
+    shutil.copytree(trained[0], tmp_path / "run")
+    (tmp_path / "run" / "best.safetensors").unlink()
+    config = Run(tmp_path / "run").read_config()
     config["settings"]["machine"] = {"threads": 5, "backend": "numpy"}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    Run(tmp_path / "run").write_config(config)
     asked: list[MachineOptions] = []
     monkeypatch.setattr(cli, "use_machine", asked.append)
     for given in (MachineOptions(threads=2), MachineOptions(backend="numba")):
         with pytest.raises(CheckpointError, match="best.safetensors is missing"):
-            load_run(tmp_path, given)
+            load_run(tmp_path / "run", given)
     assert asked == [MachineOptions(2, "numpy"), MachineOptions(None, "numba")]
 
 

@@ -23,6 +23,7 @@ FLOORS = (
     ("models",),
     ("learn",),
     ("experiments", "exchange"),
+    ("recommender",),
     ("commands",),
     ("teach",),
     ("train", "evaluate", "tune", "datasets", "recommend", "reproduce", "explain"),

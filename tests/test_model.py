@@ -493,7 +493,7 @@ def test_scores(each_backend):
 
 def test_base_classes_say_what_is_missing():
     for call in (
-        lambda: Model.for_split(None),
+        lambda: Model.of_size(1, None),
         lambda: Model().all_scores(None, None),
         lambda: SequenceModel().loss(None),
         lambda: SequenceModel().encode(None, None),

@@ -472,7 +472,7 @@ def test_a_run_whose_times_have_changed_is_refused(file: Path, tmp_path: Path, c
     ]
     file.write_text("\n".join([header, *lines]))
     capsys.readouterr()
-    assert shell("evaluate", run) == 1
+    assert shell("train", *given, "--resume") == 1
     assert "was trained on other data than that read now" in capsys.readouterr().err
 
 

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minisasrec.commands.arguments import gather, unguard
-from minisasrec.data import DataWarning, load_dataset
+from minisasrec.data import DATASETS, DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, make_split
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
 from minisasrec.learn.config import TrainConfig, make_model
+from minisasrec.learn.known import Known
 from minisasrec.learn.machine import MachineOptions, use_machine
-from minisasrec.learn.runs import Run, to_plain
+from minisasrec.learn.runs import WEIGHTS, Run, to_plain
 from minisasrec.models import Model, SequenceModel
+from minisasrec.recommender import load_model
 
 Options = TypeVar("Options")
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
@@ -137,8 +139,9 @@ def load_run(
 ) -> tuple[Run, TrainConfig, Split, Model]:
     """A finished or interrupted run: its settings, its data and its best model.
 
-    `machine` is that of the command, with the run's backend where it names none. `data_dir` and
-    `repeats` take the place of the run's own, where given. Raises `CheckpointError` if the data is
+    The data comes from the run's folder; from its file where `data_dir` is given or the folder has
+    no histories. `machine` is that of the command, with the run's backend where it names none.
+    `repeats` takes the place of the run's own, where given. Raises `CheckpointError` if the data is
     not what it was trained on.
     """
     machine.check()
@@ -149,13 +152,26 @@ def load_run(
         config = replace(config, data_dir=data_dir)
     if repeats is not None:
         config = replace(config, repeats=repeats)
+    if "known" in facts:
+        known = Known.read(run, facts)
+        model = load_model(run, config, known)
+        if known.split is not None and data_dir is None:
+            data = replace(known.split.dataset, repeats=config.repeats, oracle=_oracle(known))
+            return run, config, replace(known.split, dataset=data), model
     split = load_split(config)
     check_data(run, facts, split.fingerprint())
-    model = make_model(config, split)
-    if isinstance(model, SequenceModel):
-        weights, _ = run.load_arrays("best.safetensors")
-        model.load_state(weights)
+    if "known" not in facts:  # a run of an experiment, or of an earlier version
+        model = make_model(config, split)
+        if isinstance(model, SequenceModel):
+            model.load_state(run.load_arrays(WEIGHTS)[0])
     return run, config, split, model
+
+
+def _oracle(known: Known) -> object | None:
+    """The simulator of a made-up data set; it is made again, since no folder holds it."""
+    spec = DATASETS.get(known.name)
+    made = spec.make() if spec is not None and spec.make is not None else None
+    return made.oracle if made is not None and made.fingerprint() == known.fingerprint else None
 
 
 def check_data(run: Run, facts: dict[str, Any], fingerprint: str) -> None:

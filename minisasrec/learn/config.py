@@ -164,6 +164,12 @@ def make_model(config: TrainConfig, split: Split) -> Model:
     return model.for_split(split, getattr(config, section) if section else None, config.seed)
 
 
+def model_settings(name: str, model: Model) -> dict[str, Any]:
+    """The name of a model and its own settings, which are written beside its weights."""
+    own = getattr(model, "config", None)
+    return {"model": name, "settings": dataclasses.asdict(own) if own else {}}
+
+
 TOLD = ("n", "d", "dropout", "row_l2")  # the settings that matter most
 CHOSEN = Path(__file__).parent / "presets"
 

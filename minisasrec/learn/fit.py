@@ -19,7 +19,7 @@ from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
 from minisasrec.kernels.chooser import ThreadChooser
-from minisasrec.learn.config import TrainConfig
+from minisasrec.learn.config import TrainConfig, model_settings
 from minisasrec.learn.evaluation import (
     Evaluator,
     negatives_left,
@@ -78,8 +78,12 @@ def fit(
     *,
     progress: bool = True,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    validation: bool = True,
 ) -> History:
     """Train `model` in place on the train part; it ends with the weights that validated best.
+
+    Without `validation`, which a split needs not have then, it trains all epochs and ends with the
+    last weights.
 
     With `run`, every epoch is written to disk, and a run that was interrupted goes on where its
     last whole epoch ended: weights, optimiser and history are read back, and batches, negatives
@@ -99,21 +103,14 @@ def fit(
     optimizer = Adam(
         model.parameters(), config.lr, beta2=config.beta2, l2=config.l2, clip_norm=config.clip_norm
     )
-    protocol = usual_protocols(split)[0]
-    if protocol != "sampled":
-        warnings.warn(
-            f"{split.dataset.name}: {too_few_negatives(split, negatives_left(split))}, too few to "
-            "sample negatives from; validation and test rank all items",
-            DataWarning,
-            stacklevel=2,
-        )
-    validate = Evaluator(split, "valid", protocol, seed=config.seed, max_users=config.max_users)
+    validate = _validator(split, config) if validation else None
     history = History()
     best_weights = _copy(model.state())
     with_threads = _with_threads(config)
+    described = model_settings(config.model, model)
     if run is not None:
         if run.path("last.safetensors").exists():
-            best_weights = _resume(run, model, optimizer, history)
+            best_weights = _resume(run, model, optimizer, history, described)
         elif run.begun:
             raise CheckpointError(
                 f"{run.folder} cannot be gone on with: last.safetensors is missing, and training "
@@ -128,18 +125,33 @@ def fit(
         while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
             epoch = len(history.epochs)
             entry = train_epoch(model, batches, optimizer, config, epoch, bar, with_threads)
-            if (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs:
+            due = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
+            if due and validate is not None:
                 entry |= validate(model).metrics()
             improved = history.add(entry)
             if improved:
                 best_weights = _copy(model.state())
             if run is not None:
-                _save(run, model, optimizer, history, improved)
+                _save(run, model, optimizer, history, improved, described)
             bar.epoch(entry, improved)
             if on_epoch is not None:
                 on_epoch(entry)
-    model.load_state(best_weights)
+    if validate is not None:
+        model.load_state(best_weights)
     return history
+
+
+def _validator(split: Split, config: TrainConfig) -> Evaluator:
+    """What ranks the validation items: sampled where there are items enough, else among all."""
+    protocol = usual_protocols(split)[0]
+    if protocol != "sampled":
+        warnings.warn(
+            f"{split.dataset.name}: {too_few_negatives(split, negatives_left(split))}, too few to "
+            "sample negatives from; validation and test rank all items",
+            DataWarning,
+            stacklevel=3,
+        )
+    return Evaluator(split, "valid", protocol, seed=config.seed, max_users=config.max_users)
 
 
 def train_epoch(
@@ -193,7 +205,12 @@ def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _save(
-    run: Run, model: SequenceModel, optimizer: Adam, history: History, improved: bool
+    run: Run,
+    model: SequenceModel,
+    optimizer: Adam,
+    history: History,
+    improved: bool,
+    described: dict[str, Any],
 ) -> None:
     # history first: a crash before the checkpoint leaves an epoch too many, which resuming drops;
     # then last: if best is lacking after a crash, it has the weights of last
@@ -206,11 +223,15 @@ def _save(
     arrays |= {f"adam.{name}": value for name, value in optimizer.state().items()}
     run.save_arrays("last.safetensors", arrays, facts)
     if improved:
-        run.save_arrays("best.safetensors", model.state(), facts)
+        run.save_arrays("best.safetensors", model.state(), facts | described)
 
 
 def _resume(
-    run: Run, model: SequenceModel, optimizer: Adam, history: History
+    run: Run,
+    model: SequenceModel,
+    optimizer: Adam,
+    history: History,
+    described: dict[str, Any],
 ) -> dict[str, np.ndarray]:
     """Set model, optimiser and history to the run's last checkpoint; returns the best weights."""
     arrays, facts = run.load_arrays("last.safetensors")
@@ -246,7 +267,7 @@ def _resume(
                 f"last.safetensors names {history.best_epoch} as the best; they are not of one run"
             )
     # the last epoch was the best, and the crash came between the two files
-    run.save_arrays("best.safetensors", model.state(), facts)
+    run.save_arrays("best.safetensors", model.state(), facts | described)
     return _copy(model.state())
 
 

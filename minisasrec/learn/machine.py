@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,16 @@ class MachineOptions:
         """Raise `ConfigError` for a number of threads below 1."""
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}; it must be at least 1")
+
+
+def on_machine(machine: MachineOptions) -> AbstractContextManager[object]:
+    """Inside this block, what is given holds; afterwards what was before."""
+    block = ExitStack()
+    if machine.backend:
+        block.enter_context(use_backend(machine.backend))
+    if machine.threads:
+        block.enter_context(threads(machine.threads))
+    return block
 
 
 def use_machine(machine: MachineOptions) -> None:

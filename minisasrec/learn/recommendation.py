@@ -7,12 +7,14 @@ from typing import Literal, get_args
 import numpy as np
 
 from minisasrec.data.dataset import Repeats
-from minisasrec.data.sequences import Packed, pack_sequences
+from minisasrec.data.sequences import Packed, pack, pack_sequences
 from minisasrec.errors import ConfigError
 from minisasrec.learn.metrics import refuse_nan
 from minisasrec.models.base import NOBODY, Model
 
 Array = np.ndarray
+SCORES_AT_ONCE = 8_000_000  # scores that are held at a time: 32 MB of float32
+ROWS_AT_ONCE = 16_384  # of histories, about: so many rows stay in the processor's last cache
 
 
 def rankable(scores: Array, met: Packed, repeats: Literal["allow", "forbid"]) -> Array:
@@ -48,6 +50,44 @@ def top_lists(ranked: Array, k: int) -> Array:
     return lists
 
 
+def recommend(
+    model: Model,
+    users: Array,
+    histories: Packed,
+    k: int,
+    repeats: Literal["allow", "forbid"],
+    candidates: Array | None = None,
+) -> tuple[Array, Array]:
+    """The k best items of B users, best first, int32 (B, k), and their scores (B, k).
+
+    `users` are numbers, `NOBODY` for somebody unknown; `histories` are whole, oldest item first.
+    `candidates` are the numbers, ascending, of the items that may be recommended, by default all.
+    A list with fewer items ends with 0, whose score is -inf. So many users are scored at a time
+    that memory does not grow with their number. Raises `TrainingError` for scores that are NaN.
+    """
+    k = min(k, model.num_items)
+    lists = np.zeros((len(users), k), np.int32)
+    scores = np.full((len(users), k), -np.inf, np.float32)
+    starts, ends = histories.offsets[:-1], histories.offsets[1:]
+    longest = int((ends - starts).max(initial=1))
+    mean = max(1.0, float(np.minimum(ends - starts, model.n).mean())) if len(users) else 1.0
+    rows = max(1, min(SCORES_AT_ONCE // (model.num_items + 1), int(ROWS_AT_ONCE / mean)))
+    for start in range(0, len(users), rows):
+        part = slice(start, start + rows)
+        recent = pack(histories.items, starts[part], ends[part], model.n)
+        everything = pack(histories.items, starts[part], ends[part], longest)
+        found = model.all_scores(users[part], recent)
+        refuse_nan(found[:, 1:])
+        ranked = rankable(found, everything, repeats)
+        if candidates is not None:
+            ranked = ranked[:, np.concatenate([[0], candidates])]
+        best = top_lists(ranked, k)
+        width = best.shape[1]
+        scores[part, :width] = np.take_along_axis(ranked, best, axis=1)
+        lists[part, :width] = best if candidates is None else np.append(0, candidates)[best]
+    return lists, scores
+
+
 def top_items(
     model: Model,
     history: list[int],
@@ -72,10 +112,7 @@ def top_items(
     if k < 1:
         raise ConfigError(f"k is {k}; it must be at least 1")
     everything = pack_sequences([history], max(len(history), 1), model.num_items)
-    recent = pack_sequences([history], model.n)
     if repeats == "auto":
         repeats = "allow" if len(set(everything.items.tolist())) < len(history) else "forbid"
-    scores = model.all_scores(np.array([user]), recent)
-    refuse_nan(scores[:, 1:])
-    ranked = rankable(scores.astype(np.float64), everything, repeats)
-    return [int(item) for item in top_lists(ranked, k)[0] if item]
+    [best], _ = recommend(model, np.array([user]), everything, k, repeats)
+    return [int(item) for item in best if item]

@@ -1,32 +1,46 @@
 """A run on disk: a folder with its settings, checkpoints, history and plot.
 
-    config.json          the settings
-    history.jsonl        one JSON object per epoch
-    best.safetensors     the weights of the best validation
-    last.safetensors     weights and optimiser after the last epoch, to resume from
-    result.json          the final metrics
+What recommends, wherever the folder is (`Recommender.load`):
+
+    config.json           the settings, facts about the data, and what the files should be
+    items.json            ids and titles of the items, and how often each was trained
+    users.json            ids of the users
+    histories.safetensors the users' histories
+    best.safetensors      the weights of the best validation
+
+What else is needed to resume, or to look at:
+
+    history.jsonl         one JSON object per epoch
+    last.safetensors      weights and optimiser after the last epoch
+    result.json           the final metrics
     learning_curve.png
 
 Every file is written under another name first and then renamed, so that an interrupted write
-leaves the old file whole. No pickle: safetensors hold arrays and text only.
+leaves the old file whole. config.json holds the SHA-256 of the files that recommend, and one of
+its own content; they are compared when a file is read. No pickle: safetensors hold arrays and text
+only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.learn.config import TrainConfig, from_json, read_json
 
 Arrays = dict[str, np.ndarray]
+FORMAT = 1  # of the folder; a change that older versions would misread makes it 2
+CONFIG, WEIGHTS = "config.json", "best.safetensors"
+ITEMS, USERS, HISTORIES = "items.json", "users.json", "histories.safetensors"
 
 
 class Run:
@@ -40,13 +54,20 @@ class Run:
         return self.folder / name
 
     @classmethod
-    def create(cls, folder: Path, config: TrainConfig, facts: dict[str, Any]) -> Run:
+    def create(
+        cls,
+        folder: Path,
+        config: TrainConfig,
+        facts: dict[str, Any],
+        files: Mapping[str, bytes] | None = None,
+    ) -> Run:
         """A new run; `facts` go into config.json beside the settings (data fingerprint, version).
 
-        Raises `TrainingError` if the folder holds a run already or cannot be written.
+        `files` are written first, config.json last. Raises `TrainingError` if the folder holds a
+        run already or cannot be written.
         """
         run = cls(folder)
-        if run.path("config.json").exists():
+        if run.path(CONFIG).exists():
             raise TrainingError(
                 f"{folder} holds a run already; add --resume to go on with it, or choose another "
                 "--out"
@@ -59,7 +80,10 @@ class Run:
         with _writing(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
         try:
-            run.write_json("config.json", {"settings": config.to_json(), **facts})
+            for name, content in (files or {}).items():
+                run.write_bytes(name, content)
+            listed = {name: [_sha256(content)] for name, content in (files or {}).items()}
+            run.write_config({"settings": config.to_json(), **facts, "files": listed})
         except BaseException:
             run.discard_unless_begun()
             raise
@@ -69,11 +93,36 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """An existing run. Raises `CheckpointError` if there is none."""
         run = cls(folder)
-        if not run.path("config.json").is_file():
+        if not run.path(CONFIG).is_file():
             raise CheckpointError(
                 f"{folder} holds no run (no config.json); train one with --out {folder}"
             )
         return run
+
+    def write_config(self, values: dict[str, Any]) -> None:
+        """Write config.json: `values` with the number of the format and a checksum of it all."""
+        values = {"format": FORMAT, **values}
+        self.write_json(CONFIG, {**values, "checksum": _checksum(values)})
+
+    def read_config(self) -> dict[str, Any]:
+        """What `write_config` wrote. Raises `CheckpointError` if it was changed since."""
+        path = self.path(CONFIG)
+        try:
+            values = read_json(path)
+        except (ConfigError, RecursionError) as error:
+            raise CheckpointError(f"{error}; copy {self.folder} again, or train anew") from None
+        form = values.get("format", 0)  # 0: from before there were formats
+        if not isinstance(form, int) or form > FORMAT:
+            raise CheckpointError(
+                f"{self.folder} has format {form}, and this version of minisasrec reads {FORMAT}: "
+                "upgrade minisasrec (pip install --upgrade minisasrec)"
+            )
+        if form and values.pop("checksum", None) != _checksum(values):
+            raise CheckpointError(
+                f"{path} was damaged or changed: its checksum is another; copy {self.folder} again "
+                "from where it was saved (settings are changed by options, not in this file)"
+            )
+        return values
 
     @property
     def begun(self) -> bool:
@@ -92,20 +141,23 @@ class Run:
         """Remove the files of a run that ended before its first checkpoint: they are of no use."""
         if not self.begun:
             with suppress(OSError):  # the folder holds other files, too
-                for name in ("history.jsonl", "config.json"):
+                for name in ("history.jsonl", HISTORIES, USERS, ITEMS, CONFIG):
                     self.path(name).unlink(missing_ok=True)
                 self.folder.rmdir()
 
     def settings(self) -> tuple[TrainConfig, dict[str, Any]]:
         """The settings and the facts given to `create`."""
-        values = read_json(self.path("config.json"))
+        values = self.read_config()
         settings = values.pop("settings", {})
         return from_json(settings), values
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
         """Write a JSON file; it appears whole or not at all."""
-        text = json.dumps(values, indent=2) + "\n"
-        self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+        self.write_bytes(name, (json.dumps(values, indent=2) + "\n").encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file; it appears whole or not at all."""
+        self.write(name, lambda path: path.write_bytes(content))
 
     def write(self, name: str, writer: Callable[[Path], Any]) -> None:
         """Let `writer` fill a temporary file, then give it its name."""
@@ -124,13 +176,14 @@ class Run:
 
     def save_arrays(self, name: str, arrays: Arrays, metadata: dict[str, Any]) -> None:
         """Write a safetensors file with `metadata` as JSON text inside."""
-        from safetensors.numpy import save
-
-        content = save(
-            {key: np.ascontiguousarray(value) for key, value in arrays.items()},
-            metadata={"minisasrec": json.dumps(metadata)},
-        )
-        self.write(name, lambda path: path.write_bytes(content))
+        content = to_safetensors(arrays, metadata)
+        if name == WEIGHTS and self.path(CONFIG).exists():
+            # config.json first: between the two writes the old file is still one of those listed
+            config = self.read_config()
+            before = config.setdefault("files", {}).get(name, [])
+            config["files"][name] = [_sha256(content), *before[:1]]
+            self.write_config(config)
+        self.write_bytes(name, content)
 
     def load_arrays(self, name: str) -> tuple[Arrays, dict[str, Any]]:
         """Arrays and metadata of a safetensors file. Raises `CheckpointError`."""
@@ -141,6 +194,7 @@ class Run:
             raise CheckpointError(
                 f"{path} is missing: the run ended before it was written, or it was deleted"
             )
+        self.verify(name)
         try:
             with safe_open(path, framework="np") as file:
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -148,6 +202,38 @@ class Run:
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from None
         return arrays, metadata
+
+    def load_json(self, name: str) -> dict[str, Any]:
+        """The object in a JSON file of the run. Raises `CheckpointError`."""
+        self.verify(name)
+        try:
+            return read_json(self.path(name))
+        except (ConfigError, RecursionError) as error:
+            raise CheckpointError(f"{error}; copy {self.folder} again") from None
+
+    def verify(self, name: str) -> None:
+        """Compare a file with its SHA-256 in config.json, if there is one.
+
+        Raises `CheckpointError` if the file is missing or another one.
+        """
+        path = self.path(name)
+        config = self.read_config() if self.path(CONFIG).is_file() else {}
+        listed = config.get("files", {}).get(name)
+        if listed is None:
+            return
+        try:
+            digest = _sha256_of_file(path)
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"{path} is missing, and config.json lists it; copy the whole folder again"
+            ) from None
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+        if digest not in listed:
+            raise CheckpointError(
+                f"{path} was damaged or changed: its SHA-256 is not the one in config.json; copy "
+                "the folder again from where it was saved"
+            )
 
     def append_history(self, entry: dict[str, Any]) -> None:
         """Add an epoch to history.jsonl."""
@@ -174,6 +260,33 @@ class Run:
         text = "".join(json.dumps(entry) + "\n" for entry in kept)
         self.write("history.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
         return kept
+
+
+def to_safetensors(arrays: Mapping[str, np.ndarray], metadata: dict[str, Any]) -> bytes:
+    """The content of a safetensors file with `metadata` as JSON text inside."""
+    from safetensors.numpy import save
+
+    return save(
+        {key: np.ascontiguousarray(value) for key, value in arrays.items()},
+        metadata={"minisasrec": json.dumps(metadata)},
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sha256_of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    """A SHA-256 that depends on the content of a JSON object, not on how it is laid out."""
+    return _sha256(json.dumps(values, sort_keys=True).encode())
 
 
 @contextmanager

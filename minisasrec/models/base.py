@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from minisasrec.backends import backend
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
 from minisasrec.data.split import Split
+from minisasrec.errors import CheckpointError
 from minisasrec.nn import Module
 from minisasrec.random import Keys
 
@@ -28,14 +30,38 @@ class Model:
 
     num_items: int
     n: int  # longest history that it looks at
+    needs_user: ClassVar[bool] = False  # whether it scores only for users that it was trained with
+    arrays: ClassVar[tuple[str, ...]] = ()  # attributes that are its state, if it is no Module
+
+    @classmethod
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: Any = None, seed: int = 0
+    ) -> Model:
+        """The untrained model for so many users and the items of `popularity`.
+
+        `popularity` (|I| + 1) counts the train actions of each item. `settings` is the model's
+        section of the configuration; a model without settings ignores it.
+        """
+        raise TypeError(f"{cls.__name__} has no of_size")
 
     @classmethod
     def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> Model:
-        """The model for a data set; a model that is trained by gradients is still untrained.
+        """The model for a data set; one that is trained by gradients is still untrained."""
+        return cls.of_size(split.dataset.num_users, split.popularity(), settings, seed)
 
-        `settings` is the model's section of the configuration; a model without settings ignores it.
-        """
-        raise TypeError(f"{cls.__name__} has no for_split")
+    def state(self) -> dict[str, Array]:
+        """The arrays that make the model what it is, by name."""
+        return {name: getattr(self, name) for name in self.arrays}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Set them. Raises `CheckpointError` if these are not the arrays of such a model."""
+        if state.keys() != set(self.arrays):
+            raise CheckpointError(
+                f"{type(self).__name__} is made of {', '.join(self.arrays)}; got "
+                f"{', '.join(sorted(state)) or 'nothing'}"
+            )
+        for name in self.arrays:
+            setattr(self, name, np.asarray(state[name]))
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """A score for every item, (B, |I| + 1); entry 0 belongs to padding and means nothing."""

@@ -33,7 +33,6 @@ from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
-from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn import Embedding, Linear, Module, dropout
@@ -92,6 +91,8 @@ class HorizontalFilters(Module):
 class Caser(SequenceModel):
     """The model for `num_users` users and items 1 to num_items (0 is padding)."""
 
+    needs_user = True
+
     def __init__(
         self,
         num_users: int,
@@ -122,9 +123,11 @@ class Caser(SequenceModel):
         self.name_parameters()
 
     @classmethod
-    def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> Caser:
-        """The untrained model for a data set."""
-        return cls(split.dataset.num_users, split.dataset.num_items, settings, seed)
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: Any = None, seed: int = 0
+    ) -> Caser:
+        """The untrained model for so many users and the items of `popularity`."""
+        return cls(num_users, len(popularity) - 1, settings, seed)
 
     def forward(self, windows: Array, users: Array, keys: Keys | None = None) -> Tensor:
         """[z, P_u, 1] for each of B windows (B L) of item ids and its user (B), (B, 2 d + 1)."""

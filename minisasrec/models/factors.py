@@ -12,6 +12,7 @@ item that came next should score higher than an item that the user never met.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
-from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
 from minisasrec.random import Keys, Seed
@@ -56,6 +56,8 @@ class FactorModel(SequenceModel):
     of them (`reads`).
     """
 
+    needs_user: ClassVar[bool] = True
+
     def __init__(
         self,
         num_users: int,
@@ -69,11 +71,11 @@ class FactorModel(SequenceModel):
         self.name_parameters()
 
     @classmethod
-    def for_split(
-        cls, split: Split, settings: FactorConfig | None = None, seed: int = 0
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: Any = None, seed: int = 0
     ) -> FactorModel:
-        """The untrained model for the users and items of a data set."""
-        return cls(split.dataset.num_users, split.dataset.num_items, settings, seed)
+        """The untrained model for so many users and the items of `popularity`."""
+        return cls(num_users, len(popularity) - 1, settings, seed)
 
     def create(self, d: int, seed: Seed) -> None:
         """Make the vectors, each table with a seed of its own."""

@@ -18,6 +18,8 @@ from minisasrec.random import Seed
 class FMC(FactorModel):
     """q(u, i) = M_i and w(j) = N_j: SASRec without attention, positions and users (Sec. III-G)."""
 
+    needs_user = False
+
     def create(self, d: int, seed: Seed) -> None:
         """Two item embeddings."""
         self.M = Embedding(self.num_items + 1, d, seed.spawn("M"), padding_id=0)

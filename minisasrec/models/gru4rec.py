@@ -39,7 +39,6 @@ from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed, Sequences
-from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn import Embedding, Linear, dropout
@@ -148,9 +147,11 @@ class GRU4Rec(SequenceModel):
         self.name_parameters()
 
     @classmethod
-    def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> GRU4Rec:
-        """The untrained model for a data set."""
-        return cls(split.dataset.num_items, settings, seed, split.popularity())
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: Any = None, seed: int = 0
+    ) -> GRU4Rec:
+        """The untrained model for the items of `popularity`; users are not needed."""
+        return cls(len(popularity) - 1, settings, seed, popularity)
 
     def forward(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
         """h_t at every packed row, (T, d); without `keys` nothing is dropped."""

@@ -24,7 +24,6 @@ from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed, Sequences
-from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
 from minisasrec.models.base import SequenceModel
 from minisasrec.models.layouts import attend, rows_with_targets
@@ -158,6 +157,8 @@ class SASRec(SequenceModel):
             raise ConfigError(f"sequences have n = {inputs.n}, the model n = {self.n}")
 
     @classmethod
-    def for_split(cls, split: Split, settings: Any = None, seed: int = 0) -> SASRec:
-        """The untrained model for the items of a data set."""
-        return cls(split.dataset.num_items, settings, seed)
+    def of_size(
+        cls, num_users: int, popularity: Any, settings: Any = None, seed: int = 0
+    ) -> SASRec:
+        """The untrained model for the items of `popularity`; users are not needed."""
+        return cls(len(popularity) - 1, settings, seed)

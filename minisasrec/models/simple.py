@@ -18,15 +18,23 @@ class Popularity(Model):
     """PopRec: an item's score is its number of train actions, the same for everyone (Sec. IV-B)."""
 
     n = 1
+    arrays = ("counts",)
 
     def __init__(self, split: Split) -> None:
-        self.counts = split.popularity().astype(np.float32)
-        self.num_items = split.dataset.num_items
+        self._take(split.popularity())
+
+    def _take(self, popularity: Array) -> None:
+        self.counts = popularity.astype(np.float32)
+        self.num_items = len(popularity) - 1
 
     @classmethod
-    def for_split(cls, split: Split, settings: None = None, seed: int = 0) -> Popularity:
-        """Count the train part."""
-        return cls(split)
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: None = None, seed: int = 0
+    ) -> Popularity:
+        """The counts as they are."""
+        model = cls.__new__(cls)
+        model._take(popularity)
+        return model
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """The counts, once per user."""
@@ -108,6 +116,9 @@ class MarkovChain(Model):
     `count(i -> j)` is how often j came right after i in a train sequence.
     """
 
+    n, decay = 3, 0.5
+    arrays = ("next_item", "share", "starts", "trace")
+
     def __init__(self, split: Split, length: int = 3, decay: float = 0.5) -> None:
         dataset = split.dataset
         self.num_items, self.n, self.decay = dataset.num_items, length, decay
@@ -133,6 +144,15 @@ class MarkovChain(Model):
     def for_split(cls, split: Split, settings: None = None, seed: int = 0) -> MarkovChain:
         """Count the train part."""
         return cls(split)
+
+    @classmethod
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: None = None, seed: int = 0
+    ) -> MarkovChain:
+        """A chain that is still empty, for `load_state`."""
+        model = cls.__new__(cls)
+        model.num_items = len(popularity) - 1
+        return model
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """The formula of the class, (B, |I| + 1)."""

@@ -27,6 +27,8 @@ class TransRec(FactorModel):
     A user who is not in the data set moves by T only.
     """
 
+    needs_user = False
+
     def create(self, d: int, seed: Seed) -> None:
         """Points and T begin as random unit vectors, beta and t_u at 0, as in the paper."""
         self.point = Embedding(self.num_items + 1, d, seed.spawn("point"), padding_id=0)

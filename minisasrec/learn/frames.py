@@ -1,0 +1,48 @@
+"""Tables of pandas and of polars: columns out of them, and columns into one. Polars is optional."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from minisasrec.errors import DataError
+
+
+def library(value: Any) -> str:
+    """ "pandas" or "polars" for a table or a column of theirs, else ""."""
+    name = type(value).__module__.partition(".")[0]
+    return name if name in ("pandas", "polars") else ""
+
+
+def is_frame(value: Any) -> bool:
+    """Whether it is a table of pandas or polars."""
+    return bool(library(value)) and hasattr(value, "columns")
+
+
+def has_column(frame: Any, name: str) -> bool:
+    """Whether a table has a column of this name."""
+    return name in [str(column) for column in frame.columns]
+
+
+def column(frame: Any, name: str, what: str) -> list[Any]:
+    """A column as a list. Raises `DataError` with the names of those that there are."""
+    if not has_column(frame, name):
+        there = ", ".join(map(str, frame.columns)) or "none"
+        raise DataError(f"{what} has no column {name!r}; its columns are {there}")
+    [position] = [i for i, column in enumerate(frame.columns) if str(column) == name][:1]
+    values = frame[frame.columns[position]]
+    return values.to_list()
+
+
+def is_whole_numbers(frame: Any, name: str) -> bool:
+    """Whether the type of a column is one of whole numbers."""
+    kind = str(frame[name].dtype).lower()
+    return kind.startswith(("int", "uint"))
+
+
+def make_frame(columns: Mapping[str, Sequence[Any] | np.ndarray], library: str) -> Any:
+    """A table of pandas, or of polars if `library` says so."""
+    return import_module("polars" if library == "polars" else "pandas").DataFrame(dict(columns))

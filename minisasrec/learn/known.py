@@ -1,0 +1,240 @@
+"""What a recommender knows beside its weights: items and titles, users and their histories.
+
+It goes to items.json, users.json and histories.safetensors of a folder (`runs.py`), so that the
+model answers without the file that it was trained on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from numbers import Integral, Real
+from typing import Any, Literal
+
+import numpy as np
+
+from minisasrec.data.dataset import PAD, Dataset
+from minisasrec.data.split import LEAVE_ONE_OUT, Split
+from minisasrec.errors import CheckpointError, DataError, MinisasrecError
+from minisasrec.learn.runs import HISTORIES, ITEMS, USERS, Run, to_safetensors
+
+Array = np.ndarray
+ARRAYS = ("items", "offsets", "train_end", "valid_at", "test_at")
+NEAR_AMONG = 100_000  # ids that are looked at for one that is meant
+
+
+def id_text(value: Any, what: str = "id") -> str:
+    """An id as text: 7, 7.0 and "7" are the same one. Raises `DataError` for what is no id."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, Real) and float(value).is_integer():
+        return str(int(float(value)))
+    if value is None or value != value:
+        raise DataError(f"{what} is missing ({value!r}); leave it out")
+    if isinstance(value, bool | np.bool_ | Real | dict | list | tuple | set | np.ndarray):
+        raise DataError(f"{what} is {value!r}; ids are text or whole numbers")
+    return str(value)
+
+
+class Ids:
+    """Ids as given, and the number of each. `what` is "user" or "item"; `whole` if they go out as
+    whole numbers, as they came in."""
+
+    def __init__(self, ids: Sequence[str], what: str, first: int, whole: bool) -> None:
+        self.texts = [str(text) for text in ids]  # NumPy has a text type of its own
+        self.what, self.first, self.whole = what, first, whole
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        """The number of each id; the padding has none."""
+        return {text: i for i, text in enumerate(self.texts) if i >= self.first}
+
+    @cached_property
+    def values(self) -> Array:
+        """The ids as they go out, by number."""
+        if self.whole:
+            padding = [0] * self.first
+            return np.array(padding + [int(text) for text in self.texts[self.first :]])
+        return np.array(self.texts, dtype=object)
+
+    def find(self, values: Iterable[Any]) -> Array:
+        """The number of each id, -1 for an unknown one."""
+        number = self.number
+        texts = [id_text(value, f"a {self.what} id") for value in values]
+        return np.array([number.get(text, -1) for text in texts], dtype=np.int64)
+
+    def unknown(self, value: Any, name: str, titles: Sequence[str] | None = None) -> str:
+        """What to say of an id that is not known: ids that look like it, or some as examples."""
+        text = id_text(value)
+        known = self.texts[self.first :]
+        if titles is not None and text in titles:
+            return (
+                f"no {self.what} {text!r} in {name}; that is the title of {self.what} "
+                f"{self.texts[titles.index(text)]!r}, whose id is asked for"
+            )
+        near = difflib.get_close_matches(text, known[:NEAR_AMONG], n=3)
+        if near:
+            return f"no {self.what} {text!r} in {name}; did you mean {', '.join(near)}?"
+        return (
+            f"no {self.what} {text!r} in {name}; {self.what} ids look like {', '.join(known[:5])}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Items 1..I and users 0..U-1 of a model, and facts about its data.
+
+    `popularity` int64 (I+1) counts what the model was trained on. `split` has the users'
+    histories, None where they were left out; then there are no user ids either. `repeats` is the
+    rule about items met before, `on` what was trained on: the train part, or everything.
+    """
+
+    name: str
+    item_ids: Sequence[str]
+    titles: Sequence[str] | None
+    popularity: Array
+    user_ids: Sequence[str]
+    num_users: int
+    split: Split | None
+    repeats: Literal["allow", "forbid"]
+    fingerprint: str
+    rule: str = LEAVE_ONE_OUT  # how the split was made
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    on: Literal["train", "everything"] = "train"
+    whole: tuple[str, ...] = ()  # "user", "item": whose ids were whole numbers
+
+    @classmethod
+    def of(
+        cls,
+        split: Split,
+        on: Literal["train", "everything"] = "train",
+        whole: tuple[str, ...] = (),
+        keep_histories: bool = True,
+    ) -> Known:
+        """What a model that is trained on this split knows."""
+        data = split.dataset
+        known = cls(
+            name=data.name,
+            item_ids=data.item_ids,
+            titles=data.titles,
+            popularity=split.popularity(),
+            user_ids=data.user_ids,
+            num_users=data.num_users,
+            split=split,
+            repeats=split.repeats,
+            fingerprint=split.fingerprint(),
+            rule=split.rule,
+            source=data.source,
+            notes=data.warnings,
+            on=on,
+            whole=whole,
+        )
+        return known if keep_histories else known.without_histories()
+
+    def without_histories(self) -> Known:
+        """The same without users: neither ids nor histories."""
+        return replace(self, split=None, user_ids=())
+
+    @cached_property
+    def users(self) -> Ids:
+        """The users by their ids."""
+        return Ids(self.user_ids, "user", 0, "user" in self.whole)
+
+    @cached_property
+    def items(self) -> Ids:
+        """The items by their ids; number 0 is the padding."""
+        return Ids(self.item_ids, "item", 1, "item" in self.whole)
+
+    @cached_property
+    def shown_titles(self) -> Array:
+        """The title of each item, or its id where the source has no titles."""
+        titles = self.titles or [f"item {text}" for text in self.item_ids]
+        return np.array(titles, dtype=object)
+
+    # --- on disk -------------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        """What config.json says about the data."""
+        names = ("name", "source", "notes", "repeats", "on", "whole", "num_users", "rule")
+        facts = {name: getattr(self, name) for name in names}
+        return {"data": self.fingerprint, "known": {**facts, "num_items": len(self.item_ids) - 1}}
+
+    def files(self) -> dict[str, bytes]:
+        """The files by name."""
+        titles = None if self.titles is None else list(self.titles)[1:]
+        items = {
+            "ids": list(self.item_ids)[1:],
+            "titles": titles,
+            "trained": self.popularity[1:].tolist(),
+        }
+        files = {ITEMS: json.dumps(items).encode()}
+        if self.split is not None:
+            files[USERS] = json.dumps({"ids": list(self.user_ids)}).encode()
+            data, split = self.split.dataset, self.split
+            parts = (data.items, data.offsets, split.train_end, split.valid_at, split.test_at)
+            arrays: dict[str, Array] = dict(zip(ARRAYS, parts, strict=True))
+            if data.times is not None:
+                arrays["times"] = data.times
+            files[HISTORIES] = to_safetensors(arrays, {})
+        return files
+
+    @classmethod
+    def read(cls, run: Run, facts: dict[str, Any]) -> Known:
+        """What a folder holds; `facts` come from `Run.settings`. Raises `CheckpointError`."""
+        told = facts.get("known")
+        if told is None:
+            raise CheckpointError(
+                f"{run.folder} holds no items and titles: it is a run of an earlier version or of "
+                f"an experiment; evaluate and recommend read its data file, or train it anew: "
+                f"python -m minisasrec.train --config {run.path('config.json')} --out NEW"
+            )
+        try:
+            items = run.load_json(ITEMS)
+            known = cls(
+                name=told["name"],
+                item_ids=[PAD, *items["ids"]],
+                titles=None if items["titles"] is None else [PAD, *items["titles"]],
+                popularity=np.array([0, *items["trained"]], dtype=np.int64),
+                user_ids=(),
+                num_users=told["num_users"],
+                split=None,
+                repeats=told["repeats"],
+                fingerprint=facts["data"],
+                rule=told["rule"],
+                source=told["source"],
+                notes=tuple(told["notes"]),
+                on=told["on"],
+                whole=tuple(told["whole"]),
+            )
+            if HISTORIES not in facts["files"]:
+                return known
+            users = run.load_json(USERS)["ids"]
+            arrays, _ = run.load_arrays(HISTORIES)
+            items_of_all, offsets, train_end, valid_at, test_at = (arrays[n] for n in ARRAYS)
+            data = Dataset(
+                known.name,
+                items_of_all,
+                offsets,
+                users,
+                known.item_ids,
+                known.titles,
+                known.source,
+                warnings=known.notes,
+                repeats=known.repeats,
+                times=arrays.get("times"),
+            )
+            split = Split(data, train_end, valid_at, test_at, known.rule)
+            return replace(known, user_ids=users, split=split)
+        except (KeyError, TypeError, DataError) as error:
+            raise CheckpointError(f"{run.folder} cannot be used: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    told = str(error) if isinstance(error, MinisasrecError) else f"{type(error).__name__}: {error}"
+    return " ".join(told.split())
