@@ -15,6 +15,7 @@ COMMANDS = {
     "datasets": "list the public data sets; show, download, verify or clear one",
     "data": "print what a data set holds: counts, source, warnings, fingerprint",
     "recommend": "recommend items to users of a trained model, or to a sequence of items",
+    "similar": "items that a trained model finds like others",
     "explain": "explain an op: formula, shapes, paper section, source, tests, notebooks",
     "reproduce": "run the paper's experiments and set the results beside its tables",
 }

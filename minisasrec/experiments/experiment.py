@@ -20,7 +20,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -38,6 +37,7 @@ from minisasrec.errors import (
     MinisasrecError,
     TrainingError,
 )
+from minisasrec.experiments.cluster import connect, extra
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import thread_count
 from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
@@ -333,7 +333,7 @@ def _run(
 def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[Experiment, Record]]:
     from concurrent.futures import BrokenExecutor
 
-    joblib = _extra("joblib", "--jobs")
+    joblib = extra("joblib", "--jobs")
     threads = experiments[0].config.machine.threads or max(1, available_cores() // jobs)
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=threads):
@@ -349,12 +349,8 @@ def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[E
 def _run_on_dask(
     experiments: list[Experiment], address: str
 ) -> Iterator[tuple[Experiment, Record]]:
-    distributed = _extra("distributed", "--scheduler")
-    try:
-        client = distributed.Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no Dask scheduler answers at {address}: {error}") from None
-    with client:
+    distributed = extra("distributed", "--scheduler")
+    with connect(address) as client:
         futures = client.map(_attempt, experiments, pure=False)
         try:
             for future in distributed.as_completed(futures):
@@ -369,15 +365,6 @@ def _run_on_dask(
             raise TrainingError(f"{error}; what is finished is kept") from None
         finally:
             client.cancel(futures)
-
-
-def _extra(module: str, option: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ConfigError(
-            f'{option} needs {module}, which is not installed: pip install "minisasrec[reproduce]"'
-        ) from None
 
 
 def _duration(seconds: float) -> str:
