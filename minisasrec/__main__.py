@@ -1,4 +1,4 @@
-"""`minisasrec NAME ...` runs `python -m minisasrec.NAME ...`."""
+"""`minisasrec NAME ...` runs `python -m minisasrec.NAME ...`; `--completion` is for the shell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a model; with no arguments, on the data set that comes with the package",
+    "tune": "search settings that validate best; needs optuna",
     "evaluate": "measure a trained model: HR@k, NDCG@k and MRR, sampled and over all items",
+    "datasets": "list the public data sets; show, download, verify or clear one",
     "data": "print what a data set holds: counts, source, warnings, fingerprint",
     "recommend": "recommend items to users of a trained model, or to a sequence of items",
     "explain": "explain an op: formula, shapes, paper section, source, tests, notebooks",
@@ -24,12 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: minisasrec COMMAND [OPTIONS]     (the options: minisasrec COMMAND --help)\n")
         for command, line in COMMANDS.items():
             print(f"  {command:10} {line}")
+        print("\n  --version             the version\n  --completion SHELL    a script that")
+        print("                        completes commands and options: bash, zsh, fish or tcsh")
         return 0
     if name == "--version":
         from minisasrec import __version__
 
         print(f"minisasrec {__version__}")
         return 0
+    if name.partition("=")[0] == "--completion":
+        from minisasrec.commands.cli import run_command
+        from minisasrec.completion import completion
+
+        _, equals, value = name.partition("=")
+        shell = value if equals else " ".join(arguments[1:])
+        return run_command(lambda _: print(completion(shell, COMMANDS)), [])
     if name not in COMMANDS:
         known = ", ".join(COMMANDS)
         print(f"minisasrec: no command {name!r}; choose one of: {known}", file=sys.stderr)

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from minisasrec import ops
 from minisasrec.autograd.op import Op
 from minisasrec.autograd.registry import OPS
-from minisasrec.commands.cli import read_options, run_command
+from minisasrec.commands.cli import print_json, read_options, run_command
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.teach.source import location
@@ -25,8 +25,8 @@ from minisasrec.teach.source import location
 ROOT = Path(ops.__file__).parents[2]  # the folder of a clone; an installed package has no tests
 
 
-def explain(name: str) -> str:
-    """What an op computes, its signature, where the paper, the code, tests and notebooks have it.
+def facts(name: str) -> dict[str, Any]:
+    """What is known about an op: its text, signature, and where paper, code and tests have it.
 
     Raises `ConfigError` for a name that is not an op.
     """
@@ -34,16 +34,34 @@ def explain(name: str) -> str:
         near = get_close_matches(name, OPS, n=3) or sorted(OPS)
         raise ConfigError(f"no op {name!r}; did you mean one of {', '.join(near)}?")
     op = OPS[name]
-    facts = {
+    return {
+        "name": name,
+        "text": inspect.getdoc(op) or "",
         "signature": str(op.signature),
-        "paper": op.paper or "not in the paper",
+        "paper": op.paper,
         "defined in": location(op.definition),
-        "kernels": ", ".join(_kernels(op)) or "none: the NumPy definition is used",
-        "tests": ", ".join(_tests(op)) or "not here: they come with a clone of the repository",
-        "notebooks": ", ".join(_notebooks(op)) or "none",
+        "kernels": list(_kernels(op)),
+        "tests": list(_tests(op)),
+        "notebooks": list(_notebooks(op)),
     }
-    lines = [name, "", inspect.getdoc(op) or "", ""]
-    return "\n".join(lines + [f"{label + ':':12}{fact}" for label, fact in facts.items()])
+
+
+NOTHING = {
+    "paper": "not in the paper",
+    "kernels": "none: the NumPy definition is used",
+    "tests": "not here: they come with a clone of the repository",
+    "notebooks": "none",
+}
+
+
+def explain(name: str) -> str:
+    """The `facts` about an op as lines."""
+    known = facts(name)
+    lines = [known.pop("name"), "", known.pop("text"), ""]
+    for label, fact in known.items():
+        told = fact if isinstance(fact, str) else ", ".join(fact)
+        lines.append(f"{label + ':':12}{told or NOTHING[label]}")
+    return "\n".join(lines)
 
 
 def _kernels(op: Op) -> Iterator[str]:
@@ -78,6 +96,8 @@ class ExplainConfig:
     """Names of ops, such as layer_norm; without a name, all ops are listed."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
+    json: bool = False
+    """Print one JSON array with an object for each op."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -85,7 +105,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = read_options(ExplainConfig, "explain", argv)
     use_machine(options.machine)
     names = options.ops
-    if names:
+    if options.json:
+        print_json([facts(name) for name in names or OPS])
+    elif names:
         print("\n\n".join(explain(name) for name in names))
     else:
         width = max(len(op.paper) for op in OPS.values())

@@ -141,3 +141,46 @@ def heat_maps(
         axes.set_yticks(range(len(labels)), labels, fontsize=7)
         figure.colorbar(image, shrink=0.7)
     return figure
+
+
+def search_history(trials: list[dict[str, Any]], metric: str, path: Path | None = None) -> Any:
+    """A search of settings: `metric` by trial with the best so far, and against each setting.
+
+    `trials` are records with `trial`, `state`, `values` and the metric. Returns the figure, or
+    writes a PNG to `path` as well.
+    """
+    from matplotlib.figure import Figure
+
+    shown = [trial for trial in trials if trial[metric] is not None]
+    names = list(dict.fromkeys(name for trial in shown for name in trial["values"]))
+    rows, columns = -(-(len(names) + 1) // 4), min(4, len(names) + 1)
+    figure = Figure(figsize=(3.2 * columns, 2.8 * rows), layout="constrained")
+    first, *panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    done = [trial for trial in shown if trial["state"] == "done"]
+    best = np.maximum.accumulate([trial[metric] for trial in done])
+    first.step([trial["trial"] for trial in done], best, where="post", color="tab:green")
+    for state, mark, color in (("pruned", "x", "tab:grey"), ("done", "o", "tab:blue")):
+        chosen = [trial for trial in shown if trial["state"] == state]
+        heights = [trial[metric] for trial in chosen]
+        first.plot([t["trial"] for t in chosen], heights, mark, ms=4, color=color, label=state)
+        for panel, name in zip(panels, names, strict=False):
+            having = [trial for trial in chosen if name in trial["values"]]
+            places = [trial["values"][name] for trial in having]
+            places = [str(place) if isinstance(place, str | bool) else place for place in places]
+            panel.plot(places, [trial[metric] for trial in having], mark, ms=4, color=color)
+    first.set(xlabel="trial", ylabel=f"validation {metric}", title="trials, and the best so far")
+    first.legend()
+    for panel, name in zip(panels, names, strict=False):
+        panel.set(xlabel=name)
+        values = [trial["values"][name] for trial in shown if name in trial["values"]]
+        if all(isinstance(value, float) and value > 0 for value in values) and (
+            max(values) >= 20 * min(values)
+        ):
+            panel.set_xscale("log")
+    for panel in panels[len(names) :]:
+        panel.set_axis_off()
+    for panel in [first, *panels]:
+        panel.grid(alpha=0.3)
+    if path is not None:
+        figure.savefig(path, dpi=120, format="png")
+    return figure

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from minisasrec.commands.cli import read_options, run_command
+from minisasrec.commands.cli import print_json, read_options, run_command
 from minisasrec.commands.report import knows_best
 from minisasrec.data import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT
@@ -74,6 +74,8 @@ class ReproduceConfig:
     """Folder of the experiments, shared by all targets; each is a run that `evaluate` can read."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
+    json: bool = False
+    """Print one JSON object instead of a table; with --dry-run, an array of experiments."""
 
 
 def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
@@ -133,9 +135,16 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
 
     grid = [[experiment_of(row, seed) for seed in seeds] for row in rows]
     if options.dry_run:
-        for row, of_row in zip(rows, grid, strict=True):
-            for one in of_row:
-                print(f"{one.state():10} {row.name}, seed {one.config.seed}: {one.folder}")
+        planned = [
+            {"state": c.state(), "row": row.name, "seed": c.config.seed, "folder": str(c.folder)}
+            for row, of_row in zip(rows, grid, strict=True)
+            for c in of_row
+        ]
+        if options.json:
+            print_json(planned)
+        else:
+            lines = ("{state:10} {row}, seed {seed}: {folder}".format(**one) for one in planned)
+            print("\n".join(lines))
         return None
     _make_folder(out)
     _make_folder(options.experiments)
@@ -217,8 +226,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         report, metrics = report_grid(options, out), TARGETS[options.target].metrics
     if report is None:
         return
-    if report.records:
-        print(write(report, metrics, out))
+    text = write(report, metrics, out) if report.records else ""
+    if options.json:
+        parts = ("title", "records", "tables", "notes", "failed")
+        print_json({"out": str(out), **{part: getattr(report, part) for part in parts}})
+    elif text:
+        print(text)
         print(f"table, CSV and plot: {out}")
     else:
         print("\n".join(f"- {note}" for note in report.notes + report.failed))

@@ -72,7 +72,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     if model not in MODELS:
         raise ConfigError(f"--model is {model!r}; choose one of {', '.join(MODELS)}")
     default = from_json({**settings, "model": model}, preset(dataset, model))
-    offered = _options(default, known.config)
+    offered = offered_options(default, known.config)
     with errors_in_one_line():
         options = tyro.cli(
             type(offered),
@@ -86,7 +86,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     return from_json(values, default)
 
 
-def _options(default: TrainConfig, file: Path | None) -> Any:
+def offered_options(default: TrainConfig, file: Path | None = None) -> Any:
     """`default` with --config added, and without the settings of the other models."""
     types, own = get_type_hints(TrainConfig), MODELS[default.model][1]
     others = sorted({section for _, section in MODELS.values()} - {own, ""})

@@ -255,6 +255,7 @@ ARGUMENTS = {
     "reproduce": ("table3", "--dry-run"),
     "explain": ("softmax",),
     "data": ("nowhere.csv",),
+    "datasets": ("bookshop",),
 }
 
 

@@ -26,7 +26,9 @@ FLOORS = (
     ("recommender",),
     ("commands",),
     ("teach",),
-    ("train", "evaluate", "recommend", "reproduce", "explain", "__main__"),
+    ("train", "evaluate", "tune", "datasets", "recommend", "reproduce", "explain"),
+    ("completion",),
+    ("__main__",),
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))

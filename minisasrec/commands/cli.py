@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import os
 import sys
 import warnings
@@ -13,6 +15,7 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
+from minisasrec.commands.arguments import gather, unguard
 from minisasrec.data import DATASETS, DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, make_split
@@ -20,7 +23,7 @@ from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
 from minisasrec.learn.config import TrainConfig, make_model
 from minisasrec.learn.known import Known
 from minisasrec.learn.machine import MachineOptions, use_machine
-from minisasrec.learn.runs import WEIGHTS, Run
+from minisasrec.learn.runs import WEIGHTS, Run, to_plain
 from minisasrec.models import Model, SequenceModel
 from minisasrec.recommender import load_model
 
@@ -63,13 +66,31 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
     """The options of `python -m minisasrec.COMMAND`, as a dataclass. Raises `ConfigError`."""
     import tyro
 
+    arguments = gather(options, sys.argv[1:] if argv is None else argv)
     with errors_in_one_line():
-        return tyro.cli(
+        read = tyro.cli(
             options,
             prog=f"python -m minisasrec.{command}",
-            args=argv,
+            args=arguments,
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
         )
+    return unguard(read)
+
+
+def print_json(document: Any) -> None:
+    """Print what `--json` promises: one JSON document, ASCII only, on stdout.
+
+    A number that JSON lacks (NaN, infinity) becomes null.
+    """
+    print(json.dumps(_with_null(to_plain(document)), allow_nan=False))
+
+
+def _with_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_null(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_null(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

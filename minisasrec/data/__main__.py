@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from minisasrec.commands.cli import read_options, run_command
-from minisasrec.data import DATASETS, DataWarning, load_dataset, make_split
+from minisasrec.commands.cli import print_json, read_options, run_command
+from minisasrec.data import DATASETS, Dataset, DataWarning, Split, load_dataset, make_split
 from minisasrec.data.split import LEAVE_ONE_OUT
+from minisasrec.errors import ConfigError
 from minisasrec.learn.config import DataColumns
 from minisasrec.learn.machine import MachineOptions, use_machine
 
@@ -23,7 +24,7 @@ class DataConfig:
     """Print what a data set holds: counts, source, warnings, fingerprint."""
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = ""
-    """A name, or the path of a file or folder; without it, the names are listed."""
+    """The path of a file or folder, or the name of a public data set."""
     data_dir: Path | None = None
     """Folder that holds the data sets' files already; by default $MINISASREC_DATA_DIR."""
     columns: DataColumns = field(default_factory=DataColumns)
@@ -36,6 +37,8 @@ class DataConfig:
     """What is trained on and what is held out: leave-one-out, or time:0.9, as for train."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
+    json: bool = False
+    """Print one JSON object instead of lines."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,9 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = read_options(DataConfig, "data", argv)
     use_machine(options.machine)
     if not options.data:
-        for spec in DATASETS.values():
-            print(f"{spec.name:14}{spec.title}; {spec.licence}")
-        return
+        raise ConfigError(
+            "give the path of a file, or the name of a public data set: "
+            f"{', '.join(DATASETS)} (minisasrec datasets lists them)"
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DataWarning)
         dataset = load_dataset(
@@ -58,26 +62,46 @@ def main(argv: Sequence[str] | None = None) -> None:
         split = make_split(dataset, options.split)
         told = [str(w.message).removeprefix(f"{dataset.name}: ") for w in caught]
         told = [text for text in told if text != split.repeats_note()]  # the line `repeats` below
-    statistics = dataset.statistics()
-    train = split.num_train_actions
-    notes = dict.fromkeys([*dataset.warnings, *told])
+    facts = describe(dataset, split)
+    notes = list(dict.fromkeys([*dataset.warnings, *told]))
+    if options.json:
+        print_json({**facts, "notes": notes})
+        return
+    statistics, repeats = dataset.statistics(), facts["repeats"]
     print(f"name          {dataset.name}")
     print(f"all           {statistics}")
     print(
-        f"train part    {train:,} actions; {train / statistics.users:.1f} actions/user, "
-        f"{train / statistics.items:.1f} actions/item"
+        f"train part    {facts['train_actions']:,} actions; "
+        f"{facts['train_actions'] / statistics.users:.1f} actions/user, "
+        f"{facts['train_actions'] / statistics.items:.1f} actions/item"
     )
-    print(f"evaluated     {len(split.eval_users('test')):,} users")
-    valid, test = (split.repeat_share(part) for part in ("valid", "test"))
+    print(f"evaluated     {facts['evaluated_users']:,} users")
     chosen = " (auto)" if dataset.repeats == "auto" else ""
     print(
-        f"repeats       {split.repeats}{chosen}; {valid:.2%} of the validation targets and "
-        f"{test:.2%} of the test targets were met before"
+        f"repeats       {repeats['rule']}{chosen}; {repeats['valid']:.2%} of the validation "
+        f"targets and {repeats['test']:.2%} of the test targets were met before"
     )
     print(f"source        {dataset.source}")
     for note in notes:
         print(f"note          {note}")
-    print(f"fingerprint   {dataset.fingerprint()}")
+    print(f"fingerprint   {facts['fingerprint']}")
+
+
+def describe(dataset: Dataset, split: Split) -> dict[str, Any]:
+    """What `--json` says of a data set; the lines that are printed say the same."""
+    return {
+        "name": dataset.name,
+        **vars(dataset.statistics()),
+        "train_actions": split.num_train_actions,
+        "evaluated_users": len(split.eval_users("test")),
+        "repeats": {
+            "rule": split.repeats,
+            "valid": split.repeat_share("valid"),
+            "test": split.repeat_share("test"),
+        },
+        "source": dataset.source,
+        "fingerprint": dataset.fingerprint(),
+    }
 
 
 if __name__ == "__main__":

@@ -438,21 +438,18 @@ def _load_known(
     download: bool,
     progress: bool,
 ) -> Dataset:
-    places = _data_places(spec, data_dir)
-    found = _search(_with_archives(places, spec.archives), spec.forms)
+    found = locate(spec, data_dir)
     if found is None:
         cache = files.cache_folder() / spec.name
-        found = _search(_with_archives([cache], spec.archives), spec.forms)
-        if found is None and not download:
-            looked = ", ".join(str(place) for place in [*places, cache])
+        if not download:
+            looked = ", ".join(str(place) for place in [*_data_places(spec, data_dir), cache])
             other = "; without --data-dir it is downloaded" if data_dir else ", or allow a download"
             raise DataError(
                 f"{spec.name} is not in {looked}: get {spec.urls[0]} and put it in one of these"
                 + other
             )
-        if found is None:
-            files.download(spec.urls, cache / spec.file, spec.md5, progress)
-            found = _search(_with_archives([cache], spec.archives), spec.forms)
+        files.download(spec.urls, cache / spec.file, spec.md5, progress)
+        found = locate(spec, data_dir)
         if found is None:
             raise DataError(
                 f"{cache / spec.file} holds none of {', '.join(_file_names(spec.forms))}: delete "
@@ -464,6 +461,17 @@ def _load_known(
     if min_actions is None and filter is None and form.counts is not None:
         _check_counts(spec, form, source, dataset)
     return dataset
+
+
+def locate(
+    spec: DatasetSpec, data_dir: str | os.PathLike[str] | None = None
+) -> tuple[FileFormat, Source, Source | None] | None:
+    """A public data set's form, its file and its file of titles; None where it is not here.
+
+    Looked for in the user's folders first, then among earlier downloads.
+    """
+    places = [*_data_places(spec, data_dir), files.cache_folder() / spec.name]
+    return _search(_with_archives(places, spec.archives), spec.forms)
 
 
 def _data_places(spec: DatasetSpec, data_dir: str | os.PathLike[str] | None) -> list[Path]:

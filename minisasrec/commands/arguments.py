@@ -1,0 +1,107 @@
+"""The words of a command line, before tyro reads them: options that take several values.
+
+    --items 12 7 99        as one list
+    --items 12 --items 7   given twice, the values are put together
+    --items -b1 --x7       ids may begin with a dash
+    --items=-b1            the form that is never misread
+    --items -- -b1 --k     after `--`, every word to the end is a value
+
+A word that begins with a dash is a value unless it is an option of the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+GUARD = "="  # before each text value while tyro reads, so that none looks like an option
+
+
+def gather(options: type[Any], arguments: Sequence[str]) -> list[str]:
+    """`arguments` with the values of each list option together, behind one flag.
+
+    `options` is the dataclass of the command. Values of text lists get a `GUARD` in front;
+    `unguard` takes it away again.
+    """
+    lists = _lists(options)
+    flags = _flags(options)
+    rest: list[str] = []
+    values: dict[str, list[str]] = {}
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        flag = name.replace("_", "-")
+        if flag not in lists:
+            rest.append(word)
+            if word == "--":
+                rest += words
+                break
+            continue
+        found = values.setdefault(flag, [])
+        if equals:
+            found.append(value)
+        elif words and words[0] == "--":
+            found += words[1:]
+            words = []
+        else:
+            while words and not _is_option(words[0], flags):
+                found.append(words.pop(0))
+    for flag, found in values.items():
+        rest += [flag, *((GUARD * lists[flag]) + value for value in found)]
+    return rest
+
+
+def unguard(options: Any) -> Any:
+    """The same options without the guards of `gather`."""
+    for flag, is_text in _lists(type(options)).items():
+        name = flag[2:].replace("-", "_")
+        if is_text and getattr(options, name):
+            plain = tuple(value.removeprefix(GUARD) for value in getattr(options, name))
+            object.__setattr__(options, name, plain)  # it is frozen, and nobody has seen it yet
+    return options
+
+
+def _is_option(word: str, flags: set[str]) -> bool:
+    flag = word.partition("=")[0].replace("_", "-")
+    return flag in flags or (word.startswith("--") and len(word) > 2 and _is_near(flag, flags))
+
+
+def _is_near(flag: str, flags: set[str]) -> bool:
+    """A mistyped option is better refused than taken for an item."""
+    from difflib import get_close_matches
+
+    return bool(get_close_matches(flag, flags, n=1, cutoff=0.8))
+
+
+def _flags(options: type[Any]) -> set[str]:
+    """All options of a command, sections included."""
+    found = {"-h", "--help"}
+    hints = get_type_hints(options)
+    for field in fields(options):
+        flag = "--" + field.name.replace("_", "-")
+        if is_dataclass(hints[field.name]):
+            found |= _flags(hints[field.name])
+        elif hints[field.name] is bool:
+            found |= {flag, "--no-" + flag[2:]}
+        else:
+            found.add(flag)
+    return found
+
+
+def _lists(options: type[Any]) -> dict[str, bool]:
+    """The options of a command that take several values, and whether these are free text."""
+    found: dict[str, bool] = {}
+    hints = get_type_hints(options, include_extras=True)
+    for field in fields(options):
+        hint = hints[field.name]
+        if get_origin(hint) is Annotated:  # a positional one has no flag
+            continue
+        for part in get_args(hint) if get_origin(hint) in _UNIONS else (hint,):
+            if get_origin(part) is tuple:
+                found["--" + field.name.replace("_", "-")] = get_args(part)[0] is str
+    return found
+
+
+_UNIONS: tuple[Any, ...] = (Union, type(int | None))

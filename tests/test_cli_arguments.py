@@ -1,0 +1,77 @@
+"""Options that take several values, as a shell hands them over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from minisasrec.commands.cli import read_options
+from minisasrec.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section."""
+
+    threads: int | None = None
+    """Threads."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """A command with lists."""
+
+    run: str
+    """A positional one."""
+    items: tuple[str, ...] = ()
+    """Free text."""
+    seeds: tuple[int, ...] = (0,)
+    """Numbers."""
+    part: tuple[Literal["sampled", "full"], ...] | None = None
+    """Words of a list."""
+    k: int = 10
+    """One number."""
+    json: bool = False
+    """A switch."""
+    section: Section = field(default_factory=Section)
+    """A section."""
+
+
+def read(*arguments: str) -> Options:
+    return read_options(Options, "test", arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "items"),
+    [
+        (("R", "--items", "a", "b"), ("a", "b")),
+        (("--items", "a", "--k", "3", "R", "--items", "b"), ("a", "b")),
+        (("R", "--items", "-b1", "-b2"), ("-b1", "-b2")),
+        (("R", "--items", "-b1", "--k", "2"), ("-b1",)),
+        (("R", "--items=-b1", "--items=-b2"), ("-b1", "-b2")),
+        (("--items=-b1", "R"), ("-b1",)),  # with = there is one value, so R is the run
+        (("R", "--items", "--", "-b1", "--k"), ("-b1", "--k")),
+        (("R", "--items", "--xQz_", "-", "=x", "a=b"), ("--xQz_", "-", "=x", "a=b")),
+        (("R", "--items=--k"), ("--k",)),
+        (("R", "--items", "a", "--threads", "2", "--json"), ("a",)),
+        (("R", "--items", "a", "--no-json"), ("a",)),
+        (("R", "--items", ""), ("",)),
+        (("R",), ()),
+    ],
+)
+def test_values_of_a_list(arguments: tuple[str, ...], items: tuple[str, ...]) -> None:
+    options = read(*arguments)
+    assert options.items == items and options.run == "R"
+
+
+def test_lists_of_other_kinds_are_put_together_too() -> None:
+    options = read("R", "--seeds", "1", "2", "--part=full", "--seeds=3", "--part", "sampled")
+    assert options.seeds == (1, 2, 3) and options.part == ("full", "sampled")
+
+
+@pytest.mark.parametrize("wrong", [("--itms", "a"), ("--items", "a", "--thread", "2"), ("--k",)])
+def test_a_mistyped_option_is_no_value(wrong: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError):
+        read("R", *wrong)
