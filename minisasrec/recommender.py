@@ -27,7 +27,7 @@ import numpy as np
 from minisasrec.data.dataset import Dataset, DataWarning, Repeats, build_dataset
 from minisasrec.data.registry import DATASETS, load_dataset
 from minisasrec.data.sequences import pack
-from minisasrec.data.split import NONE, Split, leave_one_out
+from minisasrec.data.split import NONE, Split, make_split
 from minisasrec.errors import (
     CheckpointError,
     ConfigError,
@@ -48,7 +48,7 @@ from minisasrec.learn.known import Known
 from minisasrec.learn.machine import on_machine
 from minisasrec.learn.recommendation import recommend, top_lists
 from minisasrec.learn.runs import CONFIG, WEIGHTS, Run
-from minisasrec.models import MODELS, Model, SequenceModel
+from minisasrec.models import MODELS, Model, RecentConfig, RecentPopularity, SequenceModel
 from minisasrec.models.base import NOBODY
 
 Array = np.ndarray
@@ -117,13 +117,14 @@ class Recommender:
         """Train on a log; returns the recommender itself.
 
         `data` is a table of pandas or polars, the path of a file, a name in `DATASETS`, or what
-        `load_dataset` and `leave_one_out` return. `user`, `item`, `time` and `title` name columns;
-        `reading` are further options of `load_dataset`, such as `min_actions=1`.
+        `load_dataset`, `leave_one_out` and `time_split` return. `user`, `item`, `time` and `title`
+        name columns; `reading` are further options of `load_dataset`, such as `min_actions=1`.
 
-        `on="train"` holds out the last two actions of each user, chooses the epoch on the first of
-        them and leaves the second to `evaluate`. `on="everything"` chooses the number of epochs in
-        the same way, then trains a new model for so many epochs on all actions: for use, not for
-        measuring, since nothing is left to measure on.
+        `on="train"` holds out the last two actions of each user, or what the setting `split` says,
+        chooses the epoch on the validation part and leaves the test part to `evaluate`.
+        `on="everything"` chooses the number of epochs in the same way, then trains a new model for
+        so many epochs on all actions: for use, not for measuring, since nothing is left to measure
+        on.
         """
         if on not in get_args(On):
             raise ConfigError(f"on is {on!r}; choose train or everything")
@@ -136,10 +137,13 @@ class Recommender:
         columns = {f.name for f in dataclasses.fields(config.columns)} & reading.keys()
         columns_given = {name: reading[name] for name in columns}
         config = from_json({"columns": columns_given} if columns else {}, config)
+        config = dataclasses.replace(config, split=split.rule)  # of a Split that was given
         with on_machine(config.machine):
             model, history = _trained(config, split, progress)
             if on == "everything":
                 split = _everything(split)
+                if isinstance(model, RecentPopularity):  # the window was chosen, too
+                    config = dataclasses.replace(config, recentpop=RecentConfig(model.days))
                 model, _ = _trained(config, split, progress, history.best_epoch)
         known = Known.of(split, on, whole)
         self._fitted = _Fitted(config, model, known, history)
@@ -550,7 +554,7 @@ def _read(
                 f"{', '.join(reading)}: this data set is read already; give such options to "
                 "load_dataset"
             )
-        return (data if isinstance(data, Split) else leave_one_out(data)), ()
+        return (data if isinstance(data, Split) else make_split(data, config.split)), ()
     options = {**config.columns.given(), "repeats": config.repeats, **reading}
     if not frames.is_frame(data):
         if not isinstance(data, str | os.PathLike):
@@ -560,7 +564,8 @@ def _read(
             )
         if config.data_dir is not None:
             options = {"data_dir": config.data_dir, "download": False, **options}
-        return leave_one_out(load_dataset(data, progress=progress, **options)), ()
+        dataset = load_dataset(data, progress=progress, **options)
+        return make_split(dataset, config.split), ()
     names = {what: options.pop(f"{what}_column", None) for what in ("user", "item", "time")}
     title = options.pop("title_column", None)
     for what, usual in (("user", "user"), ("item", "item")):
@@ -580,7 +585,7 @@ def _read(
         name="frame",
         **options,
     )
-    return leave_one_out(dataset), whole
+    return make_split(dataset, config.split), whole
 
 
 def _values(given: Any, what: str, column: str) -> list[Any]:

@@ -46,6 +46,7 @@ from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
 from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.plots import learning_curve
+from minisasrec.terminal import say, show
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
@@ -125,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not is_chosen(config.dataset, config.model) and (
         getattr(config, section) == getattr(default, section)
     ):
-        print(f"note: {unchosen(config)}", file=sys.stderr)
+        say(f"note: {unchosen(config)}")
     run, config = open_run(config, Known.of(split))
     try:
         _train_and_report(model, split, config, run)
@@ -139,14 +140,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run) -> None:
-    say = _silent if config.json else print
-    say(f"{split.dataset.name}: {split.dataset.statistics()}")
+    tell = _silent if config.json else show
+    tell(f"{split.dataset.name}: {split.dataset.statistics()}")
     if split.dataset.source:
-        say(f"  {split.dataset.source}")
+        tell(f"  {split.dataset.source}")
     start = time.perf_counter()
     history = History()
     if isinstance(model, SequenceModel):
-        say(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
+        tell(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
         history = fit(model, split, config, run)
         run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
     else:
@@ -174,9 +175,12 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
-    print(f"\ncheckpoints, history and learning curve: {run.folder}")
     user = split.dataset.user_ids[0]
-    print(f"to go on: python -m minisasrec.recommend {run.folder} --user {user}")
+    show(
+        "",
+        f"checkpoints, history and learning curve: {run.folder}",
+        f"to go on: python -m minisasrec.recommend {run.folder} --user {user}",
+    )
 
 
 def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
@@ -188,7 +192,7 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir", "tensorboard"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

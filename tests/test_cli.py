@@ -92,6 +92,7 @@ def test_training_on_ones_own_table(trained: tuple[Path, subprocess.CompletedPro
         "best.safetensors",
         "config.json",
         "histories.safetensors",
+        "history.csv",
         "history.jsonl",
         "items.json",
         "last.safetensors",

@@ -13,7 +13,8 @@ ROOT = Path(minisasrec.__file__).parent
 
 # From the ground up. A folder imports its own files and what stands on the floors below it.
 FLOORS = (
-    ("errors", "random", "terminal"),
+    ("terminal",),
+    ("errors", "random"),
     ("kernels", "plots"),
     ("backends",),
     ("autograd",),

@@ -13,6 +13,7 @@ from minisasrec.learn.config import TrainConfig
 from minisasrec.learn.evaluation import LISTS, Evaluator, Protocol, usual_protocols
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models import Model, Popularity, RecentPopularity
+from minisasrec.terminal import printable
 
 Row = dict[str, Any]
 
@@ -81,11 +82,15 @@ def example_recommendations(model: Model, split: Split, seed: int, users: int = 
     """For a few users: the last items they met, the five best recommendations, what came next."""
     known = split.eval_users("test")
     chosen = np.random.default_rng(seed).choice(known, min(users, len(known)), replace=False)
-    title, blocks = split.dataset.title, []
+    blocks = []
+
+    def title(item: int) -> str:
+        return printable(split.dataset.title(item))
+
     for u in chosen:
         history = split.history(int(u), "test").tolist()
         target = int(split.test[u])
-        lines = [f"user {split.dataset.user_ids[u]} ({len(history)} actions)"]
+        lines = [f"user {printable(split.dataset.user_ids[u])} ({len(history)} actions)"]
         lines.append("  last:  " + " | ".join(title(i) for i in history[-3:]))
         best = top_items(model, history, 5, user=int(u), repeats=split.repeats)
         for place, item in enumerate(best, start=1):

@@ -46,6 +46,7 @@ from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, to_plain
 from minisasrec.models import MODELS, SequenceModel
+from minisasrec.terminal import on_terminal, say
 
 Record = dict[str, Any]
 
@@ -72,7 +73,7 @@ class Experiment:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json"}
+MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json", "tensorboard"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
@@ -286,7 +287,6 @@ def compute(
     }
     done = {c.folder: _attempt(c)[1] for c in experiments if c.folder not in missing}
     total, start, worked = len({c.folder for c in experiments}), time.perf_counter(), 0.0
-    say = functools.partial(print, file=sys.stderr, flush=True)
     say(f"{total} experiment{'s' * (total != 1)}: {len(done)} done, {len(missing)} to compute")
     try:
         for experiment, result in _run(list(missing.values()), jobs, scheduler) if missing else ():
@@ -327,7 +327,7 @@ def _run(
         yield from _run_on_joblib(experiments, jobs)
     else:
         for experiment in experiments:
-            yield _attempt(experiment, sys.stderr.isatty())
+            yield _attempt(experiment, on_terminal())
 
 
 def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[Experiment, Record]]:

@@ -163,23 +163,25 @@ def without_test(split: Split) -> Split:
 
     So no trial can depend on the test part, not even by which candidates validation draws.
     """
-    held_out = split.valid_at != NONE
-    data, ends = split.dataset, split.train_end + held_out
-    lengths = ends - data.offsets[:-1]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    kept = np.arange(offsets[-1]) + np.repeat(data.offsets[:-1] - offsets[:-1], lengths)
-    shorter = dataclasses.replace(
+    data, held_out = split.dataset, split.valid_at != NONE
+    offsets = data.offsets[:-1]
+    ends = np.where(held_out, split.valid_at + 1, split.train_end)
+    keep = np.zeros(data.num_actions + 1, np.int64)
+    np.add.at(keep, offsets, 1)
+    np.add.at(keep, ends, -1)
+    kept = np.cumsum(keep)[:-1] > 0
+    starts = np.concatenate([[0], np.cumsum(ends - offsets)])
+    dataset = dataclasses.replace(
         data,
         items=data.items[kept],
+        offsets=starts,
         times=None if data.times is None else data.times[kept],
-        offsets=offsets,
         repeats=split.repeats,
     )
-    none = np.full(len(ends), NONE)
-    last = np.where(held_out, offsets[1:] - 1, NONE)
-    return dataclasses.replace(
-        split, dataset=shorter, train_end=offsets[1:] - held_out, valid_at=last, test_at=none
-    )
+    moved = starts[:-1] - offsets
+    valid_at = np.where(held_out, split.valid_at + moved, NONE)
+    nobody = np.full_like(split.test_at, NONE)
+    return Split(dataset, split.train_end + moved, valid_at, nobody, split.rule)
 
 
 # --- the search ----------------------------------------------------------------------------------

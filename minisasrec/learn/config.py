@@ -130,6 +130,9 @@ class TrainConfig:
     """Folder for checkpoints, history and plot; by default a new one in runs/."""
     resume: bool = False
     """Go on with the run in --out (by default the newest of this data set in runs/)."""
+    tensorboard: bool = False
+    """Write the curves for TensorBoard, too: tensorboard --logdir RUN (needs the extra
+    tensorboard)."""
     json: bool = False
     """Print the final result as one JSON object instead of tables."""
 

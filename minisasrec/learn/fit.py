@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
 from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn.config import TrainConfig, model_settings
+from minisasrec.learn.curves import TensorBoard, write_csv
 from minisasrec.learn.evaluation import (
     Evaluator,
     negatives_left,
@@ -30,6 +32,7 @@ from minisasrec.learn.runs import Run
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
+from minisasrec.terminal import on_terminal, say
 
 SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
 TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
@@ -88,10 +91,12 @@ def fit(
     With `run`, every epoch is written to disk, and a run that was interrupted goes on where its
     last whole epoch ended: weights, optimiser and history are read back, and batches, negatives
     and dropout follow from (seed, epoch, step) alone, so the result is the same bit for bit.
+    With `config.tensorboard`, the epochs are curves in its folder tensorboard, too.
 
     Raises `TrainingError` if the loss is no longer a number, `CheckpointError` if the run cannot
     be gone on with.
     """
+    board = TensorBoard(run.path("tensorboard")) if run and config.tensorboard else None
     batches = TrainingBatches(
         split,
         n=model.n,
@@ -121,7 +126,10 @@ def fit(
                 0
             )  # an earlier attempt ended before its first checkpoint: its epochs count for nothing
 
-    with _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar:
+    with (
+        _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar,
+        closing(board) if board else nullcontext(),
+    ):
         while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
             epoch = len(history.epochs)
             entry = train_epoch(model, batches, optimizer, config, epoch, bar, with_threads)
@@ -133,9 +141,13 @@ def fit(
                 best_weights = _copy(model.state())
             if run is not None:
                 _save(run, model, optimizer, history, improved, described)
+            if board is not None:
+                board.show(history.epochs)
             bar.epoch(entry, improved)
             if on_epoch is not None:
                 on_epoch(entry)
+    if run is not None:
+        run.write("history.csv", lambda path: write_csv(history.epochs, path))
     if validate is not None:
         model.load_state(best_weights)
     return history
@@ -163,7 +175,7 @@ def train_epoch(
     bar: _ProgressBar,
     with_threads: Callable[[Iterable[Batch]], Iterable[Batch]],
 ) -> dict[str, Any]:
-    """One pass over the batches: an entry with mean loss, seconds and targets per second.
+    """One pass over the batches: mean loss, the last learning rate, seconds and targets per second.
 
     `with_threads` hands the batches on and chooses the number of threads meanwhile.
     """
@@ -178,7 +190,8 @@ def train_epoch(
                 "--clip-norm 1, and check the data"
             )
         loss.backward()
-        optimizer.step(config.lr * warm_up(step, config.warm_up))
+        lr = config.lr * warm_up(step, config.warm_up)
+        optimizer.step(lr)
         model.after_step()
         optimizer.zero_grad()
         count = int(np.count_nonzero(batch.targets))
@@ -188,6 +201,7 @@ def train_epoch(
     return {
         "epoch": epoch + 1,
         "loss": total / targets,
+        "lr": lr,
         "seconds": round(seconds, 4),
         "targets_per_second": round(targets / seconds),
     }
@@ -279,7 +293,7 @@ class _ProgressBar:
         self.loss = self.seconds = 0.0
         self.targets, self.start = 0, time.perf_counter()
         self.bar: Any = None
-        if enabled and sys.stderr.isatty():
+        if enabled and on_terminal():
             from tqdm import tqdm
 
             self.bar = tqdm(total=epochs * steps, initial=done * steps, unit="step", leave=False)
@@ -315,4 +329,4 @@ class _ProgressBar:
         if self.bar is not None:
             self.bar.write(line, file=sys.stderr)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line)

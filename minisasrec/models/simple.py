@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class Popularity(Model):
     """PopRec: an item's score is its number of train actions, the same for everyone (Sec. IV-B)."""
 
     n = 1
-    arrays = ("counts",)
+    arrays: ClassVar[tuple[str, ...]] = ("counts",)
 
     def __init__(self, split: Split) -> None:
         self._take(split.popularity())
@@ -66,11 +67,12 @@ class RecentPopularity(Popularity):
     times, or with times that are no dates.
     """
 
-    WINDOWS = (1.0, 7.0, 30.0, 90.0, 365.0)
+    WINDOWS: ClassVar[tuple[float, ...]] = (1.0, 7.0, 30.0, 90.0, 365.0)
+    arrays = ("counts", "window")
 
     def __init__(self, split: Split, days: float) -> None:
         super().__init__(split)
-        self.days = days
+        self.window = np.array([days], np.float64)
         times, offsets = times_of(split.dataset), split.dataset.offsets
         day = units_per_day(times)
         if day is None:
@@ -95,6 +97,11 @@ class RecentPopularity(Popularity):
         if settings is not None and settings.days is not None:
             return cls(split, settings.days)
         return max((cls(split, days) for days in cls.WINDOWS), key=lambda m: m._gain(split))
+
+    @property
+    def days(self) -> float:
+        """How many days count."""
+        return float(self.window[0])
 
     def _gain(self, split: Split) -> float:
         """NDCG@10 on the validation part, the same list for all users; equal scores share ranks."""
