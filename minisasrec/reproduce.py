@@ -18,12 +18,12 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from minisasrec.commands.cli import print_json, read_options, run_command
-from minisasrec.commands.report import knows_best
 from minisasrec.data import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
 from minisasrec.experiments.experiment import Experiment, compute, load, make_experiment
+from minisasrec.experiments.final_rows import knows_best
 from minisasrec.experiments.grids import Row
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records

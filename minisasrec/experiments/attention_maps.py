@@ -16,12 +16,12 @@ from minisasrec.plots import position_average
 Array = np.ndarray
 
 
-def attention_maps(model: SASRec, inputs: Packed) -> Iterator[list[Array]]:
+def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iterator[list[Array]]:
     """For each sequence of L items the weights of every block, first block first, each (L, L).
 
-    Row t says how much position t looks at each s <= t; with several heads, their mean. Nothing
-    is dropped. Queries and keys are read from the graph of the forward pass, so this is what the
-    model computes, whatever its settings.
+    Row t says how much position t looks at each s <= t; with several heads, their mean, or
+    `by_head` each of them, (h, L, L). Nothing is dropped. Queries and keys are read from the graph
+    of the forward pass, so this is what the model computes, whatever its settings.
     """
     nodes = [
         node
@@ -37,7 +37,8 @@ def attention_maps(model: SASRec, inputs: Packed) -> Iterator[list[Array]]:
                 x.data[start:end].reshape(end - start, heads, -1).swapaxes(0, 1)
                 for x in node.parents[:2]
             )
-            maps.append(attention_weights(q, k, past).mean(axis=0))
+            weights = attention_weights(q, k, past)
+            maps.append(weights if by_head else weights.mean(axis=0))
         yield maps
 
 

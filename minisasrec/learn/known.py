@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minisasrec.data.dataset import PAD, Dataset
+from minisasrec.data.dataset import PAD, Dataset, Repeats
+from minisasrec.data.registry import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT, Split
 from minisasrec.errors import CheckpointError, DataError, MinisasrecError
 from minisasrec.learn.runs import HISTORIES, ITEMS, USERS, Run, to_safetensors
@@ -157,6 +158,21 @@ class Known:
         titles = self.titles or [f"item {text}" for text in self.item_ids]
         return np.array(titles, dtype=object)
 
+    def measured(self, repeats: Repeats) -> Split | None:
+        """The split under a rule about items met before, to measure a model on.
+
+        With the simulator of a made-up data set, which is made again: no folder holds it.
+        """
+        if self.split is None:
+            return None
+        oracle, spec = self.split.dataset.oracle, DATASETS.get(self.name)
+        if oracle is None and spec is not None and spec.make is not None:
+            made = spec.make()
+            if made.fingerprint() == self.split.dataset.fingerprint():
+                oracle = made.oracle
+        data = replace(self.split.dataset, repeats=repeats, oracle=oracle)
+        return replace(self.split, dataset=data)
+
     # --- on disk -------------------------------------------------------------------------------
 
     def facts(self) -> dict[str, Any]:
@@ -233,6 +249,52 @@ class Known:
             return replace(known, user_ids=users, split=split)
         except (KeyError, TypeError, DataError) as error:
             raise CheckpointError(f"{run.folder} cannot be used: {_line(error)}") from None
+
+
+def extended(known: Dataset, new: Dataset) -> Dataset:
+    """`known` with the actions of `new`, and new users and items behind the known ones.
+
+    So numbers of users and items stay. The titles of known items stay, too. Where both have times,
+    these say where an action goes; else the new actions of a user come after the known ones.
+    """
+    users, user_ids = _renumbered(known.user_ids, new.user_ids)
+    items, item_ids = _renumbered(known.item_ids, new.item_ids)
+    titles = None
+    if known.titles is not None or new.titles is not None:
+        titles = list(known.titles or known.item_ids)
+        theirs = new.titles or new.item_ids
+        titles += [theirs[i] for i in np.flatnonzero(items >= len(titles)).tolist()]
+    who = np.concatenate(
+        [
+            np.repeat(np.arange(known.num_users), np.diff(known.offsets)),
+            np.repeat(users, np.diff(new.offsets)),
+        ]
+    )
+    times = None
+    if known.times is not None and new.times is not None:
+        times = np.concatenate([known.times, new.times])
+    order = np.argsort(who, kind="stable") if times is None else np.lexsort((times, who))
+    offsets = np.zeros(len(user_ids) + 1, np.int64)
+    np.cumsum(np.bincount(who, minlength=len(user_ids)), out=offsets[1:])
+    return Dataset(
+        known.name,
+        np.concatenate([known.items, items[new.items].astype(np.int32)])[order],
+        offsets,
+        user_ids,
+        item_ids,
+        titles,
+        known.source,
+        warnings=known.warnings,
+        repeats=known.repeats,
+        times=None if times is None else times[order],
+    )
+
+
+def _renumbered(known: Sequence[str], new: Sequence[str]) -> tuple[Array, list[str]]:
+    """The number of each new id, and all ids: the known ones, then those that are new."""
+    number = {text: i for i, text in enumerate(known)}
+    numbers = np.array([number.setdefault(text, len(number)) for text in new], np.int64)
+    return numbers, list(number)
 
 
 def _line(error: Exception) -> str:
