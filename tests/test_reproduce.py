@@ -18,8 +18,8 @@ from minisasrec.commands.cli import INTERRUPTED, run_command
 from minisasrec.data import DATASETS, load_dataset
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import DataError, ShapeError
+from minisasrec.experiments import cluster, grids, paper
 from minisasrec.experiments import experiment as kept
-from minisasrec.experiments import grids, paper
 from minisasrec.experiments.attention_maps import (
     attention_maps,
     main_categories,
