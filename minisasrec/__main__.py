@@ -48,7 +48,7 @@ def _about(name: str) -> int:
         for command, line in COMMANDS.items():
             print(f"  {command:10} {line}")
         print("\n  --version             the version\n  --completion SHELL    a script that")
-        print("                        completes commands and options: bash, zsh, fish or tcsh")
+        print("                        completes commands and options: bash, zsh or fish")
     elif name == "--version":
         from minisasrec import __version__
 

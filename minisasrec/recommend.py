@@ -17,7 +17,7 @@ from minisasrec.data import DataWarning
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions
 from minisasrec.recommender import Recommender
-from minisasrec.terminal import printable
+from minisasrec.terminal import show
 
 BLOCK = 4096  # users at a time
 SHOWN = 5  # items of a history
@@ -148,7 +148,7 @@ def _write(tables: Iterator[Any], out: Path, total: int, as_json: bool) -> None:
     if as_json:
         print_json({"out": str(out), "users": total, "rows": writer.rows})
     else:
-        print(f"{printable(out)}: {writer.rows:,} recommendations to {total:,} users")
+        show(f"{out}: {writer.rows:,} recommendations to {total:,} users")
 
 
 def _print(
@@ -162,12 +162,14 @@ def _print(
     for row in rows:
         found.setdefault(str(row.get("user", 0)), []).append(row)
     for place, (user, history) in enumerate(zip(users, histories, strict=True)):
+        if place:
+            print()
         if len(users) > 1:
-            print(f"{chr(10) if place else ''}user {printable(user)}")
-        print("after:  " + " | ".join(_last(recommender, user, history)))
+            show(f"user {user}")
+        show("after:  " + " | ".join(_last(recommender, user, history)))
         for row in found.get(str(user if user is not None else 0), []):
             score = f"{row['score']:9.4f}  " if scores else ""
-            print(f"{row['rank']:4d}. {score}{printable(row['title'])}  [{printable(row['item'])}]")
+            show(f"{row['rank']:4d}. {score}{row['title']}  [{row['item']}]")
 
 
 def _last(recommender: Recommender, user: Any, history: Sequence[str] | None) -> list[str]:
@@ -178,7 +180,7 @@ def _last(recommender: Recommender, user: Any, history: Sequence[str] | None) ->
         numbers = known.split.dataset.sequence(int(known.users.find([user])[0]))[-SHOWN:]
     else:
         numbers = known.items.find(history[-SHOWN:])
-    return [printable(known.shown_titles[number]) for number in numbers]
+    return [known.shown_titles[number] for number in numbers]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from minisasrec.commands.titles import Titles
 from minisasrec.data import DataWarning
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions
-from minisasrec.terminal import printable
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     known = recommender.known
     for place, number in enumerate(known.items.find(items)):
-        title = printable(known.shown_titles[number])
-        print(f"{chr(10) if place else ''}like:  {title}")
+        if place:
+            print()
+        show(f"like:  {known.shown_titles[number]}")
         for row in rows:
             if str(row["item"]) == known.item_ids[number]:
-                shown = f"{printable(row['title'])}  [{printable(row['similar'])}]"
-                print(f"{row['rank']:4d}. {row['score']:7.4f}  {shown}")
+                scored = f"{row['rank']:4d}. {row['score']:7.4f}"
+                show(f"{scored}  {row['title']}  [{row['similar']}]")
 
 
 if __name__ == "__main__":
