@@ -196,8 +196,8 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir", "tensorboard"}
-    free |= {"keep_histories"}
+    free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free.add("tensorboard")
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

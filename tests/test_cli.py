@@ -250,8 +250,10 @@ def test_wrong_input_is_one_line(
 
 ARGUMENTS = {
     "train": ("--dataset", "nowhere.csv"),
+    "tune": ("nowhere.csv",),
     "evaluate": ("nowhere",),
     "recommend": ("nowhere", "--user", "u"),
+    "similar": ("nowhere", "--items", "i"),
     "reproduce": ("table3", "--dry-run"),
     "explain": ("softmax",),
     "data": ("nowhere.csv",),
@@ -274,7 +276,7 @@ def test_every_command_takes_threads_and_backend(
     monkeypatch.setattr(module, "use_machine", asked.append, raising=False)
     run_command(module.main, [*ARGUMENTS[command], "--threads", "3", "--backend", "numpy"])
     told = capsys.readouterr().err
-    if command in ("evaluate", "recommend"):  # which first need a run that there is
+    if command in ("evaluate", "recommend", "similar"):  # which first need a run that there is
         assert "nowhere holds no run" in told
     else:
         assert asked == [MachineOptions(threads=3, backend="numpy")]

@@ -27,7 +27,7 @@ FLOORS = (
     ("recommender",),
     ("commands",),
     ("teach",),
-    ("train", "evaluate", "tune", "datasets", "recommend", "reproduce", "explain"),
+    ("train", "evaluate", "tune", "datasets", "recommend", "similar", "reproduce", "explain"),
     ("completion",),
     ("__main__",),
 )

@@ -14,6 +14,7 @@ from minisasrec.ops.attention import attention_weights
 from minisasrec.plots import position_average
 
 Array = np.ndarray
+ATTENTION = ("packed_causal_attention", "packed_self_attention")
 
 
 def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iterator[list[Array]]:
@@ -23,19 +24,21 @@ def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iter
     `by_head` each of them, (h, L, L). Nothing is dropped. Queries and keys are read from the graph
     of the forward pass, so this is what the model computes, whatever its settings.
     """
-    queries_and_keys = []  # of each block
-    for node in topological_order(model(inputs)):
-        name = node.op.name if node.op is not None else ""
-        if name == "packed_causal_attention":
-            queries_and_keys.append([x.data for x in node.parents[:2]])
-        elif name == "packed_self_attention":  # queries, keys and values in one array
-            queries_and_keys.append(list(node.parents[0].data[:2]))
+    nodes = [
+        node
+        for node in topological_order(model(inputs))
+        if node.op is not None and node.op.name in ATTENTION
+    ]
     heads = model.config.heads
     for start, end in zip(inputs.offsets[:-1], inputs.offsets[1:], strict=True):
         past = np.tri(end - start, dtype=bool)
         maps = []
-        for both in queries_and_keys:
-            q, k = (x[start:end].reshape(end - start, heads, -1).swapaxes(0, 1) for x in both)
+        for node in nodes:
+            arrays = [parent.data for parent in node.parents]  # q, k and v, or all three in one
+            q, k = (
+                x[start:end].reshape(end - start, heads, -1).swapaxes(0, 1)
+                for x in (arrays[0] if len(arrays) == 1 else arrays)[:2]
+            )
             weights = attention_weights(q, k, past)
             maps.append(weights if by_head else weights.mean(axis=0))
         yield maps

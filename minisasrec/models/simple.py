@@ -86,6 +86,11 @@ class RecentPopularity(Popularity):
         recent = split.popularity(since=latest - days * day)
         self.counts = (recent + self.counts / (1 + self.counts.sum())).astype(np.float64)
 
+    @property
+    def days(self) -> float:
+        """How many days count."""
+        return float(self.window[0])
+
     @classmethod
     def for_split(
         cls, split: Split, settings: RecentConfig | None = None, seed: int = 0
@@ -97,11 +102,6 @@ class RecentPopularity(Popularity):
         if settings is not None and settings.days is not None:
             return cls(split, settings.days)
         return max((cls(split, days) for days in cls.WINDOWS), key=lambda m: m._gain(split))
-
-    @property
-    def days(self) -> float:
-        """How many days count."""
-        return float(self.window[0])
 
     def _gain(self, split: Split) -> float:
         """NDCG@10 on the validation part, the same list for all users; equal scores share ranks."""
