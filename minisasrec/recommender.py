@@ -61,6 +61,7 @@ from minisasrec.learn.recommendation import top_lists
 from minisasrec.learn.runs import CONFIG, WEIGHTS, Run
 from minisasrec.learn.settings import configure, differing
 from minisasrec.models import MODELS, Model, RecentPopularity, SASRec, SequenceModel
+from minisasrec.models.base import NOBODY
 from minisasrec.random import make_key
 from minisasrec.terminal import say
 
@@ -309,6 +310,33 @@ class Recommender:
         with on_machine(self.fitted.config.machine):
             return answer(self.fitted.model, queries, part, k, rule, allowed)
 
+    def scores(self, items: Any, history: Any = None, *, user: Any = None) -> Array:
+        """The scores of some items, float32, in the order in which they are given.
+
+        After `history`, a list of item ids; after all that `user` did; or, with both, after all
+        that the user did and then the history. NaN for an item that is not known, and for all
+        items where there is nothing to go by: no known item, or a user without the vector that
+        the model needs.
+        """
+        fitted, known = self.fitted, self.fitted.known
+        asked = known.items.find(values_of(items, "items", "item"))
+        found = np.full(len(asked), np.nan, np.float32)
+        number = NOBODY
+        past = known.items.find(values_of([] if history is None else history, "history", "item"))
+        past = past[past > 0].astype(np.int32)
+        if user is not None:
+            number = int(known.users.find([user])[0])
+            if number >= 0 and known.split is not None:
+                past = np.concatenate([known.split.dataset.sequence(number), past])
+        rows = asked > 0
+        if not len(past) or not rows.any() or (fitted.model.needs_user and number < 0):
+            return found
+        with on_machine(fitted.config.machine):
+            found[rows] = fitted.model.candidate_scores(
+                np.array([number]), pack_sequences([past], fitted.model.n), asked[rows][None]
+            )[0]
+        return found
+
     def similar_items(self, items: Any, k: int = 10) -> Any:
         """The k items most like each of `items`, by the cosine of their vectors.
 
@@ -425,8 +453,9 @@ class Recommender:
 
         New users and new items are added behind the known ones, so every id keeps its number.
         Their vectors begin as those of a new model do; all others go on from where they are. The
-        new actions of a user come after the known ones. `data` and the columns are those of `fit`,
-        but nothing is filtered unless `min_actions` says so. `on` is that of `fit`, by default the
+        new actions of a user come after the known ones, unless both have times. `data` is what
+        `fit` takes, the columns are by default those named there; nothing is filtered unless
+        `min_actions` says so. `on` is that of `fit`, by default the
         same as there; "train" holds out the last two actions of each user anew.
 
         Raises `DataError` where the histories were left out, for there is nothing to go on with.
@@ -446,7 +475,7 @@ class Recommender:
             reading.setdefault("min_actions", 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # few actions each are to be expected
-            new, _ = _read(data, fitted.config, reading, progress)
+            new, _ = _read(data, _without_titles(fitted.config, data), reading, progress)
             dataset = extended(known.split.dataset, new)
             split = make_split(dataset, fitted.config.split)
         on = on or known.on
@@ -661,6 +690,14 @@ def _read_already(reading: dict[str, Any]) -> ConfigError:
     return ConfigError(
         f"{', '.join(reading)}: this data set is read already; give such options to load_dataset"
     )
+
+
+def _without_titles(config: TrainConfig, data: Any) -> TrainConfig:
+    """`config`, not asking for the titles of a table that has none."""
+    title = config.columns.title_column
+    if title is None or not frames.is_frame(data) or frames.has_column(data, title):
+        return config
+    return from_json({"columns": {"title_column": None}}, config)
 
 
 def _read(

@@ -25,7 +25,7 @@ FLOORS = (
     ("learn",),
     ("experiments", "exchange"),
     ("recommender",),
-    ("commands",),
+    ("commands", "lenskit"),
     ("teach",),
     ("train", "evaluate", "tune", "datasets", "recommend", "similar", "reproduce", "explain"),
     ("completion",),

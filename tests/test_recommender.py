@@ -276,6 +276,14 @@ def test_update_holds_out_anew_and_says_what_it_did(
     assert known.item_ids[known.split.test[known.users.find(["aaa"])[0]]] == "p5"
 
 
+def test_update_knows_the_columns_and_does_without_titles(tmp_path: Path) -> None:
+    recommender = Recommender.load(fitted("fmc").save(tmp_path / "home"))
+    untitled = more().drop(columns="name")
+    recommender.update(untitled, epochs=1, on="everything", progress=False)
+    assert recommender.titles is not None and recommender.titles["p900"] == "p900"
+    assert recommender.titles["p3"] == "Page 3"
+
+
 def test_actions_that_come_late_go_where_they_belong(tmp_path: Path) -> None:
     recommender = Recommender.load(fitted("markov").save(tmp_path / "home"))
     with_times = recommender.update(more(START - 9), **UPDATE).known.split
