@@ -293,7 +293,7 @@ class Recommender:
         library = next(filter(None, map(frames.library, (users, histories))), self._library)
         queries = Queries(fitted.model, fitted.known, users, histories, unknown)
         allowed = allowed_items(fitted.known, candidates, exclude, untrained)
-        if k > len(allowed):
+        if k > len(allowed) and candidates is None:
             note(f"k is {k:,}, and {len(allowed):,} items may be recommended: lists are shorter")
         rule = repeats or fitted.known.repeats
         starts = range(0, max(len(queries.numbers), 1), int(block))
@@ -478,21 +478,17 @@ class Recommender:
 
     # --- a folder to take home -----------------------------------------------------------------
 
-    def save(self, folder: str | os.PathLike[str], *, keep_histories: bool = True) -> Path:
+    def save(self, folder: str | os.PathLike[str], *, keep_histories: bool | None = None) -> Path:
         """Write one folder with all that `load` needs; returns its path.
 
         A recommender that was saved there before is replaced as a whole: after an interrupted call
         the old one is still there. `keep_histories=False` leaves out the users, their ids and
-        histories. Raises `ConfigError` for a folder that holds something else, `TrainingError` if
-        it cannot be written.
+        histories; by default the setting of that name decides. Raises `ConfigError` for a folder
+        that holds something else, `TrainingError` if it cannot be written.
         """
         fitted, folder = self.fitted, Path(folder).absolute()
-        known = fitted.known if keep_histories else fitted.known.without_histories()
-        if not keep_histories and fitted.model.needs_user:
-            raise ConfigError(
-                f"{fitted.config.model} answers for known users only, so they cannot be left out; "
-                "use a model that goes by the history, such as sasrec"
-            )
+        keep = fitted.config.keep_histories if keep_histories is None else keep_histories
+        known = fitted.known if keep else fitted.known.without_histories(fitted.model)
         _check_free(folder)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)

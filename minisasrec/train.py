@@ -127,7 +127,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         getattr(config, section) == getattr(default, section)
     ):
         say(f"note: {unchosen(config)}")
-    run, config = open_run(config, Known.of(split))
+    known = Known.of(split)
+    if not config.keep_histories:
+        known = known.without_histories(model)
+    run, config = open_run(config, known)
     try:
         _train_and_report(model, split, config, run)
     except BaseException as ended:
@@ -175,11 +178,12 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
-    user = split.dataset.user_ids[0]
+    ids = split.dataset.user_ids[:1] if config.keep_histories else split.dataset.item_ids[1:3]
+    whom = ("--user " if config.keep_histories else "--items ") + " ".join(ids)
     show(
         "",
         f"checkpoints, history and learning curve: {run.folder}",
-        f"to go on: python -m minisasrec.recommend {run.folder} --user {user}",
+        f"to go on: python -m minisasrec.recommend {run.folder} {whom}",
     )
 
 
@@ -192,7 +196,8 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir", "tensorboard"}
+    free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free.add("tensorboard")
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

@@ -73,7 +73,8 @@ class Experiment:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json", "tensorboard"}
+MACHINE = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume", "json"}
+MACHINE |= {"tensorboard"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 

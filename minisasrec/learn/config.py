@@ -64,6 +64,9 @@ class TrainConfig:
     Without arguments: SASRec on the invented "bookshop" data set, no download, a few minutes.
     """
 
+    # The defaults are those of the command for a file of one's own. `preset` has those of the
+    # public data sets.
+
     dataset: str = "bookshop"
     """A name in `minisasrec.data.DATASETS`, or the path of a file of your own."""
     data_dir: Path | None = None
@@ -82,7 +85,7 @@ class TrainConfig:
     chain), fpmc (both), transrec (translations), gru4rec and gru4rec+ (recurrent), caser
     (convolutions); poprec (popularity), recentpop (popularity of the last days) and markov (counted
     item-to-item chain), which need no training."""
-    sasrec: SASRecConfig = field(default_factory=SASRecConfig)
+    sasrec: SASRecConfig = field(default_factory=lambda: SASRecConfig(**SPARSE["sasrec"]))
     """Settings of SASRec."""
     factors: FactorConfig = field(default_factory=FactorConfig)
     """Settings of bpr, fmc, fpmc and transrec."""
@@ -126,6 +129,9 @@ class TrainConfig:
     """Everything random follows from this number."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend, which the commands apply."""
+    keep_histories: bool = True
+    """Keep the users' ids and histories in the folder, to recommend to them without the data file;
+    --no-keep-histories: keep nothing about them but what the weights say."""
     out: Path | None = None
     """Folder for checkpoints, history and plot; by default a new one in runs/."""
     resume: bool = False

@@ -19,8 +19,9 @@ import numpy as np
 from minisasrec.data.dataset import PAD, Dataset, Repeats
 from minisasrec.data.registry import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT, Split
-from minisasrec.errors import CheckpointError, DataError, MinisasrecError
+from minisasrec.errors import CheckpointError, ConfigError, DataError, MinisasrecError
 from minisasrec.learn.runs import HISTORIES, ITEMS, USERS, Run, to_safetensors
+from minisasrec.models.base import Model
 
 Array = np.ndarray
 ARRAYS = ("items", "offsets", "train_end", "valid_at", "test_at")
@@ -31,15 +32,17 @@ def id_text(value: Any, what: str = "id") -> str:
     """An id as text: 7, 7.0 and "7" are the same one. Raises `DataError` for what is no id."""
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_):
-        return str(int(value))
-    if isinstance(value, Real) and float(value).is_integer():
-        return str(int(float(value)))
-    if value is None or value != value:
+    if value is None or str(value) in ("<NA>", "NaT", "nan"):
         raise DataError(f"{what} is missing ({value!r}); leave it out")
-    if isinstance(value, bool | np.bool_ | Real | dict | list | tuple | set | np.ndarray):
+    if isinstance(value, bool | np.bool_ | bytes | dict | list | tuple | set | np.ndarray):
         raise DataError(f"{what} is {value!r}; ids are text or whole numbers")
-    return str(value)
+    if isinstance(value, Integral):
+        return str(int(value))
+    if not isinstance(value, Real):
+        return str(value)  # a UUID, a date
+    if not float(value).is_integer():
+        raise DataError(f"{what} is {value!r}; ids are text or whole numbers")
+    return str(int(float(value)))
 
 
 class Ids:
@@ -116,11 +119,10 @@ class Known:
         split: Split,
         on: Literal["train", "everything"] = "train",
         whole: tuple[str, ...] = (),
-        keep_histories: bool = True,
     ) -> Known:
         """What a model that is trained on this split knows."""
         data = split.dataset
-        known = cls(
+        return cls(
             name=data.name,
             item_ids=data.item_ids,
             titles=data.titles,
@@ -136,10 +138,17 @@ class Known:
             on=on,
             whole=whole,
         )
-        return known if keep_histories else known.without_histories()
 
-    def without_histories(self) -> Known:
-        """The same without users: neither ids nor histories."""
+    def without_histories(self, model: Model) -> Known:
+        """The same without users: neither ids nor histories.
+
+        Raises `ConfigError` for a model that could not answer then.
+        """
+        if model.needs_user:
+            raise ConfigError(
+                f"{type(model).__name__} answers for known users only, so their ids and histories "
+                "cannot be left out; use a model that goes by the history, such as sasrec"
+            )
         return replace(self, split=None, user_ids=())
 
     @cached_property

@@ -157,10 +157,10 @@ class Queries:
         if not strange.any():
             return
         if self.unknown == "error":
+            first = self.labels[strange].tolist()[0]
             raise DataError(
-                f"{name} keeps a vector per user and has none for {self.column} "
-                f"{self.labels[int(np.argmax(strange))]!r}; name users that it knows, or use a "
-                "model that goes by the history alone, such as sasrec"
+                f"{name} keeps a vector per user and has none for {self.column} {first!r}; name "
+                "users that it knows, or use a model that goes by the history, such as sasrec"
             )
         note(f"{name} knows nothing of {strange.sum():,} of {len(strange):,} users: left out")
         for part in ("numbers", "labels", "starts", "ends"):
