@@ -24,7 +24,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from minisasrec.data.dataset import Dataset, DataWarning, Repeats, build_dataset
+from minisasrec.data.dataset import Dataset, DataWarning, Repeats
 from minisasrec.data.registry import DATASETS, load_dataset
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.data.split import NONE, Part, Split, make_split
@@ -682,23 +682,7 @@ def _read(
         if config.data_dir is not None:
             options = {"data_dir": config.data_dir, "download": False, **options}
         return load_dataset(data, progress=progress, **options), ()
-    names = {what: options.pop(f"{what}_column", None) for what in ("user", "item", "time")}
-    title = options.pop("title_column", None)
-    for what in ("user", "item"):
-        names[what] = names[what] or what
-    if names["time"] is None and frames.has_column(data, "time"):
-        names["time"] = "time"
-    columns = {what: frames.column(data, name, "the table") for what, name in names.items() if name}
-    whole = tuple(what for what in ("user", "item") if frames.is_whole_numbers(data, names[what]))
-    titles = None
-    if title is not None:
-        titles = dict(zip(columns["item"], frames.column(data, title, "the table"), strict=True))
-    dataset = build_dataset(
-        columns["user"],
-        columns["item"],
-        columns.get("time"),
-        titles=titles,
-        name="frame",
-        **options,
-    )
+    dataset = load_dataset(data, **options)
+    chosen = dataset.reading
+    whole = tuple(w for w in ("user", "item") if frames.is_whole_numbers(data, chosen[w]))
     return dataset, whole
