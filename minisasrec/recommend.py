@@ -21,6 +21,7 @@ from minisasrec.terminal import show
 
 BLOCK = 4096  # users at a time
 SHOWN = 5  # items of a history
+REASONS = 3  # items of a history that are named as reasons
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class RecommendConfig:
     """Recommend items without a train action, too; their places mean nothing."""
     scores: bool = False
     """Show the score of each item (files and --json always have it)."""
+    explain: bool = False
+    """Say below each item which items of the history add most to its score."""
     scheduler: str | None = None
     """Address of a Dask scheduler that computes blocks of users, such as tcp://HOST:8786."""
     data_dir: Path | None = None
@@ -86,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables = recommend_on_cluster(recommender, options.scheduler, users, BLOCK, **arguments)
     else:
         tables = recommender.recommend_in_blocks(**asked, **arguments, block=BLOCK)
+    if options.explain:
+        tables = _explained(recommender, asked, options)
     if options.out is not None:
         total = len(next(iter(asked.values()))) if asked else len(recommender.user_ids)
         _write(tables, options.out, total, options.json)
@@ -118,6 +123,10 @@ def _check(options: RecommendConfig) -> None:
         raise ConfigError("--scheduler is for many users; add --all-users, or --user ID ...")
     if options.out is not None:
         check_ending(options.out)
+    if options.explain:
+        others = ("out", "scheduler", "candidates", "exclude", "untrained")
+        if refused := [name for name in others if getattr(options, name)]:
+            raise ConfigError(f"--explain goes without --{refused[0]}; leave one of them out")
 
 
 def _asked(recommender: Recommender, options: RecommendConfig) -> dict[str, Any]:
@@ -128,6 +137,34 @@ def _asked(recommender: Recommender, options: RecommendConfig) -> dict[str, Any]
         return {"histories": [Titles(recommender.known).history(options.history)]}
     check_users(recommender, options.user)
     return {"users": list(dict.fromkeys(options.user))} if options.user else {}
+
+
+def _explained(
+    recommender: Recommender, asked: dict[str, Any], options: RecommendConfig
+) -> Iterator[Any]:
+    """The tables of `recommend` with a column `because`: what each item of the history adds."""
+    import pandas
+
+    rule = "allow" if options.keep_seen else options.repeats
+    for user in asked.get("users", [None]):
+        history = None if user is not None else asked["histories"][0]
+        found = recommender.explain(history, options.k, user=user, repeats=rule).table
+        rows = []
+        for rank, group in found.groupby("rank", sort=True):
+            first = group.iloc[0]
+            reasons = group.sort_values("adds", ascending=False, kind="stable")
+            reasons = reasons[["past", "past_title", "adds"]]
+            rows.append(
+                {
+                    **({"user": user} if user is not None else {"row": 0}),
+                    **{name: first[name] for name in ("item", "title", "score")},
+                    "rank": rank,
+                    "because": reasons.set_axis(["item", "title", "adds"], axis=1).to_dict(
+                        "records"
+                    ),
+                }
+            )
+        yield pandas.DataFrame(rows)
 
 
 def _write(tables: Iterator[Any], out: Path, total: int, as_json: bool) -> None:
@@ -170,6 +207,9 @@ def _print(
         for row in found.get(str(user if user is not None else 0), []):
             score = f"{row['score']:9.4f}  " if scores else ""
             show(f"{row['rank']:4d}. {score}{row['title']}  [{row['item']}]")
+            reasons = row.get("because", [])[:REASONS]
+            if told := [f"{why['adds']:+.2f} {why['title']}" for why in reasons if why["adds"] > 0]:
+                show(f"        because of {' | '.join(told)}")
 
 
 def _last(recommender: Recommender, user: Any, history: Sequence[str] | None) -> list[str]:

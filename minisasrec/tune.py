@@ -15,11 +15,11 @@ import tyro
 
 from minisasrec import __version__
 from minisasrec.commands.cli import load_split, print_json, read_options, run_command
+from minisasrec.data.options import ReadingOptions
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.experiments import search
 from minisasrec.experiments.search import OutOfTime, Record, Search
 from minisasrec.learn.config import (
-    DataColumns,
     ModelName,
     TrainConfig,
     from_json,
@@ -64,8 +64,8 @@ class TuneConfig:
     """The trials, and all in them, follow from this number; by default 0."""
     prune: bool = True
     """Give up a trial that is worse than the median of the others at the same epoch."""
-    columns: DataColumns = field(default_factory=DataColumns)
-    """Column names of a table of your own."""
+    columns: ReadingOptions = field(default_factory=ReadingOptions)
+    """How a log of your own is read."""
     data_dir: Path | None = None
     """Folder that holds the data set's files already; nothing is downloaded then."""
     repeats: Literal["auto", "allow", "forbid"] | None = None

@@ -318,6 +318,7 @@ def test_ids_of_whole_numbers_keep_their_type(tmp_path: Path) -> None:
         (("--all-users", "--out", "recs"), "its ending says the format"),
         (("--items", "f2", "--scheduler", "tcp://x:1"), "--scheduler is for many users"),
         (("--user", "u1", "--keep-seen", "--repeats", "forbid"), "contradict each other"),
+        (("--user", "u1", "--explain", "--out", "r.csv"), "--explain goes without --out"),
     ],
 )
 def test_wrong_options(ask: Any, arguments: tuple[str, ...], says: str) -> None:
@@ -338,6 +339,22 @@ def test_similar_items(ask: Any, films: Path) -> None:
     assert lines[0] == "like:  Alien (1979)" and len(lines) == 3
     assert "give either --items" in ask(code=2, command=similar)
     assert "--k is 0" in ask("--items", "f2", "--k", "0", code=2, command=similar)
+
+
+def test_reasons(ask: Any, films: Path) -> None:
+    told = rows(ask("--items", "f2", "f4", "-f1", "--k", "3", "--explain", "--json"))
+    table = Recommender.load(films / "run").explain(["f2", "f4", "-f1"], k=3).table
+    for row in told:
+        wanted = table[table["rank"] == row["rank"]].set_index("past")["adds"].to_dict()
+        assert {why["item"]: why["adds"] for why in row["because"]} == pytest.approx(wanted)
+        assert row["because"][0]["adds"] == max(wanted.values())
+    assert [row["item"] for row in told] == [
+        row["item"] for row in rows(ask("--items", "f2", "f4", "-f1", "--k", "3", "--json"))
+    ]
+    lines = ask("--user", "u1", "u2", "--k", "2", "--explain").splitlines()
+    because = [line.strip() for line in lines if "because of" in line]
+    assert because and all(line.startswith("because of +") for line in because)
+    assert any(f" {title}" in because[0] for title in FILMS.values())
 
 
 # --- a cluster -------------------------------------------------------------------------------

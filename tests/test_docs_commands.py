@@ -156,7 +156,7 @@ def test_what_is_not_run_has_a_reason(page: str, record_property: pytest.RecordP
     left_out = [block for block in shell if not block.runs]
     record_property("not run", len(left_out))
     print(f"{page}: {len(shell)} blocks, {len(left_out)} not run")  # `pytest -rP` shows it
-    assert 2 * len(left_out) <= len(shell) or len(left_out) == 1, "most of this page is not run"
+    assert any(block.runs for block in shell), "nothing of this page is run"
 
 
 def commands(code: str) -> list[list[str]]:

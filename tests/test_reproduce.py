@@ -16,6 +16,7 @@ import pytest
 from minisasrec import reproduce
 from minisasrec.commands.cli import INTERRUPTED, run_command
 from minisasrec.data import DATASETS, load_dataset
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import DataError, ShapeError
 from minisasrec.experiments import cluster, grids, paper
@@ -30,7 +31,7 @@ from minisasrec.experiments.experiment import estimate, make_experiment
 from minisasrec.experiments.significance import paired_bootstrap, paired_differences
 from minisasrec.experiments.tables import format_records, record
 from minisasrec.learn import fit as training
-from minisasrec.learn.config import DataColumns, TrainConfig, from_json, preset
+from minisasrec.learn.config import TrainConfig, from_json, preset
 from minisasrec.models import SASRec, SASRecConfig
 
 Call = Callable[..., int]
@@ -154,7 +155,7 @@ def write_clicks(path: Path, shift: int) -> None:
 
 def test_a_process_that_lives_on_sees_that_the_data_has_changed(tmp_path: Path) -> None:
     path, found = tmp_path / "changing.csv", []
-    config = TrainConfig(dataset=str(path), model="poprec", columns=DataColumns(min_actions=1))
+    config = TrainConfig(dataset=str(path), model="poprec", columns=ReadingOptions(min_actions=1))
     for shift in (1, 3):
         write_clicks(path, shift)
         fingerprint = load_dataset(path, min_actions=1).fingerprint()

@@ -29,6 +29,7 @@ from minisasrec import __version__
 from minisasrec.backends import backend
 from minisasrec.data import DataWarning, Split, load_dataset, make_split
 from minisasrec.data.dataset import Repeats
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import (
     CheckpointError,
@@ -40,7 +41,7 @@ from minisasrec.errors import (
 from minisasrec.experiments.cluster import connect, extra
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import thread_count
-from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
+from minisasrec.learn.config import TrainConfig, make_model, read_json
 from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
@@ -229,7 +230,7 @@ def _attempt(experiment: Experiment, progress: bool = False) -> tuple[Experiment
 def load(
     dataset: str,
     data_dir: Path | None,
-    columns: DataColumns = DataColumns(),  # noqa: B008 (it cannot be changed)
+    columns: ReadingOptions = ReadingOptions(),  # noqa: B008 (it cannot be changed)
     repeats: Repeats = "auto",
     split: str = LEAVE_ONE_OUT,
     download: bool = True,

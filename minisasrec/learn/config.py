@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.registry import DATASETS, SPARSE
 from minisasrec.data.split import LEAVE_ONE_OUT, Split, parse_rule
 from minisasrec.errors import ConfigError
@@ -39,26 +40,6 @@ ModelName = Literal[
 
 
 @dataclass(frozen=True)
-class DataColumns:
-    """Column names of a table of your own (CSV, TSV, Parquet); guessed where not given."""
-
-    user_column: str | None = None
-    """Column with the user."""
-    item_column: str | None = None
-    """Column with the item."""
-    time_column: str | None = None
-    """Column with the time; without one, the order of the rows counts."""
-    title_column: str | None = None
-    """Column with the item's title."""
-    min_actions: int | None = None
-    """Drop users and items with fewer actions. Paper: 5 (Sec. IV-A)."""
-
-    def given(self) -> dict[str, Any]:
-        """The settings that were given, as arguments of `load_dataset`."""
-        return {key: value for key, value in vars(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """Train a sequential recommender and report how well it ranks.
 
@@ -72,8 +53,8 @@ class TrainConfig:
     """A name in `minisasrec.data.DATASETS`, or the path of a file of your own."""
     data_dir: Path | None = None
     """Folder that holds the data set's files already, zipped or not: nothing is downloaded."""
-    columns: DataColumns = field(default_factory=DataColumns)
-    """Column names of a table of your own."""
+    columns: ReadingOptions = field(default_factory=ReadingOptions)
+    """How a log of your own is read."""
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again: as candidates, and as recommendations.
     auto: allow where 5% or more of the validation targets were met before, else forbid."""

@@ -90,7 +90,7 @@ class RecentPopularity(Popularity):
 
     @property
     def days(self) -> float:
-        """Days that count."""
+        """How many days count."""
         return float(self.window[0])
 
     @classmethod
