@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from minisasrec.data.dataset import Dataset, DataWarning, Repeats
-from minisasrec.data.registry import DATASETS, load_dataset
+from minisasrec.data.registry import load_dataset
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.data.split import NONE, Part, Split, make_split
 from minisasrec.errors import (
@@ -63,6 +62,7 @@ from minisasrec.learn.runs import CONFIG, WEIGHTS, Run
 from minisasrec.learn.settings import configure, differing
 from minisasrec.models import MODELS, Model, RecentPopularity, SASRec, SequenceModel
 from minisasrec.random import make_key
+from minisasrec.terminal import say
 
 Array = np.ndarray
 On = Literal["train", "everything"]
@@ -466,11 +466,10 @@ class Recommender:
                 validation = on == "train"
                 history = fit(model, split, config, progress=progress, validation=validation)
         if progress:
-            print(
+            say(
                 f"{new.num_actions:,} new actions, {dataset.num_users - known.num_users:,} new "
                 f"users, {dataset.num_items - len(known.item_ids) + 1:,} new items; trained "
-                f"{len(history.epochs)} epochs on {split.num_train_actions:,} actions",
-                file=sys.stderr,
+                f"{len(history.epochs)} epochs on {split.num_train_actions:,} actions"
             )
         known = Known.of(split, on, known.whole)
         self._fitted = _Fitted(fitted.config, model, known, history)
@@ -673,16 +672,12 @@ def _read(
             raise _read_already(reading)
         return data, ()
     options = {**config.columns.given(), "repeats": config.repeats, **reading}
+    if config.data_dir is not None:
+        options = {"data_dir": config.data_dir, "download": False, **options}
+    dataset = load_dataset(data, progress=progress, **options)
     if not frames.is_frame(data):
-        if not isinstance(data, str | os.PathLike):
-            raise DataError(
-                f"data is {type(data).__name__}; give a table of pandas or polars, a path, or the "
-                f"name of a data set ({', '.join(DATASETS)})"
-            )
-        if config.data_dir is not None:
-            options = {"data_dir": config.data_dir, "download": False, **options}
-        return load_dataset(data, progress=progress, **options), ()
-    dataset = load_dataset(data, **options)
-    chosen = dataset.reading
-    whole = tuple(w for w in ("user", "item") if frames.is_whole_numbers(data, chosen[w]))
-    return dataset, whole
+        return dataset, ()
+    names = {what: dataset.reading.get(what, "") for what in ("user", "item")}
+    return dataset, tuple(
+        what for what, name in names.items() if frames.is_whole_numbers(data, name)
+    )

@@ -198,7 +198,7 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
     free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
-    free.add("tensorboard")
+    free |= {"detect_anomaly", "tensorboard"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

@@ -393,7 +393,7 @@ def test_a_training_may_start_from_the_weights_of_another(
         losses[name] = json.loads((out / "history.jsonl").read_text())["loss"]
     assert losses["on"] < losses["anew"]
     for options, says, code in (
-        (["--init-from", weights, "--d", "16"], "has shape", 1),
+        (["--init-from", weights, "--d", "16"], "was trained with d = 8, the model has 16", 2),
         (["--init-from", "nowhere.npz"], "nowhere.npz", 1),
     ):
         done = run(*again, *options, "--out", str(tmp_path / "no"), cwd=clicks.parent)

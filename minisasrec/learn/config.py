@@ -20,6 +20,7 @@ from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
 from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
+from minisasrec.models.ranges import check_numbers
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import RecentConfig
 
@@ -106,6 +107,9 @@ class TrainConfig:
     0 = never."""
     max_users: int = 10_000
     """Users to evaluate, at random if there are more; 0 = all. Paper: 10,000."""
+    detect_anomaly: bool = False
+    """Look at every result and every gradient of every step, and end at the first that is NaN or
+    infinite with the name of its op. Slower; for a loss that explodes."""
     seed: int = 0
     """Everything random follows from this number."""
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -128,6 +132,7 @@ class TrainConfig:
         if self.model not in get_args(ModelName):
             known = ", ".join(get_args(ModelName))
             raise ConfigError(f"model is {self.model!r}; choose one of {known}")
+        check_numbers(self)
         at_least = {"epochs": 1, "batch_size": 1, "negatives": 1, "eval_every": 1, "patience": 0}
         for name, low in (at_least | {"warm_up": 0, "max_users": 0, "seed": 0}).items():
             if getattr(self, name) < low:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec.autograd.anomaly import backward_with_checks, first_anomaly
 from minisasrec.backends import backend
 from minisasrec.data.batches import Batch, TrainingBatches
 from minisasrec.data.dataset import DataWarning
@@ -35,6 +36,7 @@ from minisasrec.random import Keys
 from minisasrec.terminal import on_terminal, say
 
 SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
+ADVICE = "lower --lr or set --clip-norm 1, and check the data"
 TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
 
 
@@ -133,6 +135,7 @@ def fit(
         while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
             epoch = len(history.epochs)
             entry = train_epoch(model, batches, optimizer, config, epoch, bar, with_threads)
+            _refuse_infinite(model, epoch)
             due = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
             if due and validate is not None:
                 entry |= validate(model).metrics()
@@ -181,15 +184,15 @@ def train_epoch(
     """
     total, targets, start = 0.0, 0, time.perf_counter()
     for i, batch in enumerate(with_threads(batches.epoch(epoch))):
-        step = epoch * len(batches) + i
+        step, where = epoch * len(batches) + i, f"epoch {epoch + 1}, step {i + 1}"
         loss = model.loss(batch, Keys(config.seed, step))
         value = loss.item()
         if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} in epoch {epoch + 1}, step {i + 1}; lower --lr or set "
-                "--clip-norm 1, and check the data"
-            )
-        loss.backward()
+            raise TrainingError(f"the loss is {value} in {where}: {first_anomaly(loss)}; {ADVICE}")
+        if config.detect_anomaly:
+            backward_with_checks(loss, where)
+        else:
+            loss.backward()
         lr = config.lr * warm_up(step, config.warm_up)
         optimizer.step(lr)
         model.after_step()
@@ -212,6 +215,16 @@ def _with_threads(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[B
     if config.machine.threads is not None or backend() == "numpy":
         return iter
     return partial(ThreadChooser().over, size=lambda batch: batch.targets.size)
+
+
+def _refuse_infinite(model: SequenceModel, epoch: int) -> None:
+    """Raise `TrainingError` for weights that are of no use: the last step made them."""
+    for name, weights in model.state().items():
+        if not np.isfinite(weights).all():
+            raise TrainingError(
+                f"epoch {epoch + 1}: the weights {name} hold NaN or infinity after the last step; "
+                f"{ADVICE} (--detect-anomaly says where it began)"
+            )
 
 
 def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

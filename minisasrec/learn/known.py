@@ -70,7 +70,9 @@ class Ids:
         """The number of each id, -1 for an unknown one."""
         number = self.number
         texts = [id_text(value, f"a {self.what} id") for value in values]
-        return np.array([number.get(text, -1) for text in texts], dtype=np.int64)
+        # blanks around an id are not read from files and tables either
+        found = (number.get(text, number.get(text.strip(), -1)) for text in texts)
+        return np.fromiter(found, np.int64, len(texts))
 
     def unknown(self, value: Any, name: str, titles: Sequence[str] | None = None) -> str:
         """What to say of an id that is not known: ids that look like it, or some as examples."""

@@ -11,6 +11,7 @@ from minisasrec.data.sequences import Packed, pack
 from minisasrec.data.split import Split, times_of, units_per_day
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import Model
+from minisasrec.models.ranges import check_numbers
 
 Array = np.ndarray
 
@@ -52,6 +53,7 @@ class RecentConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a window that is not above 0."""
+        check_numbers(self)
         if self.days is not None and not self.days > 0:
             raise ConfigError(f"--days is {self.days}; it must be above 0")
 
@@ -88,7 +90,7 @@ class RecentPopularity(Popularity):
 
     @property
     def days(self) -> float:
-        """Days that count."""
+        """How many days count."""
         return float(self.window[0])
 
     @classmethod
