@@ -19,6 +19,7 @@ import tyro
 
 from minisasrec import __version__
 from minisasrec.backends import backend
+from minisasrec.commands.arguments import gather
 from minisasrec.commands.cli import (
     check_data,
     errors_in_one_line,
@@ -78,7 +79,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         options = tyro.cli(
             type(offered),
             prog="python -m minisasrec.train",
-            args=arguments,
+            args=gather(type(offered), arguments),
             default=offered,
             config=(tyro.conf.OmitArgPrefixes,),
         )

@@ -31,7 +31,7 @@ FILMS = {
     "f7": "Star Wars: Episode IV - A New Hope (1977)",
     "f8": "Alien Nation (1988)",
     "f9": "Red \x1b[31mAlert\u202e",
-    "NB": "Toy Soldiers (1991)",
+    "007": "Toy Soldiers (1991)",
 }
 IDS = list(FILMS)
 
@@ -169,7 +169,7 @@ def test_titles_as_one_types_them(ask: Any, films: Path, texts: list[str], ids: 
     ("text", "says"),
     [
         ("Hamlet", r"'Hamlet' may be 2 items: Hamlet (1948) [f4]; Hamlet (1990) [f5]; write the"),
-        ("Toy", "'Toy' may be 2 items: Toy Story (1995) [-f1]; Toy Soldiers (1991) [NB]"),
+        ("Toy", "'Toy' may be 2 items: Toy Story (1995) [-f1]; Toy Soldiers (1991) [007]"),
         ("Hamlet (2000)", "may be 2 items"),
         ("Zzyzx", "no title like 'Zzyzx' in films"),
         ("Toy Factory", "no title like 'Toy Factory' in films; the nearest are Toy Story (1995)"),
@@ -195,9 +195,9 @@ def test_a_model_without_titles_says_so() -> None:
 
 
 def test_candidates_and_exclude(ask: Any, tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("\ufefff4\n\n  f5 \r\nNB\n", encoding="utf-8")
-    (tmp_path / "table.csv").write_text("price,film\n3,f5\n4,NB\n")
-    (tmp_path / "one.tsv").write_text("name\nf4\nNB\n")
+    (tmp_path / "list.txt").write_text("\ufefff4\n\n  f5 \r\n007\n", encoding="utf-8")
+    (tmp_path / "table.csv").write_text("price,film\n3,f5\n4,007\n")
+    (tmp_path / "one.tsv").write_text("name\nf4\n007\n")
     pandas.DataFrame({"item": ["f4", "f5"], "x": [1, 2]}).to_json(
         tmp_path / "t.jsonl", orient="records", lines=True
     )
@@ -205,12 +205,12 @@ def test_candidates_and_exclude(ask: Any, tmp_path: Path) -> None:
     def items(*arguments: str) -> set[str]:
         return {row["item"] for row in rows(ask("--items", "f2", "--json", *arguments))}
 
-    assert items("--candidates", "list.txt") == {"f4", "f5", "NB"}
-    assert items("--candidates", "table.csv") == {"f5", "NB"}  # the column of the log
-    assert items("--candidates", "one.tsv") == {"f4", "NB"}
+    assert items("--candidates", "list.txt") == {"f4", "f5", "007"}
+    assert items("--candidates", "table.csv") == {"f5", "007"}  # the column of the log
+    assert items("--candidates", "one.tsv") == {"f4", "007"}
     assert items("--candidates", "t.jsonl") == {"f4", "f5"}
     assert items("--candidates", "list.txt", "--exclude", "table.csv") == {"f4"}
-    assert items("--exclude", "list.txt") == set(IDS) - {"f2", "f4", "f5", "NB"}
+    assert items("--exclude", "list.txt") == set(IDS) - {"f2", "f4", "f5", "007"}
     assert items("--keep-seen") == set(IDS)
 
 
@@ -377,7 +377,7 @@ def test_a_cluster_gives_the_same_file(
     ask("--all-users", "--out", "here.csv", "--k", "3")
     ask("--all-users", "--out", "there.csv", "--k", "3", "--scheduler", address)
     assert (tmp_path / "here.csv").read_bytes() == (tmp_path / "there.csv").read_bytes()
-    (tmp_path / "list.txt").write_text("f4\nf5\nNB\n")
+    (tmp_path / "list.txt").write_text("f4\nf5\n007\n")
     chosen = ("--user", "u1", "u2", "u3", "u4", "u5", "--candidates", "list.txt", "--json")
     assert ask(*chosen) == ask(*chosen, "--scheduler", address)
 

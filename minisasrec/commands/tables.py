@@ -48,7 +48,7 @@ def _read_table(file: Path) -> Any:
         return pandas.read_parquet(file)
     if ending == ".jsonl":
         return pandas.read_json(file, lines=True, dtype=False)
-    # as text: 007 is not 7, and NA is an id
+    # as text: 007 is not 7
     separator = "\t" if ending == ".tsv" else ","
     return pandas.read_csv(
         file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
