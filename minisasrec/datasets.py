@@ -19,10 +19,11 @@ import tyro
 
 from minisasrec.commands.cli import print_json, read_options, run_command
 from minisasrec.data import DATASETS, Dataset, DataWarning, load_dataset
-from minisasrec.data.files import cache_folder, download
+from minisasrec.data.downloads import cache_folder, download
 from minisasrec.data.registry import DATA_DIR_VARIABLE, DatasetSpec, FileFormat, locate
 from minisasrec.errors import ConfigError, DataError, UnknownDatasetError
 from minisasrec.learn.machine import MachineOptions, use_machine
+from minisasrec.terminal import show
 
 Record = dict[str, Any]
 KINDS = ("users", "items", "actions")
@@ -76,9 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.json:
         print_json(records)
     elif options.names:
-        print("\n\n".join(_lines(record) for record in records))
+        show(*"\n\n".join(_lines(record) for record in records).split("\n"))
     else:
-        print(_table(records))
+        show(*_table(records).split("\n"))
     failed = [record["name"] for record in records if record.get("verified") is False]
     if failed:
         raise DataError(f"not as published: {', '.join(failed)}; the lines above say what differs")

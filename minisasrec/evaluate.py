@@ -16,6 +16,7 @@ from minisasrec.errors import ConfigError
 from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.runs import Run, to_plain
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = {"run": str(options.run), "part": options.part, "rows": rows}
         print(json.dumps(to_plain(result)))
     else:
-        print(f"{split.dataset.name}, {options.part} part\n\n{format_rows(rows)}")
+        show(f"{split.dataset.name}, {options.part} part", "")
+        print(format_rows(rows))
 
 
 def _check_split(run: Path, rule: str) -> None:

@@ -18,18 +18,19 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from minisasrec.commands.cli import print_json, read_options, run_command
-from minisasrec.commands.report import knows_best
 from minisasrec.data import DATASETS
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
 from minisasrec.experiments.experiment import Experiment, compute, load, make_experiment
+from minisasrec.experiments.final_rows import knows_best
 from minisasrec.experiments.grids import Row
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
 from minisasrec.learn.config import TrainConfig, is_chosen, unchosen
 from minisasrec.learn.machine import MachineOptions, use_machine
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
             print_json(planned)
         else:
             lines = ("{state:10} {row}, seed {seed}: {folder}".format(**one) for one in planned)
-            print("\n".join(lines))
+            show(*lines)
         return None
     _make_folder(out)
     _make_folder(options.experiments)
@@ -232,10 +233,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         parts = ("title", "records", "tables", "notes", "failed")
         print_json({"out": str(out), **{part: getattr(report, part) for part in parts}})
     elif text:
-        print(text)
-        print(f"table, CSV and plot: {out}")
+        show(*text.split("\n"))
+        show(f"table, CSV and plot: {out}")
     else:
-        print("\n".join(f"- {note}" for note in report.notes + report.failed))
+        show(*(f"- {note}" for note in report.notes + report.failed))
         print("no experiment is done, so there is no table")
     if report.failed:
         raise TrainingError(f"experiments that failed: {len(report.failed)}; they are listed above")

@@ -52,6 +52,12 @@ def _escaped(character: str) -> str:
     return character
 
 
+def show(*lines: object) -> None:
+    """Lines on standard output; what came from outside cannot do more than be read."""
+    for line in lines:
+        print(printable(line))
+
+
 def say(line: object) -> None:
     """One line on standard error, at most `LONGEST` characters. Without a stream, nothing.
 
@@ -60,6 +66,11 @@ def say(line: object) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):  # the reader has gone; the stream was closed
             print(printable(line, LONGEST), file=sys.stderr, flush=True)
+
+
+def on_terminal() -> bool:
+    """Whether somebody sees standard error at once, so that a progress bar is of use."""
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
 class Patient:
@@ -118,6 +129,17 @@ def streams() -> Iterator[Patient]:
         err_text: Any = err
         with redirect_stdout(out_text), redirect_stderr(err_text):
             yield out
+
+
+def ended(out: Patient, status: int) -> int:
+    """The exit code of a command that ended with `status`: 1 instead of 0 for lost output."""
+    out.flush()  # now: an error that comes at the exit of Python could not be reported
+    if out.error is None:
+        return status
+    if not isinstance(out.error, BrokenPipeError):  # else the reader, such as `head`, has gone
+        why = getattr(out.error, "strerror", None) or out.error
+        say(f"error: what was to be printed could not be written ({why}); files are complete")
+    return status or 1
 
 
 def _occupy() -> None:

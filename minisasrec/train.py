@@ -19,6 +19,7 @@ import tyro
 
 from minisasrec import __version__
 from minisasrec.backends import backend
+from minisasrec.commands.arguments import gather
 from minisasrec.commands.cli import (
     check_data,
     errors_in_one_line,
@@ -46,6 +47,7 @@ from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
 from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.plots import learning_curve
+from minisasrec.terminal import say, show
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainConfig:
@@ -77,7 +79,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         options = tyro.cli(
             type(offered),
             prog="python -m minisasrec.train",
-            args=arguments,
+            args=gather(type(offered), arguments),
             default=offered,
             config=(tyro.conf.OmitArgPrefixes,),
         )
@@ -125,8 +127,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not is_chosen(config.dataset, config.model) and (
         getattr(config, section) == getattr(default, section)
     ):
-        print(f"note: {unchosen(config)}", file=sys.stderr)
-    run, config = open_run(config, Known.of(split))
+        say(f"note: {unchosen(config)}")
+    known = Known.of(split)
+    if not config.keep_histories:
+        known = known.without_histories(model)
+    run, config = open_run(config, known)
     try:
         _train_and_report(model, split, config, run)
     except BaseException as ended:
@@ -139,14 +144,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run) -> None:
-    say = _silent if config.json else print
-    say(f"{split.dataset.name}: {split.dataset.statistics()}")
+    tell = _silent if config.json else show
+    tell(f"{split.dataset.name}: {split.dataset.statistics()}")
     if split.dataset.source:
-        say(f"  {split.dataset.source}")
+        tell(f"  {split.dataset.source}")
     start = time.perf_counter()
     history = History()
     if isinstance(model, SequenceModel):
-        say(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
+        tell(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
         history = fit(model, split, config, run)
         run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
     else:
@@ -174,9 +179,13 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
-    print(f"\ncheckpoints, history and learning curve: {run.folder}")
-    user = split.dataset.user_ids[0]
-    print(f"to go on: python -m minisasrec.recommend {run.folder} --user {user}")
+    ids = split.dataset.user_ids[:1] if config.keep_histories else split.dataset.item_ids[1:3]
+    whom = ("--user " if config.keep_histories else "--items ") + " ".join(ids)
+    show(
+        "",
+        f"checkpoints, history and learning curve: {run.folder}",
+        f"to go on: python -m minisasrec.recommend {run.folder} {whom}",
+    )
 
 
 def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
@@ -188,7 +197,8 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free |= {"detect_anomaly", "tensorboard"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

@@ -29,8 +29,9 @@ from minisasrec.learn.config import (
 from minisasrec.learn.fit import SELECT
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run, new_folder
-from minisasrec.models import MODELS
+from minisasrec.models import MODELS, SequenceModel
 from minisasrec.plots import search_history
+from minisasrec.terminal import say, show
 
 BASE = Path("tune")
 FREE = {"machine", "out", "resume", "json", "data_dir"}  # what may differ when a search goes on
@@ -69,6 +70,8 @@ class TuneConfig:
     """Folder that holds the data set's files already; nothing is downloaded then."""
     repeats: Literal["auto", "allow", "forbid"] | None = None
     """Whether items that a user has met may come again, as in train."""
+    split: str | None = None
+    """What is trained on and what is held out: leave-one-out, or time:0.9, as in train."""
     out: Path | None = None
     """Folder for the results; by default a new one in tune/."""
     resume: bool = False
@@ -95,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = {
         "settings": config.to_json(),
         "space": search.space_to_json(space),
-        "data": split.dataset.fingerprint(),
+        "data": split.fingerprint(),
         "version": __version__,
     }
     folder = options.out or (new_folder(config.dataset, config.model, BASE))
@@ -110,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         _work(found, options, run)
     except OutOfTime:
-        _say(f"{options.minutes:g} minutes are over; the trial at work was dropped")
+        say(f"{options.minutes:g} minutes are over; the trial at work was dropped")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{len(found.trials)} finished trials are kept; go on with --resume --out {folder}"
@@ -143,14 +146,18 @@ def _base(options: TuneConfig, before: Record | None) -> TrainConfig:
     if not dataset:
         raise ConfigError("give the data: a name such as bookshop, or the path of a file")
     model = options.model or given.get("model", "sasrec")
-    if model not in MODELS or not MODELS[model][1]:
-        trained = ", ".join(name for name, (_, section) in MODELS.items() if section)
-        raise ConfigError(f"--model is {model!r}, which has no settings; choose one of {trained}")
+    trained = [name for name, (kind, _) in MODELS.items() if issubclass(kind, SequenceModel)]
+    if model not in trained:
+        raise ConfigError(
+            f"--model is {model!r}, which has no settings to search; choose one of "
+            f"{', '.join(trained)}"
+        )
     asked = {
         "epochs": options.epochs,
         "seed": options.seed,
         "data_dir": options.data_dir and str(options.data_dir),
         "repeats": options.repeats,
+        "split": options.split,
     }
     columns = {**given.get("columns", {}), **options.columns.given()}
     config = from_json(
@@ -225,7 +232,7 @@ def _work(found: Search, options: TuneConfig, run: Run) -> None:
     with bar:
         for record in found.run(options.trials, deadline, on_epoch):
             bar.clear()
-            _say(_line(record, found))
+            say(_line(record, found))
             write_results(found, run)
 
 
@@ -283,11 +290,7 @@ def _report(found: Search, run: Run, options: TuneConfig) -> None:
     print(f"validation NDCG@10 {best[SELECT]:.4f}  best, trial {best['trial']}:\n")
     for name, value in best["values"].items():
         print(f"  {name:12} {_short(value)}")
-    print(f"\ntrain with them: minisasrec train --config {run.path('best.json')}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    show("", f"train with them: minisasrec train --config {run.path('best.json')}")
 
 
 if __name__ == "__main__":

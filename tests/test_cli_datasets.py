@@ -17,7 +17,7 @@ import pytest
 
 from minisasrec import datasets
 from minisasrec.commands.cli import run_command
-from minisasrec.data import DATASETS, files, load_dataset, readers
+from minisasrec.data import DATASETS, downloads, load_dataset, readers
 from minisasrec.data.registry import DatasetSpec, FileFormat
 
 ROWS = "".join(f"u{u},i{(u + t) % 7},{t}\n" for u in range(5) for t in range(4))
@@ -26,7 +26,7 @@ ROWS = "".join(f"u{u},i{(u + t) % 7},{t}\n" for u in range(5) for t in range(4))
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own, and no folder of data sets."""
-    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(downloads, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(datasets, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("MINISASREC_DATA_DIR", raising=False)
     return tmp_path / "cache"

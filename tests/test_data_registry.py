@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import http.server
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hosts import Host, hosts
 
 from minisasrec import datasets
 from minisasrec.commands.cli import run_command
@@ -21,7 +18,7 @@ from minisasrec.data import (
     Dataset,
     DataWarning,
     build_dataset,
-    files,
+    downloads,
     leave_one_out,
     load_dataset,
 )
@@ -40,7 +37,7 @@ MOVIES = "".join(f"{i}::Film {i}::Drama\n" for i in range(1, 6))
 @pytest.fixture(autouse=True)
 def no_outside_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache, no data folder, and no host but this one."""
-    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(downloads, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("MINISASREC_DATA_DIR", raising=False)
     for name, spec in list(DATASETS.items()):
         monkeypatch.setitem(DATASETS, name, replace(spec, urls=("http://127.0.0.1:9/x",)))
@@ -375,131 +372,10 @@ def test_columns_of_a_headerless_file_stand_where_the_entry_says(
     assert len(actions.users) == 2
 
 
-@dataclass
-class Host:
-    """A server for one file, and what it was asked."""
-
-    body: bytes
-    ranges: bool = True
-    break_after: int | None = None  # bytes of each answer after which the connection ends
-    status: int | None = None
-    asked: list[str | None] = field(default_factory=list)
-    url: str = ""
-
-
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Host]]:
-    servers = []
-
-    def start(body: bytes, **options: Any) -> Host:
-        host = Host(body, **options)
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                asked = self.headers.get("Range")
-                host.asked.append(asked)
-                start = int(asked[6:-1]) if asked and host.ranges else 0
-                whole = len(host.body)
-                if host.status or start >= whole:
-                    self.send_response(host.status or 416)
-                    self.send_header("Content-Range", f"bytes */{whole}")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                rest = host.body[start:]
-                self.send_response(206 if start else 200)
-                if start:
-                    self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
-                self.send_header("Content-Length", str(len(rest)))
-                self.end_headers()
-                self.wfile.write(rest[: host.break_after])
-
-            def log_message(self, *args: object) -> None:
-                """Say nothing."""
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        host.url = f"http://127.0.0.1:{server.server_port}/file"
-        return host
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-BODY = bytes(range(256)) * 1000
-MD5 = hashlib.md5(BODY).hexdigest()
-
-
-def get(host: Host, path: Path, md5: str | None = MD5) -> Path:
-    return files.download([host.url], path, md5, progress=False)
-
-
-def test_a_download_is_checked_and_leaves_nothing_else(
-    tmp_path: Path, serve: Callable[..., Host]
-) -> None:
-    path = get(serve(BODY), tmp_path / "new" / "file")
-    assert path.read_bytes() == BODY
-    assert [p.name for p in path.parent.iterdir()] == ["file"]
-
-
-def test_a_broken_download_goes_on_where_it_stopped(
-    tmp_path: Path, serve: Callable[..., Host]
-) -> None:
-    host = serve(BODY, break_after=12 * files.BLOCK)
-    assert get(host, tmp_path / "file").read_bytes() == BODY
-    assert host.asked == [None, "bytes=98304-", "bytes=196608-"]
-
-
-def test_the_next_call_goes_on(tmp_path: Path, serve: Callable[..., Host]) -> None:
-    host = serve(BODY, break_after=6 * files.BLOCK + 10)
-    with pytest.raises(
-        DataError, match="the connection broke off; what came is kept, so try again"
-    ):
-        get(host, tmp_path / "file")
-    assert not (tmp_path / "file").exists()
-    host.break_after = None
-    assert get(host, tmp_path / "file").read_bytes() == BODY
-    assert host.asked[-1] == f"bytes={18 * files.BLOCK}-"  # the odd 10 bytes were not kept
-
-
-def test_a_server_without_ranges_starts_anew(tmp_path: Path, serve: Callable[..., Host]) -> None:
-    host = serve(BODY, ranges=False)
-    (tmp_path / "file.part").write_bytes(BODY[:1000])
-    assert get(host, tmp_path / "file").read_bytes() == BODY
-    assert host.asked == ["bytes=1000-"]
-
-
-@pytest.mark.parametrize("left", [BODY, BODY + b"more"], ids=["complete", "too long"])
-def test_what_is_left_may_be_all_or_too_much(
-    tmp_path: Path, serve: Callable[..., Host], left: bytes
-) -> None:
-    host = serve(BODY)
-    (tmp_path / "file.part").write_bytes(left)
-    assert get(host, tmp_path / "file").read_bytes() == BODY
-
-
-def test_a_wrong_checksum_is_refused_and_the_next_call_starts_anew(
-    tmp_path: Path, serve: Callable[..., Host]
-) -> None:
-    host = serve(BODY)
-    (tmp_path / "file.part").write_bytes(b"another file's start")
-    with pytest.raises(DataError, match="MD5 hash of downloaded file .* does not match") as caught:
-        get(host, tmp_path / "file")
-    assert "\n" not in str(caught.value) and not (tmp_path / "file").exists()
-    assert get(host, tmp_path / "file").read_bytes() == BODY
-
-
-def test_the_second_address_serves_when_the_first_does_not(
-    tmp_path: Path, serve: Callable[..., Host]
-) -> None:
-    gone, good = serve(BODY, status=404), serve(BODY)
-    path = files.download([gone.url, good.url], tmp_path / "file", None, progress=False)
-    assert path.read_bytes() == BODY
-    with pytest.raises(DataError, match=r"\(the server answered 404\)"):
-        get(gone, tmp_path / "other")
+    with hosts() as start:
+        yield start
 
 
 @pytest.mark.usefixtures("toy_counts")
@@ -512,8 +388,11 @@ def test_a_named_data_set_is_downloaded_once(
     first = load_dataset("ml-1m", progress=False)
     again = load_dataset("ml-1m", progress=False)
     assert first.fingerprint() == again.fingerprint() and len(host.asked) == 1
-    host.body = b"an error page"
+    host.body = b"<html>an error page</html>"
     (tmp_path / "cache" / "ml-1m" / "ml-1m.zip").unlink()
+    with pytest.raises(DataError, match=r"cannot download ml-1m.zip \(the server sent a web page"):
+        load_dataset("ml-1m", progress=False)
+    (tmp_path / "cache" / "ml-1m" / "ml-1m.zip").write_bytes(b"damaged later")
     with pytest.raises(DataError, match="ml-1m.zip is cut off or damaged .*: delete it and get it"):
         load_dataset("ml-1m", progress=False)
 

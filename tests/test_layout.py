@@ -13,7 +13,8 @@ ROOT = Path(minisasrec.__file__).parent
 
 # From the ground up. A folder imports its own files and what stands on the floors below it.
 FLOORS = (
-    ("errors", "random", "terminal"),
+    ("terminal",),
+    ("errors", "random"),
     ("kernels", "plots"),
     ("backends",),
     ("autograd",),
@@ -24,9 +25,9 @@ FLOORS = (
     ("learn",),
     ("experiments", "exchange"),
     ("recommender",),
-    ("commands",),
+    ("commands", "lenskit"),
     ("teach",),
-    ("train", "evaluate", "tune", "datasets", "recommend", "reproduce", "explain"),
+    ("train", "evaluate", "tune", "datasets", "recommend", "similar", "reproduce", "explain"),
     ("completion",),
     ("__main__",),
 )

@@ -19,8 +19,8 @@ from minisasrec.data import DATASETS, load_dataset
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import DataError, ShapeError
+from minisasrec.experiments import cluster, grids, paper
 from minisasrec.experiments import experiment as kept
-from minisasrec.experiments import grids, paper
 from minisasrec.experiments.attention_maps import (
     attention_maps,
     main_categories,
@@ -299,7 +299,7 @@ def test_a_missing_extra_is_one_line(call, capsys, monkeypatch, module, option) 
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(kept, "import_module", missing)
+    monkeypatch.setattr(cluster, "import_module", missing)
     value = "2" if option == "--jobs" else "tcp://127.0.0.1:1"
     assert call("table4", "--methods", "3-blocks", option, value, "--experiments", "none") == 2
     error = capsys.readouterr().err.splitlines()[-1]

@@ -6,6 +6,8 @@ import io
 import json
 import math
 import os
+import re
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minisasrec.commands.arguments import gather, unguard
-from minisasrec.data import DATASETS, DataWarning, load_dataset
+from minisasrec.data import DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, make_split
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
@@ -26,38 +28,40 @@ from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import WEIGHTS, Run, to_plain
 from minisasrec.models import Model, SequenceModel
 from minisasrec.recommender import load_model
+from minisasrec.terminal import ended, say, streams
 
 Options = TypeVar("Options")
+NARROWEST = 40  # columns that help and messages about options need
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
 
 
 def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
     """Call `command`; an error of this package becomes one line and an exit code.
 
-    0: done; 1: something was wrong with the input; 2: a wrong option; 130: Ctrl-C.
+    0: done; 1: something was wrong with the input, or the output could not be printed; 2: a wrong
+    option; 130: Ctrl-C.
     """
     warnings.showwarning = _one_line_warning
-    if isinstance(sys.stdout, io.TextIOWrapper):  # titles hold letters that some encodings lack
-        sys.stdout.reconfigure(errors="replace")
+    with streams() as out:
+        return ended(out, _status(command, argv))
+
+
+def _status(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
     try:
         command(argv)
-        sys.stdout.flush()  # now: an error that comes at the exit of Python could not be reported
+    except SystemExit as end:  # after --help
+        return end.code if isinstance(end.code, int) else 0
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
-    except MinisasrecError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (MinisasrecError, OSError) as error:
+        say(f"error: {error}")
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted{': ' if interrupt.args else ''}{interrupt}", file=sys.stderr)
+        say(f"interrupted{': ' if interrupt.args else ''}{interrupt}")
         return INTERRUPTED
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # else the reader, such as `head`, has gone
-            print(f"error: {error}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except MemoryError as error:
-        print(f"error: out of memory: {error}; lower --batch-size or --n", file=sys.stderr)
+        say(f"error: out of memory: {error}; lower --batch-size or --n")
         return 1
     return 0
 
@@ -98,16 +102,31 @@ def errors_in_one_line() -> Iterator[None]:
     """Inside this block, what tyro prints about a wrong option becomes a `ConfigError`."""
     said = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(said), _wide_enough():
             yield
     except SystemExit as ended:
         if not ended.code:  # --help
             raise
-        # tyro prints a title, a line, the message, a line; some consoles get no frame around it
-        lines = [line.strip("│| ") for line in said.getvalue().splitlines()]
+        # tyro prints a title, a line, the message, a line; some consoles get no frame around it,
+        # and a terminal gets colours
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue())
+        lines = [line.strip("│| ") for line in plain.split("\n")]
         below = dropwhile(_is_rule, dropwhile(lambda line: not _is_rule(line), lines))
         message = " ".join(takewhile(lambda line: not _is_rule(line), below))
-        raise ConfigError(message or " ".join(said.getvalue().split())) from None
+        raise ConfigError(message or " ".join(plain.split())) from None
+
+
+@contextmanager
+def _wide_enough() -> Iterator[None]:
+    """Tell tyro of `NARROWEST` columns or more: its --help for one column never ends."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(NARROWEST, shutil.get_terminal_size().columns))
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
 
 
 def _is_rule(line: str) -> bool:
@@ -115,7 +134,7 @@ def _is_rule(line: str) -> bool:
 
 
 def _one_line_warning(message: Any, category: type, *_: Any, **__: Any) -> None:
-    print(f"note: {message}", file=sys.stderr)
+    say(f"note: {message}")
 
 
 def load_split(config: TrainConfig) -> Split:
@@ -155,9 +174,9 @@ def load_run(
     if "known" in facts:
         known = Known.read(run, facts)
         model = load_model(run, config, known)
-        if known.split is not None and data_dir is None:
-            data = replace(known.split.dataset, repeats=config.repeats, oracle=_oracle(known))
-            return run, config, replace(known.split, dataset=data), model
+        held = known.measured(config.repeats)
+        if held is not None and data_dir is None:
+            return run, config, held, model
     split = load_split(config)
     check_data(run, facts, split.fingerprint())
     if "known" not in facts:  # a run of an experiment, or of an earlier version
@@ -165,13 +184,6 @@ def load_run(
         if isinstance(model, SequenceModel):
             model.load_state(run.load_arrays(WEIGHTS)[0])
     return run, config, split, model
-
-
-def _oracle(known: Known) -> object | None:
-    """The simulator of a made-up data set; it is made again, since no folder holds it."""
-    spec = DATASETS.get(known.name)
-    made = spec.make() if spec is not None and spec.make is not None else None
-    return made.oracle if made is not None and made.fingerprint() == known.fingerprint else None
 
 
 def check_data(run: Run, facts: dict[str, Any], fingerprint: str) -> None:

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from minisasrec.terminal import say
+
 
 def _one_line(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
+        say("interrupted")
     else:
         sys.__excepthook__(kind, error, traceback)
 

@@ -17,6 +17,7 @@ from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions, use_machine
+from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         print_json({**facts, "notes": notes})
         return
     statistics, repeats = dataset.statistics(), facts["repeats"]
-    print(f"name          {dataset.name}")
-    print(f"all           {statistics}")
-    print(
+    show(f"name          {dataset.name}")
+    show(f"all           {statistics}")
+    show(
         f"train part    {facts['train_actions']:,} actions; "
         f"{facts['train_actions'] / statistics.users:.1f} actions/user, "
         f"{facts['train_actions'] / statistics.items:.1f} actions/item"
     )
-    print(f"evaluated     {facts['evaluated_users']:,} users")
+    show(f"evaluated     {facts['evaluated_users']:,} users")
     chosen = " (auto)" if dataset.repeats == "auto" else ""
-    print(
+    show(
         f"repeats       {repeats['rule']}{chosen}; {repeats['valid']:.2%} of the validation "
         f"targets and {repeats['test']:.2%} of the test targets were met before"
     )
-    print(f"source        {dataset.source}")
+    show(f"source        {dataset.source}")
     for note in notes:
-        print(f"note          {note}")
-    print(f"fingerprint   {facts['fingerprint']}")
+        show(f"note          {note}")
+    show(f"fingerprint   {facts['fingerprint']}")
 
 
 def describe(dataset: Dataset, split: Split) -> dict[str, Any]:

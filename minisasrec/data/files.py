@@ -1,30 +1,28 @@
-"""Where data files are, how they are opened, and how they are downloaded.
+"""Where data files are, and how they are opened.
 
 A `Source` is a file or a member of a zip archive, gzip-compressed or not: readers see bytes, or
-blocks of text with line numbers. `find` looks for a source in a folder or an archive; `download`
-fetches a file into the per-user cache and goes on where a broken-off download stopped.
+blocks of text with line numbers. `find` looks for a source in a folder or an archive.
+(`downloads.py` fetches what is not there.)
 """
 
 from __future__ import annotations
 
 import codecs
 import gzip
-import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from minisasrec.errors import DataError
+from minisasrec.terminal import on_terminal
 
 TEXT_BLOCK = 1 << 22  # bytes of text that are in memory at a time
 LONGEST_LINE = 16 << 20  # characters; a "line" above this is no line, and would fill the memory
-BLOCK = 8192  # bytes written at a time: at most so many are lost when a download breaks off
 BAR_DELAY = 2  # seconds of reading before a progress bar appears
-ATTEMPTS = 3  # a download that breaks off is continued this often before it is given up
 
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -99,7 +97,7 @@ class Source:
             unit_scale=True,
             delay=BAR_DELAY,
             leave=False,
-            disable=None if self.progress else True,  # None: unless stderr is a terminal
+            disable=not (self.progress and on_terminal()),
         )
 
     def text(self, encoding: str | None = None) -> Text:
@@ -252,116 +250,3 @@ def members(archive: Path) -> list[str]:
         raise DataError(
             f"{archive} is cut off or damaged ({error}): delete it and get it again"
         ) from error
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept, as pooch chooses it for this system and user."""
-    import pooch
-
-    return Path(pooch.os_cache("minisasrec"))
-
-
-def download(urls: Sequence[str], path: Path, md5: str | None, progress: bool = True) -> Path:
-    """Fetch ``path`` from the first of ``urls`` that answers, check it and return it.
-
-    Pooch checks the MD5, if known, before the file appears under its name. What a broken-off
-    download left (``path`` + ``.part``) is continued, now or in a later call, by an HTTP Range
-    request. Raises DataError with one line that says where to get the file and where to put it.
-    """
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel("WARNING")  # the progress bar is enough
-    reasons = []
-    for url in urls:
-        try:
-            found = pooch.retrieve(
-                url,
-                known_hash=md5 and f"md5:{md5}",
-                fname=path.name,
-                path=path.parent,
-                downloader=Resume(path.with_name(path.name + ".part"), progress),
-            )
-            return Path(found)
-        except (requests.RequestException, OSError, ValueError) as error:
-            reasons.append(_reason(error))
-    raise DataError(
-        f"cannot download {path.name} ({'; '.join(dict.fromkeys(reasons))}): get {urls[0]} with a "
-        f"browser and put it at {path}, or in a folder that data_dir names"
-    )
-
-
-class Resume:
-    """A pooch downloader that keeps what it has in ``part`` and asks only for the rest."""
-
-    def __init__(self, part: Path, progress: bool = True) -> None:
-        """Download through ``part``; ``progress`` shows a bar."""
-        self.part, self.progress = part, progress
-
-    def __call__(self, url: str, output_file: str, pooch: Any = None) -> None:
-        """Download ``url`` to ``output_file``; raises requests' exceptions."""
-        from requests import exceptions
-
-        broken_off = (
-            exceptions.ConnectionError,
-            exceptions.Timeout,
-            exceptions.ChunkedEncodingError,  # requests raises this if the body ends early
-        )
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._fetch(url)
-                break
-            except broken_off:
-                if attempt == ATTEMPTS or not self.part.exists():
-                    raise
-        os.replace(self.part, output_file)
-
-    def _fetch(self, url: str) -> None:
-        import requests
-        from tqdm import tqdm
-
-        have = self.part.stat().st_size if self.part.exists() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        headers["Accept-Encoding"] = "identity"  # a compressed body has other byte positions
-        with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
-            if (
-                have and answer.status_code == 416
-            ):  # nothing is left to send: it is complete, or it is another file
-                if answer.headers.get("Content-Range") == f"bytes */{have}":
-                    return
-                self.part.unlink()
-                return self._fetch(url)
-            answer.raise_for_status()
-            have = have if answer.status_code == 206 else 0  # 200: the whole file again
-            total = have + int(answer.headers.get("Content-Length", 0)) or None
-            with (
-                open(self.part, "ab" if have else "wb") as part,
-                tqdm(
-                    desc=self.part.name.removesuffix(".part"),
-                    total=total,
-                    initial=have,
-                    unit="B",
-                    unit_scale=True,
-                    disable=None if self.progress else True,
-                ) as bar,
-            ):
-                for block in answer.iter_content(BLOCK):
-                    part.write(block)
-                    bar.update(len(block))
-        if total is not None and self.part.stat().st_size < total:  # older urllib3 do not tell
-            raise requests.exceptions.ChunkedEncodingError("the body ended early")
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong with a download, short enough for one line."""
-    import requests
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"the server answered {error.response.status_code}"
-    if isinstance(error, requests.Timeout):
-        return "the server did not answer in time"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off; what came is kept, so try again"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection to the server"
-    return " ".join(str(error).split())[:200]

@@ -18,7 +18,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
-from minisasrec.data import files, readers
+from minisasrec.data import downloads, files, readers
 from minisasrec.data.actions import Actions
 from minisasrec.data.builder import read_actions
 from minisasrec.data.dataset import (
@@ -461,7 +461,7 @@ def _load_known(
 ) -> Dataset:
     found = locate(spec, data_dir)
     if found is None:
-        cache = files.cache_folder() / spec.name
+        cache = downloads.cache_folder() / spec.name
         if not download:
             looked = ", ".join(str(place) for place in [*_data_places(spec, data_dir), cache])
             other = "; without --data-dir it is downloaded" if data_dir else ", or allow a download"
@@ -469,7 +469,7 @@ def _load_known(
                 f"{spec.name} is not in {looked}: get {spec.urls[0]} and put it in one of these"
                 + other
             )
-        files.download(spec.urls, cache / spec.file, spec.md5, progress)
+        downloads.download(spec.urls, cache / spec.file, spec.md5, progress)
         found = locate(spec, data_dir)
         if found is None:
             raise DataError(
@@ -491,7 +491,7 @@ def locate(
 
     Looked for in the user's folders first, then among earlier downloads.
     """
-    places = [*_data_places(spec, data_dir), files.cache_folder() / spec.name]
+    places = [*_data_places(spec, data_dir), downloads.cache_folder() / spec.name]
     return _search(_with_archives(places, spec.archives), spec.forms)
 
 

@@ -20,7 +20,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -39,6 +38,7 @@ from minisasrec.errors import (
     MinisasrecError,
     TrainingError,
 )
+from minisasrec.experiments.cluster import connect, extra
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import thread_count
 from minisasrec.learn.config import TrainConfig, make_model, read_json
@@ -47,6 +47,7 @@ from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import Run, to_plain
 from minisasrec.models import MODELS, SequenceModel
+from minisasrec.terminal import on_terminal, say
 
 Record = dict[str, Any]
 
@@ -73,7 +74,8 @@ class Experiment:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json"}
+MACHINE = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume", "json"}
+MACHINE |= {"detect_anomaly", "tensorboard"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
@@ -287,7 +289,6 @@ def compute(
     }
     done = {c.folder: _attempt(c)[1] for c in experiments if c.folder not in missing}
     total, start, worked = len({c.folder for c in experiments}), time.perf_counter(), 0.0
-    say = functools.partial(print, file=sys.stderr, flush=True)
     say(f"{total} experiment{'s' * (total != 1)}: {len(done)} done, {len(missing)} to compute")
     try:
         for experiment, result in _run(list(missing.values()), jobs, scheduler) if missing else ():
@@ -328,13 +329,13 @@ def _run(
         yield from _run_on_joblib(experiments, jobs)
     else:
         for experiment in experiments:
-            yield _attempt(experiment, sys.stderr.isatty())
+            yield _attempt(experiment, on_terminal())
 
 
 def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[Experiment, Record]]:
     from concurrent.futures import BrokenExecutor
 
-    joblib = _extra("joblib", "--jobs")
+    joblib = extra("joblib", "--jobs")
     threads = experiments[0].config.machine.threads or max(1, available_cores() // jobs)
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=threads):
@@ -350,12 +351,8 @@ def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[E
 def _run_on_dask(
     experiments: list[Experiment], address: str
 ) -> Iterator[tuple[Experiment, Record]]:
-    distributed = _extra("distributed", "--scheduler")
-    try:
-        client = distributed.Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no Dask scheduler answers at {address}: {error}") from None
-    with client:
+    distributed = extra("distributed", "--scheduler")
+    with connect(address) as client:
         futures = client.map(_attempt, experiments, pure=False)
         try:
             for future in distributed.as_completed(futures):
@@ -370,15 +367,6 @@ def _run_on_dask(
             raise TrainingError(f"{error}; what is finished is kept") from None
         finally:
             client.cancel(futures)
-
-
-def _extra(module: str, option: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ConfigError(
-            f'{option} needs {module}, which is not installed: pip install "minisasrec[reproduce]"'
-        ) from None
 
 
 def _duration(seconds: float) -> str:

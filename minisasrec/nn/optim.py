@@ -12,7 +12,7 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import backend
-from minisasrec.errors import ConfigError, GradientError, TrainingError
+from minisasrec.errors import CheckpointError, ConfigError, GradientError, TrainingError
 
 SMALL = 16_384  # numbers in a parameter that Adam updates together with others
 
@@ -178,7 +178,10 @@ class Adam(Optimizer):
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state()` returned."""
+        """Go on from what `state()` returned; a `CheckpointError` for NaN or infinity in it."""
+        for name, value in state.items():
+            if not np.isfinite(value).all():
+                raise CheckpointError(f"the optimiser's {name} holds NaN or infinity")
         self.steps = int(state["steps"][0])
         for i in range(len(self.parameters)):
             self.m[i][...], self.v[i][...] = state[f"m.{i}"], state[f"v.{i}"]

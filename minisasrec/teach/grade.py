@@ -21,6 +21,7 @@ from typing import Any
 
 from minisasrec.commands.cli import run_command
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.terminal import show
 
 CHECK = re.compile(r'^check\("(\w+)"', re.MULTILINE)
 Notebook = dict[str, Any]
@@ -139,14 +140,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     for row in grade(args.submissions, args.notebooks, args.timeout):
         rows.append(row)
-        print("  ".join(part.splitlines()[0] if part else "-" for part in row), flush=True)
+        show("  ".join(part.splitlines()[0] if part else "-" for part in row))
+        sys.stdout.flush()
     try:
         with open(args.out, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("student", "notebook", "exercise", "result"), *rows])
     except OSError as error:
         raise DataError(f"cannot write {args.out}: {error.strerror}") from None
     correct = sum(said.startswith("correct: ") for *_, said in rows)
-    print(f"\n{correct} of {len(rows)} correct; {args.out}")
+    show("", f"{correct} of {len(rows)} correct; {args.out}")
 
 
 if __name__ == "__main__":
