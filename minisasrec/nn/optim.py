@@ -12,7 +12,7 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import backend
-from minisasrec.errors import ConfigError, GradientError, TrainingError
+from minisasrec.errors import CheckpointError, ConfigError, GradientError, TrainingError
 
 SMALL = 16_384  # numbers in a parameter that Adam updates together with others
 
@@ -172,13 +172,30 @@ class Adam(Optimizer):
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, as arrays by name."""
-        state = {"steps": np.array([self.steps])}
+        state = {"steps": np.array([self.steps], np.int64)}
         for i in range(len(self.parameters)):
             state[f"m.{i}"], state[f"v.{i}"] = self.m[i], self.v[i]
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state()` returned."""
+        """Go on from what `state()` returned.
+
+        Raises `CheckpointError` for a state of other parameters, or one that no training leaves.
+        Then nothing has changed.
+        """
+        wanted = self.state()
+        if wanted.keys() != state.keys():
+            odd = ", ".join(sorted(wanted.keys() ^ state.keys()))
+            raise CheckpointError(f"the optimiser's state has other parts than the model: {odd}")
+        for name, array in wanted.items():
+            found = np.asarray(state[name])
+            if (found.shape, found.dtype) != (array.shape, array.dtype):
+                raise CheckpointError(
+                    f"adam.{name} is {found.dtype} of shape {found.shape}, {array.dtype} of shape "
+                    f"{array.shape} was expected: it belongs to another model"
+                )
+            if not np.isfinite(found).all() or (name[0] in "vs" and (found < 0).any()):
+                raise CheckpointError(f"adam.{name} holds a number that no training leaves there")
         self.steps = int(state["steps"][0])
         for i in range(len(self.parameters)):
             self.m[i][...], self.v[i][...] = state[f"m.{i}"], state[f"v.{i}"]
