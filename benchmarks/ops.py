@@ -113,11 +113,20 @@ def work(name: str, args: Sequence[Any], constants: dict[str, Any]) -> list[tupl
         relu = constants.get("activation") is not None
         product, arrays = 2 * T * k * m, T * k + k * m + T * m
         return [(product, arrays), (2 * product, 2 * T * k + 2 * k * m + (1 + relu) * T * m)]
-    if name == "packed_causal_attention":
-        lengths = np.diff(constants["offsets"])
-        pairs_d = float((lengths * (lengths + 1) / 2).sum()) * x.shape[1]
+    if name in ("packed_causal_attention", "packed_self_attention"):
+        lengths, N = np.diff(constants["offsets"]), N // (3 if x.ndim == 3 else 1)
+        pairs_d = float((lengths * (lengths + 1) / 2).sum()) * x.shape[-1]
         # scores and outputs; backward: scores again, dv, dp, dq, dk
         return [(4 * pairs_d, 4 * N), (10 * pairs_d, 8 * N)]
+    if name == "norm_projections":  # rows in, Q, K and V out; backward their gradients, x and dx
+        products = 6 * N * x.shape[1]
+        return [(products + 8 * N, 4 * N), (2 * products + 13 * N, 5 * N)]
+    if name == "feed_forward":  # x, s, z, h, y; backward dy, z, h, dx, ds
+        products = 4 * N * x.shape[1]
+        return [(products + 12 * N, 5 * N), (2 * products + 16 * N, 5 * N)]
+    if name == "embed":
+        rows = constants["ids"].size * x.shape[1]
+        return [(3 * rows, 3 * rows), (rows, 2 * rows)]
     if name == "layer_norm":
         return [(8 * N, 2 * N), (13 * N, 3 * N)]
     if name == "embedding":

@@ -41,6 +41,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are stored with their results; the tests execute them
 
 default_role = "literal"  # docstrings write code in single backticks
+autodoc_mock_imports = ["lenskit"]  # optional, and not in `dev`
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 viewcode_follow_imported_members = False  # an op is where its definition is

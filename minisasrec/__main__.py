@@ -15,6 +15,7 @@ COMMANDS = {
     "datasets": "list the public data sets; show, download, verify or clear one",
     "data": "print what a data set holds: counts, source, warnings, fingerprint",
     "recommend": "recommend items to users of a trained model, or to a sequence of items",
+    "similar": "items that a trained model finds like others",
     "explain": "explain an op: formula, shapes, paper section, source, tests, notebooks",
     "reproduce": "run the paper's experiments and set the results beside its tables",
 }
@@ -47,7 +48,7 @@ def _about(name: str) -> int:
         for command, line in COMMANDS.items():
             print(f"  {command:10} {line}")
         print("\n  --version             the version\n  --completion SHELL    a script that")
-        print("                        completes commands and options: bash, zsh, fish or tcsh")
+        print("                        completes commands and options: bash, zsh or fish")
     elif name == "--version":
         from minisasrec import __version__
 

@@ -20,7 +20,15 @@ class GradientError(MinisasrecError, RuntimeError):
 
 
 class DataError(MinisasrecError, ValueError):
-    """A data set that cannot be found, read or used."""
+    """A data set that cannot be found, read or used.
+
+    Its message may quote a file, so it is made one line: control characters are escaped, and what
+    is longer than 500 characters loses its middle.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        super().__init__(text if len(text) <= 500 else f"{text[:300]} ... {text[-190:]}")
 
 
 class ConfigError(MinisasrecError, ValueError):

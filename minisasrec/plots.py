@@ -159,24 +159,14 @@ def search_history(trials: list[dict[str, Any]], metric: str, path: Path | None 
     done = [trial for trial in shown if trial["state"] == "done"]
     best = np.maximum.accumulate([trial[metric] for trial in done])
     first.step([trial["trial"] for trial in done], best, where="post", color="tab:green")
-    for state, mark, color in (("pruned", "x", "tab:grey"), ("done", "o", "tab:blue")):
+    for panel, name in zip(panels, names, strict=False):
+        _against(panel, [trial for trial in shown if name in trial["values"]], name, metric)
+    for state, (mark, color) in MARKS.items():
         chosen = [trial for trial in shown if trial["state"] == state]
-        heights = [trial[metric] for trial in chosen]
-        first.plot([t["trial"] for t in chosen], heights, mark, ms=4, color=color, label=state)
-        for panel, name in zip(panels, names, strict=False):
-            having = [trial for trial in chosen if name in trial["values"]]
-            places = [trial["values"][name] for trial in having]
-            places = [str(place) if isinstance(place, str | bool) else place for place in places]
-            panel.plot(places, [trial[metric] for trial in having], mark, ms=4, color=color)
+        numbers = [trial["trial"] for trial in chosen]
+        first.plot(numbers, [t[metric] for t in chosen], mark, ms=4, color=color, label=state)
     first.set(xlabel="trial", ylabel=f"validation {metric}", title="trials, and the best so far")
     first.legend()
-    for panel, name in zip(panels, names, strict=False):
-        panel.set(xlabel=name)
-        values = [trial["values"][name] for trial in shown if name in trial["values"]]
-        if all(isinstance(value, float) and value > 0 for value in values) and (
-            max(values) >= 20 * min(values)
-        ):
-            panel.set_xscale("log")
     for panel in panels[len(names) :]:
         panel.set_axis_off()
     for panel in [first, *panels]:
@@ -184,3 +174,23 @@ def search_history(trials: list[dict[str, Any]], metric: str, path: Path | None 
     if path is not None:
         figure.savefig(path, dpi=120, format="png")
     return figure
+
+
+MARKS = {"pruned": ("x", "tab:grey"), "done": ("o", "tab:blue")}
+
+
+def _against(panel: Any, trials: list[dict[str, Any]], name: str, metric: str) -> None:
+    """One panel: the metric against one setting; few values stand side by side, by name."""
+    values = [trial["values"][name] for trial in trials]
+    few = sorted(set(values)) if len(set(values)) <= 6 else []
+    for state, (mark, color) in MARKS.items():
+        chosen = [trial for trial in trials if trial["state"] == state]
+        places = [trial["values"][name] for trial in chosen]
+        places = [few.index(place) for place in places] if few else places
+        panel.plot(places, [trial[metric] for trial in chosen], mark, ms=4, color=color)
+    if few:
+        texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in few]
+        panel.set_xticks(range(len(few)), texts)
+    elif min(values) > 0 and max(values) >= 20 * min(values):
+        panel.set_xscale("log")
+    panel.set(xlabel=name)

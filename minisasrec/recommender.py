@@ -12,7 +12,6 @@ Recommender.load("shop")                               # anywhere: no data file 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import shutil
 import tempfile
@@ -24,10 +23,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from minisasrec.data.dataset import Dataset, DataWarning, Repeats, build_dataset
-from minisasrec.data.registry import DATASETS, load_dataset
-from minisasrec.data.sequences import pack
-from minisasrec.data.split import NONE, Split, leave_one_out
+from minisasrec.data.dataset import Dataset, DataWarning, Repeats
+from minisasrec.data.registry import load_dataset
+from minisasrec.data.sequences import pack_sequences
+from minisasrec.data.split import NONE, Part, Split, make_split
 from minisasrec.errors import (
     CheckpointError,
     ConfigError,
@@ -35,26 +34,39 @@ from minisasrec.errors import (
     TrainingError,
 )
 from minisasrec.exchange import start_from
+from minisasrec.experiments.attention_maps import attention_maps
+from minisasrec.experiments.final_rows import final_rows
 from minisasrec.learn import frames
 from minisasrec.learn.config import (
     TrainConfig,
     from_json,
     make_model,
     model_settings,
-    preset,
 )
+from minisasrec.learn.evaluation import Protocol
+from minisasrec.learn.explanation import Explanation, explain
 from minisasrec.learn.fit import History, fit
-from minisasrec.learn.known import Known
+from minisasrec.learn.known import Known, extended
 from minisasrec.learn.machine import on_machine
-from minisasrec.learn.recommendation import recommend, top_lists
+from minisasrec.learn.queries import (
+    Queries,
+    Unknown,
+    allowed_items,
+    answer,
+    item_numbers,
+    note,
+    values_of,
+)
+from minisasrec.learn.recommendation import top_lists
 from minisasrec.learn.runs import CONFIG, WEIGHTS, Run
-from minisasrec.models import MODELS, Model, SequenceModel
+from minisasrec.learn.settings import configure, differing
+from minisasrec.models import MODELS, Model, RecentPopularity, SASRec, SequenceModel
 from minisasrec.models.base import NOBODY
+from minisasrec.random import make_key
+from minisasrec.terminal import say
 
 Array = np.ndarray
 On = Literal["train", "everything"]
-Unknown = Literal["error", "skip"]
-NOT_SETTINGS = {"model", "seed", "dataset", "out", "resume", "json"}  # of `train`, but not here
 
 
 class Recommender:
@@ -117,29 +129,35 @@ class Recommender:
         """Train on a log; returns the recommender itself.
 
         `data` is a table of pandas or polars, the path of a file, a name in `DATASETS`, or what
-        `load_dataset` and `leave_one_out` return. `user`, `item`, `time` and `title` name columns;
-        `reading` are further options of `load_dataset`, such as `min_actions=1`.
+        `load_dataset`, `leave_one_out` and `time_split` return. `user`, `item`, `time` and `title`
+        name columns; `reading` are further options of `load_dataset`, such as `min_actions=1`.
 
-        `on="train"` holds out the last two actions of each user, chooses the epoch on the first of
-        them and leaves the second to `evaluate`. `on="everything"` chooses the number of epochs in
-        the same way, then trains a new model for so many epochs on all actions: for use, not for
-        measuring, since nothing is left to measure on.
+        `on="train"` holds out the last two actions of each user, or what the setting `split` says,
+        chooses the epoch on the validation part and leaves the test part to `evaluate`.
+        `on="everything"` chooses the number of epochs in the same way, then trains a new model for
+        so many epochs on all actions: for use, not for measuring, since nothing is left to measure
+        on.
         """
         if on not in get_args(On):
             raise ConfigError(f"on is {on!r}; choose train or everything")
-        reading |= {"user_column": user, "item_column": item, "time_column": time}
-        reading |= {"title_column": title}
-        reading = {name: value for name, value in reading.items() if value is not None}
+        reading = _named(reading, user=user, item=item, time=time, title=title)
         name = _preset_name(data)
         config = configure(self.model, self.seed, self.settings, name)
-        split, whole = _read(data, config, reading, progress)
+        split, whole = data, tuple[str, ...]()
+        if not isinstance(data, Split):
+            dataset, whole = _read(data, config, reading, progress)
+            split = make_split(dataset, config.split)
+        elif reading:
+            raise _read_already(reading)
         columns = {f.name for f in dataclasses.fields(config.columns)} & reading.keys()
         columns_given = {name: reading[name] for name in columns}
         config = from_json({"columns": columns_given} if columns else {}, config)
+        config = dataclasses.replace(config, split=split.rule)  # of a Split that was given
         with on_machine(config.machine):
             model, history = _trained(config, split, progress)
             if on == "everything":
                 split = _everything(split)
+                config = _as_chosen(config, model)
                 model, _ = _trained(config, split, progress, history.best_epoch)
         known = Known.of(split, on, whole)
         self._fitted = _Fitted(config, model, known, history)
@@ -274,17 +292,50 @@ class Recommender:
         if unknown not in get_args(Unknown):
             raise ConfigError(f"unknown is {unknown!r}; choose error or skip")
         library = next(filter(None, map(frames.library, (users, histories))), self._library)
-        requests = _Requests(fitted, users, histories, unknown)
-        allowed = _allowed(fitted.known, candidates, exclude, untrained)
-        if k > len(allowed):
-            _note(f"k is {k:,}, and {len(allowed):,} items may be recommended: lists are shorter")
+        queries = Queries(fitted.model, fitted.known, users, histories, unknown)
+        allowed = allowed_items(fitted.known, candidates, exclude, untrained)
+        if k > len(allowed) and candidates is None:
+            note(f"k is {k:,}, and {len(allowed):,} items may be recommended: lists are shorter")
         rule = repeats or fitted.known.repeats
-        starts = range(0, max(len(requests.numbers), 1), int(block))
+        starts = range(0, max(len(queries.numbers), 1), int(block))
         parts = (slice(start, start + int(block)) for start in starts)
         return (
-            frames.make_frame(_table(fitted, requests, part, int(k), rule, allowed), library)
+            frames.make_frame(self._answer(queries, part, int(k), rule, allowed), library)
             for part in parts
         )
+
+    def _answer(
+        self, queries: Queries, part: slice, k: int, rule: Repeats, allowed: Array
+    ) -> dict[str, Any]:
+        with on_machine(self.fitted.config.machine):
+            return answer(self.fitted.model, queries, part, k, rule, allowed)
+
+    def scores(self, items: Any, history: Any = None, *, user: Any = None) -> Array:
+        """The scores of some items, float32, in the order in which they are given.
+
+        After `history`, a list of item ids; after all that `user` did; or, with both, after all
+        that the user did and then the history. NaN for an item that is not known, and for all
+        items where there is nothing to go by: no known item, or a user without the vector that
+        the model needs.
+        """
+        fitted, known = self.fitted, self.fitted.known
+        asked = known.items.find(values_of(items, "items", "item"))
+        found = np.full(len(asked), np.nan, np.float32)
+        number = NOBODY
+        past = known.items.find(values_of([] if history is None else history, "history", "item"))
+        past = past[past > 0].astype(np.int32)
+        if user is not None:
+            number = int(known.users.find([user])[0])
+            if number >= 0 and known.split is not None:
+                past = np.concatenate([known.split.dataset.sequence(number), past])
+        rows = asked > 0
+        if not len(past) or not rows.any() or (fitted.model.needs_user and number < 0):
+            return found
+        with on_machine(fitted.config.machine):
+            found[rows] = fitted.model.candidate_scores(
+                np.array([number]), pack_sequences([past], fitted.model.n), asked[rows][None]
+            )[0]
+        return found
 
     def similar_items(self, items: Any, k: int = 10) -> Any:
         """The k items most like each of `items`, by the cosine of their vectors.
@@ -300,8 +351,8 @@ class Recommender:
                 f"{fitted.config.model} has no vectors of items; use sasrec or another model that "
                 "is trained by gradients"
             )
-        given = _values(items, "items", "item")
-        numbers = _known_items(known, given, "error")
+        given = values_of(items, "items", "item")
+        numbers = item_numbers(known, given, "error")
         vectors = fitted.model.item_vectors()
         lengths = np.linalg.norm(vectors, axis=1)
         scores = (vectors[numbers] @ vectors.T) / np.maximum(
@@ -322,23 +373,150 @@ class Recommender:
         }
         return frames.make_frame(columns, frames.library(items) or self._library)
 
+    def evaluate(
+        self,
+        part: Part = "test",
+        protocols: Sequence[Protocol] | None = None,
+        *,
+        seed: int | None = None,
+        max_users: int | None = None,
+    ) -> Any:
+        """How well it ranks what was held out: a table, as `python -m minisasrec.evaluate` shows.
+
+        `part` is "test" or "valid"; `protocols` are "sampled", "full" and "authors", by default the
+        first two; see `Evaluator`. `seed` and `max_users` are by default those of the settings.
+        Raises `ConfigError` after `fit(on="everything")`, which leaves nothing to measure on.
+        """
+        fitted, known = self.fitted, self.fitted.known
+        if known.on == "everything":
+            raise ConfigError(
+                "it was trained on everything, so nothing is left to measure on; fit(on='train') "
+                "holds out a test part"
+            )
+        split = known.measured(known.repeats)
+        if split is None:
+            raise DataError(f"{known.name} was saved without histories: nothing to measure on")
+        changes = {"seed": seed, "max_users": max_users}
+        given = {name: value for name, value in changes.items() if value is not None}
+        config = from_json(given, fitted.config)
+        with on_machine(config.machine):
+            chosen = None if protocols is None else tuple(protocols)
+            rows = final_rows(fitted.model, split, config, part, chosen)
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: [row.get(name) for row in rows] for name in names}
+        return frames.make_frame(columns, self._library)
+
+    def explain(
+        self, history: Any = None, k: int = 5, *, user: Any = None, repeats: Repeats | None = None
+    ) -> Explanation:
+        """Why the k best items are recommended: what each item of the history adds to their scores.
+
+        `history` is a list of item ids, oldest first; by default, that of `user`. An item adds the
+        score with it minus the score without it. Only the last n items count. See `Explanation`
+        for what comes back. Raises what `recommend` does.
+        """
+        fitted = self.fitted
+        users = None if user is None else [user]
+        if history is None and user is None:
+            raise ConfigError("give a history, a list of item ids, or user=ID")
+        queries = Queries(fitted.model, fitted.known, users, None if history is None else [history])
+        allowed = allowed_items(fitted.known, None, None, untrained=False)
+        found = self._answer(queries, slice(0, 1), k, repeats or fitted.known.repeats, allowed)
+        items = queries.items[queries.starts[0] : queries.ends[0]][-fitted.model.n :]
+        if not len(items):
+            raise DataError("the history is empty: popularity needs no explanation")
+        best = fitted.known.items.find(found["item"])
+        with on_machine(fitted.config.machine):
+            attention: list[Array] = []
+            if isinstance(fitted.model, SASRec):
+                inputs = pack_sequences([items], fitted.model.n)
+                [attention] = attention_maps(fitted.model, inputs, by_head=True)
+            args = (fitted.model, fitted.known, queries.numbers, items, best, attention)
+            return explain(*args, self._library)
+
+    # --- going on --------------------------------------------------------------------------------
+
+    def update(
+        self,
+        data: Any,
+        *,
+        epochs: int = 10,
+        user: str | None = None,
+        item: str | None = None,
+        time: str | None = None,
+        title: str | None = None,
+        on: On | None = None,
+        progress: bool = True,
+        **reading: Any,
+    ) -> Recommender:
+        """Go on with new actions: all that was known, and these, trained for `epochs` from here.
+
+        New users and new items are added behind the known ones, so every id keeps its number.
+        Their vectors begin as those of a new model do; all others go on from where they are. The
+        new actions of a user come after the known ones, unless both have times. `data` is what
+        `fit` takes, the columns are by default those named there; nothing is filtered unless
+        `min_actions` says so. `on` is that of `fit`, by default the
+        same as there; "train" holds out the last two actions of each user anew.
+
+        Raises `DataError` where the histories were left out, for there is nothing to go on with.
+        """
+        fitted, known = self.fitted, self.fitted.known
+        if on not in (None, *get_args(On)):
+            raise ConfigError(f"on is {on!r}; choose train or everything")
+        if epochs < 1:
+            raise ConfigError(f"epochs is {epochs}; it must be at least 1")
+        if known.split is None:
+            raise DataError(
+                f"{known.name} was saved without histories, so there is nothing to go on with; "
+                "train anew with fit"
+            )
+        reading = _named(reading, user=user, item=item, time=time, title=title)
+        if not isinstance(data, Dataset):
+            reading.setdefault("min_actions", 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # few actions each are to be expected
+            new, _ = _read(data, _without_titles(fitted.config, data), reading, progress)
+            dataset = extended(known.split.dataset, new)
+            split = make_split(dataset, fitted.config.split)
+        on = on or known.on
+        if on == "everything":
+            split = _everything(split)
+        config = dataclasses.replace(
+            fitted.config,
+            epochs=epochs,
+            patience=0,
+            # other batches and negatives than at the beginning
+            seed=make_key(fitted.config.seed, "update", dataset.num_actions).k0,
+        )
+        config = _as_chosen(config, fitted.model)
+        with on_machine(config.machine):
+            model, history = grown(fitted.model, make_model(config, split)), History()
+            if isinstance(model, SequenceModel):
+                validation = on == "train"
+                history = fit(model, split, config, progress=progress, validation=validation)
+        if progress:
+            say(
+                f"{new.num_actions:,} new actions, {dataset.num_users - known.num_users:,} new "
+                f"users, {dataset.num_items - len(known.item_ids) + 1:,} new items; trained "
+                f"{len(history.epochs)} epochs on {split.num_train_actions:,} actions"
+            )
+        known = Known.of(split, on, known.whole)
+        self._fitted = _Fitted(fitted.config, model, known, history)
+        return self
+
     # --- a folder to take home -----------------------------------------------------------------
 
-    def save(self, folder: str | os.PathLike[str], *, keep_histories: bool = True) -> Path:
+    def save(self, folder: str | os.PathLike[str], *, keep_histories: bool | None = None) -> Path:
         """Write one folder with all that `load` needs; returns its path.
 
         A recommender that was saved there before is replaced as a whole: after an interrupted call
         the old one is still there. `keep_histories=False` leaves out the users, their ids and
-        histories. Raises `ConfigError` for a folder that holds something else, `TrainingError` if
-        it cannot be written.
+        histories; by default the setting of that name decides. Raises `ConfigError` for a folder
+        that holds something else, `TrainingError` if it cannot be written.
         """
         fitted, folder = self.fitted, Path(folder).absolute()
-        known = fitted.known if keep_histories else fitted.known.without_histories()
-        if not keep_histories and fitted.model.needs_user:
-            raise ConfigError(
-                f"{fitted.config.model} answers for known users only, so they cannot be left out; "
-                "use a model that goes by the history, such as sasrec"
-            )
+        keep = fitted.config.keep_histories if keep_histories is None else keep_histories
+        known = fitted.known if keep else fitted.known.without_histories(fitted.model)
         _check_free(folder)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -389,7 +567,7 @@ class Recommender:
     @classmethod
     def of(cls, config: TrainConfig, known: Known, model: Model) -> Recommender:
         """A recommender of parts that are there already."""
-        made = cls(config.model, seed=config.seed, **_differing(config))
+        made = cls(config.model, seed=config.seed, **differing(config))
         made._fitted = _Fitted(config, model, known, History())
         return made
 
@@ -406,6 +584,27 @@ def _trained(
     if epochs:
         config = dataclasses.replace(config, epochs=epochs)
     return model, fit(model, split, config, progress=progress, validation=not epochs)
+
+
+def _as_chosen(config: TrainConfig, model: Model) -> TrainConfig:
+    """The settings with what `model` has chosen on the validation part."""
+    if isinstance(model, RecentPopularity):
+        return from_json({"recentpop": {"days": model.days}}, config)
+    return config
+
+
+def grown(old: Model, new: Model) -> Model:
+    """`new`, which has more users or items behind those of `old`, with the weights of `old`.
+
+    Rows that `old` lacks stay as they are. A model that counts has counted anew already.
+    """
+    if not isinstance(old, SequenceModel) or not isinstance(new, SequenceModel):
+        return new
+    before, state = old.state(), {name: value.copy() for name, value in new.state().items()}
+    for name, value in before.items():
+        state[name][: len(value)] = value
+    new.load_state(state)
+    return new
 
 
 def _everything(split: Split) -> Split:
@@ -469,63 +668,7 @@ def _check_free(folder: Path) -> None:
         raise ConfigError(f"{folder} holds other files; save to another folder")
 
 
-# --- settings ------------------------------------------------------------------------------------
-
-
-def configure(
-    model: str, seed: int, settings: dict[str, Any], dataset: str = "data"
-) -> TrainConfig:
-    """The defaults of `train` for a data set, with flat `settings` changed."""
-    if model not in MODELS:
-        raise ConfigError(f"model is {model!r}; choose one of {', '.join(MODELS)}")
-    default = preset(dataset, model)
-    values: dict[str, Any] = {"seed": seed}
-    for name, value in settings.items():
-        value = value.item() if isinstance(value, np.generic) else value
-        section = _section(name, model)
-        if section:
-            values.setdefault(section, {})[name] = value
-        else:
-            values[name] = value
-    return from_json(values, default)
-
-
-def _section(name: str, model: str) -> str:
-    """Where in `TrainConfig` a flat name is, "" for the top. Raises `ConfigError` if nowhere."""
-    places = _places(model)
-    if name not in places:
-        near = difflib.get_close_matches(name, places, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(
-            f"{name} is no setting of {model}; {meant}there are {', '.join(sorted(places))}"
-        )
-    return places[name]
-
-
-def _places(model: str) -> dict[str, str]:
-    """The section of each setting of a model by its flat name."""
-    config, own = TrainConfig(model=model), MODELS[model][1]  # type: ignore[arg-type]
-    places = {
-        field.name: ""
-        for field in dataclasses.fields(config)
-        if not dataclasses.is_dataclass(getattr(config, field.name))
-    }
-    for section in filter(None, (own, "machine", "columns")):
-        for field in dataclasses.fields(getattr(config, section)):
-            places.setdefault(field.name, section)
-    return {name: section for name, section in places.items() if name not in NOT_SETTINGS}
-
-
-def _differing(config: TrainConfig) -> dict[str, Any]:
-    """The flat settings in which a configuration differs from the defaults for its data."""
-    default, found = preset(config.dataset, config.model), {}
-    for name, section in _places(config.model).items():
-        if section == "columns":  # they belong to the data
-            continue
-        ours, usual = (getattr(c, section) if section else c for c in (config, default))
-        if getattr(ours, name) != getattr(usual, name):
-            found[name] = getattr(ours, name)
-    return found
+# --- data in -------------------------------------------------------------------------------------
 
 
 def _preset_name(data: Any) -> str:
@@ -537,283 +680,41 @@ def _preset_name(data: Any) -> str:
     return os.fspath(data) if isinstance(data, str | os.PathLike) else "frame"
 
 
-# --- data in -------------------------------------------------------------------------------------
+def _named(reading: dict[str, Any], **columns: str | None) -> dict[str, Any]:
+    """The options of `load_dataset`: `reading` and the columns that were named."""
+    given = {f"{what}_column": name for what, name in columns.items() if name is not None}
+    return {**reading, **given}
+
+
+def _read_already(reading: dict[str, Any]) -> ConfigError:
+    return ConfigError(
+        f"{', '.join(reading)}: this data set is read already; give such options to load_dataset"
+    )
+
+
+def _without_titles(config: TrainConfig, data: Any) -> TrainConfig:
+    """`config`, not asking for the titles of a table that has none."""
+    title = config.columns.title_column
+    if title is None or not frames.is_frame(data) or frames.has_column(data, title):
+        return config
+    return from_json({"columns": {"title_column": None}}, config)
 
 
 def _read(
     data: Any, config: TrainConfig, reading: dict[str, Any], progress: bool
-) -> tuple[Split, tuple[str, ...]]:
-    """The data, split; and which of "user" and "item" have whole numbers for ids."""
-    if isinstance(data, Split | Dataset):
+) -> tuple[Dataset, tuple[str, ...]]:
+    """The data; and which of "user" and "item" have whole numbers for ids."""
+    if isinstance(data, Dataset):
         if reading:
-            raise ConfigError(
-                f"{', '.join(reading)}: this data set is read already; give such options to "
-                "load_dataset"
-            )
-        return (data if isinstance(data, Split) else leave_one_out(data)), ()
+            raise _read_already(reading)
+        return data, ()
     options = {**config.columns.given(), "repeats": config.repeats, **reading}
+    if config.data_dir is not None:
+        options = {"data_dir": config.data_dir, "download": False, **options}
+    dataset = load_dataset(data, progress=progress, **options)
     if not frames.is_frame(data):
-        if not isinstance(data, str | os.PathLike):
-            raise DataError(
-                f"data is {type(data).__name__}; give a table of pandas or polars, a path, or the "
-                f"name of a data set ({', '.join(DATASETS)})"
-            )
-        if config.data_dir is not None:
-            options = {"data_dir": config.data_dir, "download": False, **options}
-        return leave_one_out(load_dataset(data, progress=progress, **options)), ()
-    names = {what: options.pop(f"{what}_column", None) for what in ("user", "item", "time")}
-    title = options.pop("title_column", None)
-    for what, usual in (("user", "user"), ("item", "item")):
-        names[what] = names[what] or usual
-    if names["time"] is None and frames.has_column(data, "time"):
-        names["time"] = "time"
-    columns = {what: frames.column(data, name, "the table") for what, name in names.items() if name}
-    whole = tuple(what for what in ("user", "item") if frames.is_whole_numbers(data, names[what]))
-    titles = None
-    if title is not None:
-        titles = dict(zip(columns["item"], frames.column(data, title, "the table"), strict=True))
-    dataset = build_dataset(
-        columns["user"],
-        columns["item"],
-        columns.get("time"),
-        titles=titles,
-        name="frame",
-        **options,
+        return dataset, ()
+    names = {what: dataset.reading.get(what, "") for what in ("user", "item")}
+    return dataset, tuple(
+        what for what, name in names.items() if frames.is_whole_numbers(data, name)
     )
-    return leave_one_out(dataset), whole
-
-
-def _values(given: Any, what: str, column: str) -> list[Any]:
-    """The ids in a list, a column, or the column `column` of a table."""
-    if frames.is_frame(given):
-        return frames.column(given, column, what)
-    if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
-        raise ConfigError(f"{what} is {given!r}; give a list of ids, such as [{given!r}]")
-    values = given.tolist() if hasattr(given, "tolist") else list(given)
-    return values if isinstance(values, list) else [values]
-
-
-def _known_items(known: Known, given: Sequence[Any], unknown: Unknown) -> Array:
-    """The numbers of item ids; unknown ones are an error or left out."""
-    numbers = known.items.find(given)
-    if unknown == "error" and (numbers < 0).any():
-        value = given[int(np.argmin(numbers))]
-        raise DataError(known.items.unknown(value, known.name, known.titles))
-    return numbers[numbers > 0]
-
-
-def _allowed(known: Known, candidates: Any, exclude: Any, untrained: bool) -> Array:
-    """The numbers, ascending, of the items that may be recommended."""
-    allowed = np.ones(len(known.item_ids), bool)
-    if candidates is not None:
-        given = _values(candidates, "candidates", "item")
-        numbers = known.items.find(given)
-        if not (numbers > 0).any():
-            some = known.items.unknown(given[0], known.name) if given else "the list is empty"
-            raise DataError(f"none of the {len(given):,} candidates is known: {some}")
-        if (numbers < 0).any():
-            _note(f"{(numbers < 0).sum():,} of {len(given):,} candidates are not known: left out")
-        allowed[:] = False
-        allowed[numbers[numbers > 0]] = True
-    if exclude is not None:
-        given = _values(exclude, "exclude", "item")
-        numbers = known.items.find(given)
-        if (numbers < 0).any():
-            _note(f"{(numbers < 0).sum():,} of {len(given):,} items to exclude are not known")
-        allowed[numbers[numbers > 0]] = False
-    allowed[0] = False
-    if not untrained:
-        left_out = int((allowed & (known.popularity == 0)).sum())
-        allowed &= known.popularity > 0
-        if candidates is not None and left_out:
-            _note(f"{left_out:,} candidates have no train action: left out (see untrained=)")
-    if not allowed.any():
-        raise DataError(
-            "no item is left to recommend: every candidate is excluded or was never trained"
-        )
-    return np.flatnonzero(allowed)
-
-
-class _Requests:
-    """Whom to recommend to: B labels, user numbers (`NOBODY` for strangers) and histories.
-
-    Histories are slices `starts` to `ends` of `items`, so that those of known users are not copied.
-    """
-
-    def __init__(self, fitted: _Fitted, users: Any, histories: Any, unknown: Unknown) -> None:
-        self.known, self.unknown = fitted.known, unknown
-        self.column = "user"
-        if histories is None:
-            self._of_users(users)
-        else:
-            self._of_histories(users, histories)
-            self._say_what_is_cut(fitted.model)
-        if fitted.model.needs_user:
-            self._leave_out_strangers(fitted.config.model)
-
-    def _of_users(self, users: Any) -> None:
-        known = self.known
-        if known.split is None:
-            raise DataError(
-                f"{known.name} was saved without users; give histories=[[item, ...], ...]"
-            )
-        data = known.split.dataset
-        if users is None:
-            self.numbers, self.labels = np.arange(known.num_users), known.users.values
-        else:
-            given = _values(users, "users", "user")
-            numbers = known.users.find(given)
-            if self.unknown == "error" and (numbers < 0).any():
-                value = given[int(np.argmin(numbers))]
-                raise DataError(
-                    f"{known.users.unknown(value, known.name)}; for somebody new give histories="
-                )
-            if (numbers < 0).any():
-                _note(f"{(numbers < 0).sum():,} of {len(given):,} users are not known: left out")
-            self.numbers, self.labels = numbers[numbers >= 0], _array(given)[numbers >= 0]
-        self.items = data.items
-        self.starts, self.ends = data.offsets[self.numbers], data.offsets[self.numbers + 1]
-
-    def _of_histories(self, users: Any, histories: Any) -> None:
-        known = self.known
-        labels, lists = _histories(users, histories)
-        self.column = "row" if labels is None else "user"
-        if frames.is_frame(histories) and not frames.has_column(histories, "user"):
-            self.column = "row"
-        self.labels = np.arange(len(lists)) if labels is None else _array(labels)
-        self.numbers = np.full(len(lists), NOBODY)
-        if self.column == "user" and known.split is not None:
-            self.numbers = known.users.find(self.labels)
-        every = [value for history in lists for value in history]
-        numbers = known.items.find(every)
-        if self.unknown == "error":
-            _known_items(known, every, "error")
-        elif (numbers < 0).any():
-            _note(f"{(numbers < 0).sum():,} of {len(every):,} items are not known: left out")
-        row = np.repeat(np.arange(len(lists)), [len(history) for history in lists])
-        lengths = np.bincount(row[numbers > 0], minlength=len(lists))
-        self.items = numbers[numbers > 0].astype(np.int32)
-        self.ends = np.cumsum(lengths)
-        self.starts = self.ends - lengths
-        if empty := int((lengths == 0).sum()):
-            _note(
-                f"{empty:,} of {len(lists):,} histories are empty: recommended by popularity "
-                "(the score is the number of train actions)"
-            )
-
-    def _say_what_is_cut(self, model: Model) -> None:
-        longer = int((self.ends - self.starts > model.n).sum())
-        if longer and isinstance(model, SequenceModel):
-            _note(
-                f"{longer:,} of {len(self.ends):,} histories are longer than n = {model.n}: their "
-                f"last {model.n} items count"
-            )
-
-    def _leave_out_strangers(self, name: str) -> None:
-        strange = self.numbers < 0
-        if not strange.any():
-            return
-        if self.unknown == "error":
-            raise DataError(
-                f"{name} keeps a vector per user and has none for {self.column} "
-                f"{self.labels[int(np.argmax(strange))]!r}; name users that it knows, or use a "
-                "model that goes by the history alone, such as sasrec"
-            )
-        _note(f"{name} knows nothing of {strange.sum():,} of {len(strange):,} users: left out")
-        for part in ("numbers", "labels", "starts", "ends"):
-            setattr(self, part, getattr(self, part)[~strange])
-
-
-def _histories(users: Any, histories: Any) -> tuple[list[Any] | None, list[list[Any]]]:
-    """Labels, None for places, and lists of item ids."""
-    if not frames.is_frame(histories):
-        if isinstance(histories, str | bytes) or not hasattr(histories, "__iter__"):
-            raise ConfigError(f"histories is {histories!r}; give lists of item ids: [[...], ...]")
-        lists = []
-        for history in histories:
-            if isinstance(history, str | bytes) or not hasattr(history, "__iter__"):
-                raise ConfigError(
-                    f"histories holds {history!r}; it is a list of lists of item ids, such as "
-                    f"[[{history!r}]]"
-                )
-            lists.append(history.tolist() if hasattr(history, "tolist") else list(history))
-        if users is None:
-            return None, lists
-        labels = _values(users, "users", "user")
-        if len(labels) != len(lists):
-            raise ConfigError(
-                f"{len(labels):,} users and {len(lists):,} histories; give one history for each"
-            )
-        return labels, lists
-    if users is not None:
-        raise ConfigError("users and a table of histories; name the users in the table's column")
-    who = "row" if frames.has_column(histories, "row") else "user"
-    names = frames.column(histories, who, "the table of histories")
-    items = frames.column(histories, "item", "the table of histories")
-    order = list(range(len(items)))
-    if frames.has_column(histories, "time"):
-        times = frames.column(histories, "time", "the table of histories")
-        order = sorted(order, key=times.__getitem__)
-    found: dict[Any, list[Any]] = {name: [] for name in names}
-    for i in order:
-        found[names[i]].append(items[i])
-    return list(found), list(found.values())
-
-
-def _array(values: Sequence[Any]) -> Array:
-    """Ids as an array: whole numbers as such, all else as objects."""
-    array = np.asarray(values)
-    return array if array.dtype.kind in "iu" else np.array([*values, None], object)[:-1]
-
-
-# --- recommendations out -------------------------------------------------------------------------
-
-
-def _table(
-    fitted: _Fitted, requests: _Requests, part: slice, k: int, rule: Repeats, allowed: Array
-) -> dict[str, Any]:
-    """The columns of the recommendations for a part of the requests."""
-    known, k = fitted.known, min(k, len(allowed))
-    numbers, starts, ends = requests.numbers[part], requests.starts[part], requests.ends[part]
-    lists = np.zeros((len(numbers), k), np.int32)
-    scores = np.zeros((len(numbers), k), np.float32)
-    everything = None if len(allowed) == len(known.item_ids) - 1 else allowed
-
-    def fill(rows: Array, rule: Literal["allow", "forbid"]) -> None:
-        longest = int((ends - starts)[rows].max())
-        histories = pack(requests.items, starts[rows], ends[rows], longest)
-        found = recommend(fitted.model, numbers[rows], histories, k, rule, everything)
-        lists[rows], scores[rows] = found
-
-    some = ends > starts
-    with on_machine(fitted.config.machine):
-        if rule == "auto":
-            twice = np.array(
-                [
-                    len(np.unique(requests.items[start:end])) < end - start
-                    for start, end in zip(starts, ends, strict=True)
-                ],
-                dtype=bool,
-            )
-            groups = (("allow", some & twice), ("forbid", some & ~twice))
-        else:
-            groups = ((rule, some),)  # type: ignore[assignment]
-        for chosen, members in groups:
-            if members.any():
-                fill(np.flatnonzero(members), chosen)  # type: ignore[arg-type]
-    if not some.all():
-        order = allowed[np.argsort(-known.popularity[allowed], kind="stable")[:k]]
-        lists[~some], scores[~some] = order, known.popularity[order]
-    row, place = np.nonzero(lists)
-    found = lists[row, place]
-    return {
-        requests.column: requests.labels[part][row],
-        "item": known.items.values[found],
-        "title": known.shown_titles[found],
-        "score": scores[row, place],
-        "rank": place + 1,
-    }
-
-
-def _note(text: str) -> None:
-    warnings.warn(text, DataWarning, stacklevel=4)

@@ -18,16 +18,17 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from minisasrec.commands.cli import print_json, read_options, run_command
-from minisasrec.commands.report import knows_best
 from minisasrec.data import DATASETS
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
 from minisasrec.experiments.experiment import Experiment, compute, load, make_experiment
+from minisasrec.experiments.final_rows import knows_best
 from minisasrec.experiments.grids import Row
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
-from minisasrec.learn.config import DataColumns, TrainConfig, is_chosen, unchosen
+from minisasrec.learn.config import TrainConfig, is_chosen, unchosen
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.terminal import show
 
@@ -48,7 +49,7 @@ class ReproduceConfig:
     """A name or file as for train; by default bookshop, and for table2 all that are at hand."""
     data_dir: Path | None = None
     """Folder that holds the data sets' files already; nothing is downloaded then."""
-    columns: DataColumns = field(default_factory=DataColumns)
+    columns: ReadingOptions = field(default_factory=ReadingOptions)
     """Column names of a table of your own."""
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again; auto goes by the data, as in train."""

@@ -19,6 +19,7 @@ import tyro
 
 from minisasrec import __version__
 from minisasrec.backends import backend
+from minisasrec.commands.arguments import gather
 from minisasrec.commands.cli import (
     check_data,
     errors_in_one_line,
@@ -80,7 +81,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         options = tyro.cli(
             type(offered),
             prog="python -m minisasrec.train",
-            args=arguments,
+            args=gather(type(offered), arguments),
             default=offered,
             config=(tyro.conf.OmitArgPrefixes,),
         )
@@ -129,13 +130,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         getattr(config, section) == getattr(default, section)
     ):
         say(f"note: {unchosen(config)}")
+    known = Known.of(split)
+    if not config.keep_histories:
+        known = known.without_histories(model)
     of = config.dataset, config.model
     if config.resume:
         run = Run.open(config.out or newest_folder(*of))
     else:
         run = Run(config.out or new_folder(*of))
     with run.owned():
-        open_run(run, config, Known.of(split))
+        open_run(run, config, known)
         try:
             _train_and_report(model, split, config, run)
         except BaseException as ended:
@@ -187,11 +191,12 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
-    user = split.dataset.user_ids[0]
+    ids = split.dataset.user_ids[:1] if config.keep_histories else split.dataset.item_ids[1:3]
+    whom = ("--user " if config.keep_histories else "--items ") + " ".join(ids)
     show(
         "",
         f"checkpoints, history and learning curve: {run.folder}",
-        f"to go on: python -m minisasrec.recommend {run.folder} --user {user}",
+        f"to go on: python -m minisasrec.recommend {run.folder} {whom}",
     )
 
 
@@ -203,7 +208,8 @@ def open_run(run: Run, config: TrainConfig, known: Known) -> None:
         return
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free |= {"detect_anomaly", "tensorboard"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

@@ -15,12 +15,12 @@ import tyro
 
 from minisasrec import __version__
 from minisasrec.commands.cli import load_split, print_json, read_options, run_command
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.experiments import search
 from minisasrec.experiments.search import OutOfTime, Record, Search
 from minisasrec.learn.config import (
-    DataColumns,
     ModelName,
     TrainConfig,
     from_json,
@@ -30,7 +30,7 @@ from minisasrec.learn.config import (
 from minisasrec.learn.fit import SELECT
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run, new_folder
-from minisasrec.models import MODELS
+from minisasrec.models import MODELS, SequenceModel
 from minisasrec.plots import search_history
 from minisasrec.terminal import say, show
 
@@ -65,12 +65,14 @@ class TuneConfig:
     """The trials, and all in them, follow from this number; by default 0."""
     prune: bool = True
     """Give up a trial that is worse than the median of the others at the same epoch."""
-    columns: DataColumns = field(default_factory=DataColumns)
-    """Column names of a table of your own."""
+    columns: ReadingOptions = field(default_factory=ReadingOptions)
+    """How a log of your own is read."""
     data_dir: Path | None = None
     """Folder that holds the data set's files already; nothing is downloaded then."""
     repeats: Literal["auto", "allow", "forbid"] | None = None
     """Whether items that a user has met may come again, as in train."""
+    split: str | None = None
+    """What is trained on and what is held out: leave-one-out, or time:0.9, as in train."""
     out: Path | None = None
     """Folder for the results; by default a new one in tune/."""
     resume: bool = False
@@ -97,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = {
         "settings": config.to_json(),
         "space": search.space_to_json(space),
-        "data": split.dataset.fingerprint(),
+        "data": split.fingerprint(),
         "version": __version__,
     }
     folder = options.out or (new_folder(config.dataset, config.model, BASE))
@@ -150,14 +152,18 @@ def _base(options: TuneConfig, before: Record | None) -> TrainConfig:
     if not dataset:
         raise ConfigError("give the data: a name such as bookshop, or the path of a file")
     model = options.model or given.get("model", "sasrec")
-    if model not in MODELS or not MODELS[model][1]:
-        trained = ", ".join(name for name, (_, section) in MODELS.items() if section)
-        raise ConfigError(f"--model is {model!r}, which has no settings; choose one of {trained}")
+    trained = [name for name, (kind, _) in MODELS.items() if issubclass(kind, SequenceModel)]
+    if model not in trained:
+        raise ConfigError(
+            f"--model is {model!r}, which has no settings to search; choose one of "
+            f"{', '.join(trained)}"
+        )
     asked = {
         "epochs": options.epochs,
         "seed": options.seed,
         "data_dir": options.data_dir and str(options.data_dir),
         "repeats": options.repeats,
+        "split": options.split,
     }
     columns = {**given.get("columns", {}), **options.columns.given()}
     config = from_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,14 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"MINISASREC_DATA_DIR is {value}, which is not a folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _choices_of_a_test_end_with_it() -> Iterator[None]:
+    """A command that a test runs in this process chooses threads and backend for the thread."""
+    from minisasrec import backends
+    from minisasrec.kernels import threads
+
+    before = backends._choice.name, threads._choice.count
+    yield
+    backends._choice.name, threads._choice.count = before

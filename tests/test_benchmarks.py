@@ -27,6 +27,7 @@ TINY = {  # sizes at which nothing is worth measuring, and the tables that come 
         ["scaling", "catalogue"],
     ),
     "large": ("--scale .002 --steps 1 --items 2000 --users 10 --threads 1", ["large"]),
+    "recommend": ("--users 30 60 --items 50 --repeats 1 --threads 1", ["recommend"]),
     "startup": ("--repeats 1 --warm-only --threads 1", ["startup"]),
     "ladder": ("--names softmax --budget .001 --threads 1", ["ladder"]),
 }
@@ -51,7 +52,7 @@ def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
         pairs = report["facts"]["steps"].values()
         for one, two in pairs:
             ops = [label for label in one["rows"] if "ward" in label]
-            assert len(ops) > 12
+            assert len(ops) >= 12
             for label in ops:
                 assert one["rows"][label]["digest"] == two["rows"][label]["digest"], label
 

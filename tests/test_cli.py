@@ -93,6 +93,7 @@ def test_training_on_ones_own_table(trained: tuple[Path, subprocess.CompletedPro
         "best.safetensors",
         "config.json",
         "histories.safetensors",
+        "history.csv",
         "history.jsonl",
         "items.json",
         "last.safetensors",
@@ -250,8 +251,10 @@ def test_wrong_input_is_one_line(
 
 ARGUMENTS = {
     "train": ("--dataset", "nowhere.csv"),
+    "tune": ("nowhere.csv",),
     "evaluate": ("nowhere",),
     "recommend": ("nowhere", "--user", "u"),
+    "similar": ("nowhere", "--items", "i"),
     "reproduce": ("table3", "--dry-run"),
     "explain": ("softmax",),
     "data": ("nowhere.csv",),
@@ -274,7 +277,7 @@ def test_every_command_takes_threads_and_backend(
     monkeypatch.setattr(module, "use_machine", asked.append, raising=False)
     run_command(module.main, [*ARGUMENTS[command], "--threads", "3", "--backend", "numpy"])
     told = capsys.readouterr().err
-    if command in ("evaluate", "recommend"):  # which first need a run that there is
+    if command in ("evaluate", "recommend", "similar"):  # which first need a run that there is
         assert "nowhere holds no run" in told
     else:
         assert asked == [MachineOptions(threads=3, backend="numpy")]
@@ -391,7 +394,7 @@ def test_a_training_may_start_from_the_weights_of_another(
         losses[name] = json.loads((out / "history.jsonl").read_text())["loss"]
     assert losses["on"] < losses["anew"]
     for options, says, code in (
-        (["--init-from", weights, "--d", "16"], "has shape", 1),
+        (["--init-from", weights, "--d", "16"], "was trained with d = 8, the model has 16", 2),
         (["--init-from", "nowhere.npz"], "nowhere.npz", 1),
     ):
         done = run(*again, *options, "--out", str(tmp_path / "no"), cwd=clicks.parent)

@@ -8,7 +8,11 @@ from typing import Literal
 import pytest
 
 from minisasrec.commands.cli import read_options
+from minisasrec.data.__main__ import DataConfig
 from minisasrec.errors import ConfigError
+from minisasrec.reproduce import ReproduceConfig
+from minisasrec.train import parse
+from minisasrec.tune import TuneConfig
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,8 @@ class Section:
 
     threads: int | None = None
     """Threads."""
+    where: tuple[str, ...] = ()
+    """Conditions."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,19 @@ def test_values_of_a_list(arguments: tuple[str, ...], items: tuple[str, ...]) ->
 def test_lists_of_other_kinds_are_put_together_too() -> None:
     options = read("R", "--seeds", "1", "2", "--part=full", "--seeds=3", "--part", "sampled")
     assert options.seeds == (1, 2, 3) and options.part == ("full", "sampled")
+
+
+def test_lists_of_a_section() -> None:
+    options = read("R", "--where", "a=1", "--items", "x", "--where=b>2", "--where", "c=-3", "d!=4")
+    assert options.section.where == ("a=1", "b>2", "c=-3", "d!=4") and options.items == ("x",)
+
+
+def test_conditions_on_the_rows_add_up_in_every_command() -> None:
+    given = ("--where", "event=purchase", "--where", "rating>=4")
+    assert parse(["--dataset", "x.csv", *given]).columns.where == ("event=purchase", "rating>=4")
+    for command in (DataConfig, ReproduceConfig, TuneConfig):
+        read_in = read_options(command, "test", ["x", *given])
+        assert read_in.columns.where == ("event=purchase", "rating>=4")
 
 
 @pytest.mark.parametrize("wrong", [("--itms", "a"), ("--items", "a", "--thread", "2"), ("--k",)])

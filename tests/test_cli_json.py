@@ -36,10 +36,15 @@ CALLS: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
         ("--dataset", "log.csv", "--epochs", "1", "--d", "8", "--out", "again"),
         lambda told: told["epochs"] == 1 and told["test"][0]["model"] == "sasrec",
     ),
+    "tune": (
+        ("log.csv", "--trials", "1", "--epochs", "1", "--out", "found"),
+        lambda told: told["best"]["trial"] == 1,
+    ),
     "evaluate": (("run",), lambda told: told["rows"][0]["HR@10"] <= 1),
     "datasets": ((), lambda told: told[0]["name"] == "bookshop"),
     "data": (("log.csv",), lambda told: (told["users"], told["items"]) == (8, 9)),
     "recommend": (("run", "--user", "u1", "--k", "2"), lambda told: len(told) == 2),
+    "similar": (("run", "--items", "p1", "--k", "3"), lambda told: told[2]["rank"] == 3),
     "explain": (("softmax",), lambda told: told[0]["name"] == "softmax"),
     "reproduce": (("table2", "--dataset", "log.csv"), lambda told: told["records"][0]["ours"] == 8),
 }
@@ -50,6 +55,8 @@ def test_one_document_and_nothing_else(
     command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments, is_right = CALLS[command]
+    if command == "tune":
+        pytest.importorskip("optuna", reason="optuna is not installed")
     monkeypatch.chdir(place)
     assert call(command, *arguments, "--json") == 0
     told = capfd.readouterr().out

@@ -13,7 +13,7 @@ import pytest
 
 from minisasrec import train, tune
 from minisasrec.commands.cli import run_command
-from minisasrec.data import build_dataset, leave_one_out
+from minisasrec.data import build_dataset, leave_one_out, make_split
 from minisasrec.experiments import search
 from minisasrec.experiments.search import read_space
 from minisasrec.learn.config import TrainConfig, preset
@@ -26,15 +26,17 @@ SPACE = {"lr": {"low": 1e-3, "high": 1e-1, "log": True}, "d": [4, 8], "loss": ["
 
 
 def write_log(path: Path, last_shift: int = 0) -> Path:
-    """40 users who walk a ring of 120 items; their last actions moved on by `last_shift`."""
+    """40 users who walk a ring of 160 items, 4 to 9 steps; their last actions moved on by a shift.
+
+    The first four steps of the users together reach every item, whatever the shift.
+    """
     rng = np.random.default_rng(1)
     lines = ["user,item,time"]
     for user in range(40):
-        start, length = int(rng.integers(120)), int(rng.integers(6, 10))
+        length = int(rng.integers(6, 10))
         for t in range(length):
             shift = last_shift if t == length - 1 else 0
-            lines.append(f"u{user},i{(start + t + shift) % 120},{t}")
-    lines += [f"all,i{i},{i}" for i in range(120)]  # so that every item is there, whatever shift
+            lines.append(f"u{user},i{(4 * user + t + shift) % 160},{t}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -124,6 +126,21 @@ def test_a_split_without_its_test_part(here: Path) -> None:
     )
     assert less.valid.tolist() == split.valid.tolist() == [4, 0, 4]
     assert not less.test.any() and less.repeats == split.repeats
+
+
+def test_a_split_by_time_without_its_test_part() -> None:
+    rng = np.random.default_rng(2)
+    users, times = rng.integers(9, size=200), rng.integers(1000, size=200)
+    data = build_dataset(users, rng.integers(30, size=200), times, min_actions=1, repeats="allow")
+    split = make_split(data, "time:0.7")
+    less = search.without_test(split)
+    assert less.valid.tolist() == split.valid.tolist() and (less.valid > 0).sum() > 4
+    for u in range(data.num_users):
+        assert less.train_sequence(u).tolist() == split.train_sequence(u).tolist()
+    assert (less.catalogue == split.catalogue).all() and not less.test.any()
+    assert less.dataset.times is not None and data.times is not None
+    moment = data.times[split.test_at[split.test_at >= 0]].min()
+    assert less.dataset.times.max() < moment
 
 
 def test_best_settings_are_a_configuration_of_train(

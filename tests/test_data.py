@@ -130,7 +130,8 @@ def test_equal_times_keep_the_order_of_the_rows_and_repeats_are_kept() -> None:
         dataset = build_dataset(users, items, times, min_actions=0)
     assert [str(w.message) for w in caught] == [f"custom: {text}" for text in dataset.warnings]
     assert dataset.warnings[0].startswith("67% of the actions share their time with another")
-    assert dataset.warnings[1].startswith("1 of 2 users have fewer than 3 actions")
+    assert dataset.warnings[1].startswith("33% of the rows (2) are the same as another one")
+    assert dataset.warnings[2].startswith("1 of 2 users have fewer than 3 actions")
     assert sequences(dataset) == {"u": ["b", "c", "a", "c", "a"], "v": ["a"]}
 
 
@@ -163,19 +164,25 @@ def test_titles_and_categories_follow_the_items() -> None:
     ("columns", "message"),
     [
         (([1, 2], [1], None), "equally long, got 2 users, 1 items"),
-        (([1.0, np.nan], [1, 2], None), "row 1 of users is nan"),
-        (([1, 2], ["a", None], None), "row 1 of items is missing"),
-        (([1.5, 2.0], [1, 2], None), "row 0 of users is 1.5: ids must be whole"),
-        (([1, 2], [1, 2], [3, -1]), "row 1 of timestamps is -1"),
-        (([1, 2], [1, 2], [3, np.inf]), "row 1 of timestamps is inf"),
+        (
+            ([1.0, np.nan], [1, 2], None),
+            "columns row 1: the user id is missing .column 'user': nan",
+        ),
+        (([1, 2], ["a", None], None), "row 1: the item id is missing"),
+        (([2.0**60, 2.0], [1, 2], None), "row 0: the user is 1.15.*e.18: such large numbers lose"),
+        (([[1], [2]], [1, 2], None), "row 0: the user is a list of 1 value"),
+        (([b"1", b"2"], [1, 2], None), "row 0: the user is bytes"),
+        (([1, 2], [True, False], None), "row 0: the item is a truth value"),
+        (([1, 2], [1, 2], [3, -1]), "row 1: the time must be a number >= 0, .* got -1"),
+        (([1, 2], [1, 2], [3, np.inf]), "row 1: the time must be a number >= 0, .* got inf"),
         (
             ([1, 2], [1, 2], ["yesterday", "now"]),
-            "timestamps must be numbers or dates such as 2024-05-31 12:00:00, got 'yest",
+            "row 0: the time must be a number >= 0, or a date such as 2024-05-31 12.* got 'yest",
         ),
-        (([1], [1], [np.datetime64("NaT")]), "row 0 of timestamps is NaT"),
-        (([[1]], [1], None), r"one column, got shape \(1, 1\)"),
+        (([1], [1], [np.datetime64("NaT")]), "row 0: the time is missing .*NaT"),
+        ((np.ones((2, 2)), [1, 2], None), "the columns make no table"),
         (([1], [1], None), "no action is left of 1 after the 'one-pass' filter"),
-        (([], [], None), "no action is left of 0"),
+        (([], [], None), "columns is empty: expected rows with user, item"),
     ],
 )
 def test_columns_that_cannot_be_used(columns: tuple[object, ...], message: str) -> None:

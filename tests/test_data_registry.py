@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hosts import Host, hosts
 
+from minisasrec import datasets
 from minisasrec.commands.cli import run_command
 from minisasrec.data import (
     DATASETS,
@@ -213,12 +214,14 @@ def test_a_folder_of_two_tables_names_what_to_do(tmp_path: Path) -> None:
     for name in ("interactions.csv", "items.csv"):
         (tmp_path / name).write_text(OWN)
     with pytest.raises(
-        DataError, match="holds more than one table: give a file's path, or the nam"
+        DataError,
+        match="more than one table .interactions.csv, items.csv.: give a file's path, such as",
     ):
         load_dataset(tmp_path)
     (tmp_path / "Online Retail.xlsx").write_bytes(b"")
+    (tmp_path / "log.doc").write_bytes(b"")
     with pytest.raises(DataError, match="give the data set's name and --data-dir"):
-        load_dataset(tmp_path / "Online Retail.xlsx")
+        load_dataset(tmp_path / "log.doc")
 
 
 def test_ones_own_file_in_a_zip(tmp_path: Path) -> None:
@@ -232,8 +235,12 @@ def test_ones_own_file_in_a_zip(tmp_path: Path) -> None:
     assert (dataset.name, dataset.num_actions) == ("mine", 5)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("log/other.tsv", "")
-    with pytest.raises(DataError, match="mine.zip holds more than one table: give a file's path"):
+    with pytest.raises(DataError, match="more than one table .log/clicks.csv, log/other.tsv.: gi"):
         load_dataset(path)
+    with pytest.warns(DataWarning, match="no time column"):
+        assert load_dataset(path / "log" / "clicks.csv").name == "clicks"
+    with pytest.raises(DataError, match="mine.zip has no member 'log/x.csv'; it has: log/clicks"):
+        load_dataset(path / "log" / "x.csv")
 
 
 def test_a_saved_folder_by_its_path(tmp_path: Path) -> None:
@@ -309,7 +316,7 @@ def test_help_and_docs_follow_from_the_entry(
     monkeypatch.setenv("COLUMNS", "200")
     rows = [line for line in table().splitlines() if line.startswith(f"| `{name}` | ")]
     assert len(rows) == 1 and rows[0].count(" | ") == 3 and DATASETS[name].licence in rows[0]
-    assert run_command(main, []) == 0
+    assert run_command(datasets.main, []) == 0
     assert DATASETS[name].title in capsys.readouterr().out
     with pytest.raises(SystemExit):
         parse(["--help"])

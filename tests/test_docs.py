@@ -77,6 +77,13 @@ def test_weights_in_and_out_are_as_the_page_says(
     assert run_page("exchange.md") > 30
 
 
+def test_the_recommender_is_as_its_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the page saves a folder
+    assert run_page("recommender.md") > 20
+
+
 # --- the reading path ------------------------------------------------------------------------
 
 READING = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")

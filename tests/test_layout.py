@@ -25,9 +25,9 @@ FLOORS = (
     ("learn",),
     ("experiments", "exchange"),
     ("recommender",),
-    ("commands",),
+    ("commands", "lenskit"),
     ("teach",),
-    ("train", "evaluate", "tune", "datasets", "recommend", "reproduce", "explain"),
+    ("train", "evaluate", "tune", "datasets", "recommend", "similar", "reproduce", "explain"),
     ("completion",),
     ("__main__",),
 )

@@ -172,7 +172,9 @@ def test_the_paper_s_model_is_a_class_of_its_own():
     inputs, paper = pack_sequences(sequences(4, N), N), model_with(dropout=0.3)
     variant = SASRecVariant(ITEMS, paper.config)
     variant.load_state(paper.state())
-    np.testing.assert_array_equal(variant(inputs, Keys(1, 1)).data, paper(inputs, Keys(1, 1)).data)
+    with use_backend("numpy"):
+        one, other = variant(inputs, Keys(1, 1)).data, paper(inputs, Keys(1, 1)).data
+    np.testing.assert_array_equal(one, other)
     again = SASRecVariant(
         ITEMS, paper.config, seed=5
     ).state()  # the seed of a part goes by its name

@@ -10,57 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from shop import COLUMNS, START, fitted, log, settings_of
 
 from minisasrec import MinisasrecError, Recommender, top_items
 from minisasrec.data import DataWarning
+from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError, DataError
 from minisasrec.models import MODELS, SequenceModel
-
-SMALL: dict[str, Any] = {"epochs": 2, "batch_size": 32}
-START = 1_600_000_000  # a date in seconds
-SIZE: dict[str, dict[str, Any]] = {"d": {"d": 8}, "n": {"n": 10}}
-
-
-def log(users: int = 40, items: int = 120, length: int = 12, seed: int = 0) -> pd.DataFrame:
-    """Users who walk through the pages in small steps."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for user in range(users):
-        steps = (rng.integers(items) + np.cumsum(rng.integers(1, 4, length))) % items
-        rows += [
-            (f"u{user}", f"p{page}", START + 86_400 * t, f"Page {page}")
-            for t, page in enumerate(steps)
-        ]
-    return pd.DataFrame(rows, columns=["visitor", "page", "at", "name"])
-
-
-COLUMNS: dict[str, Any] = {
-    "user": "visitor",
-    "item": "page",
-    "time": "at",
-    "title": "name",
-    "min_actions": 1,
-    "progress": False,
-}
-
-
-def settings_of(model: str) -> dict[str, Any]:
-    """A quick training of a small model."""
-    if not issubclass(MODELS[model][0], SequenceModel):
-        return {}
-    return {**SMALL, "d": 8, "n": 10}
-
-
-_made: dict[str, Recommender] = {}
-
-
-def fitted(model: str = "sasrec") -> Recommender:
-    """A fitted recommender, made once."""
-    if model not in _made:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)
-            _made[model] = Recommender(model, **settings_of(model)).fit(log(), **COLUMNS)
-    return _made[model]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -140,9 +96,8 @@ def test_a_newer_format_is_told(tmp_path: Path) -> None:
 
 def test_everything_is_trained_on_when_asked(tmp_path: Path) -> None:
     frame = log()
-    held_out = pd.DataFrame(
-        [("u0", "only here", START + 999 * 86_400, "Last")], columns=frame.columns
-    )
+    last = ("u0", "only here", START + 999 * 86_400, "Last")
+    held_out = pd.DataFrame([last], columns=frame.columns)
     frame = pd.concat([frame, held_out])
     part = Recommender(**settings_of("sasrec")).fit(frame, **COLUMNS)
     whole = Recommender(**settings_of("sasrec")).fit(frame, **COLUMNS, on="everything")
@@ -202,3 +157,197 @@ def test_defaults_are_those_of_the_command() -> None:
     for field in dataclasses.fields(command):
         if field.name not in ("dataset", "columns"):
             assert getattr(recommender.config, field.name) == getattr(command, field.name)
+
+
+# --- explanations and similar items ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_an_item_adds_is_the_score_with_it_minus_the_score_without(model: str) -> None:
+    recommender = fitted(model)
+    known, network = recommender.known, recommender.model_
+    assert known.split is not None
+    user, who = "u3", known.users.find(["u3"])
+    numbers = known.split.dataset.sequence(who[0])[-network.n :]
+    explained = recommender.explain(user=user, k=4)
+    best = recommender.recommend([user], k=4)
+    assert explained.recommended == best["title"].tolist() and explained.adds.shape[0] == 4
+    first = explained.table[explained.table["rank"] == 1]
+    assert first["past"].tolist() == [known.item_ids[i] for i in numbers]
+    if len(numbers) == 1:
+        assert np.isnan(explained.adds).all()
+        return
+
+    def score(history: np.ndarray, item: Any) -> float:
+        number = known.items.find([item])[0]
+        return float(network.all_scores(who, pack_sequences([history], network.n))[0, number])
+
+    for position in (0, len(numbers) - 1):
+        item = best["item"].iloc[0]
+        adds = score(numbers, item) - score(np.delete(numbers, position), item)
+        assert first["adds"].iloc[position] == pytest.approx(adds, abs=1e-5)
+
+
+def test_attention_is_shown_by_block_and_head() -> None:
+    settings = {**settings_of("sasrec"), "heads": 2, "blocks": 3, "dropout": 0.0}
+    recommender = Recommender(**settings).fit(log(), **COLUMNS)
+    explained = recommender.explain(["p1", "p5", "p6"], k=2)
+    assert [weights.shape for weights in explained.attention] == [(2, 3, 3)] * 3
+    for weights in explained.attention:
+        np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
+        assert (np.triu(weights[0], k=1) == 0).all()
+    assert len(explained.plot().axes) >= 6
+    with pytest.raises(ConfigError, match="no attention to show"):
+        fitted("fmc").explain(["p1", "p5"]).plot()
+    with pytest.raises(ConfigError, match="give a history"):
+        recommender.explain()
+
+
+def test_similar_items_have_vectors_of_a_like_direction() -> None:
+    recommender = fitted("sasrec")
+    vectors = recommender.model_.item_vectors()[1:]
+    found = recommender.similar_items(["p5", "p7"], k=3)
+    assert found["item"].tolist() == ["p5"] * 3 + ["p7"] * 3
+    place = {item: i for i, item in enumerate(recommender.item_ids)}
+    for row in found.itertuples():
+        a, b = vectors[place[row.item]], vectors[place[row.similar]]
+        assert row.score == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
+        assert row.item != row.similar
+    with pytest.raises(ConfigError, match="poprec has no vectors"):
+        fitted("poprec").similar_items(["p5"])
+    with pytest.raises(DataError, match="no item 'x'"):
+        recommender.similar_items(["x"])
+
+
+# --- going on with new data ------------------------------------------------------------------
+
+
+def more(start: int = START + 99 * 86_400) -> pd.DataFrame:
+    """Known users and new ones, on known pages and a new one that all of them come to."""
+    rows = []
+    for user in ("u1", "u2", "new 1", "new 2", "aaa"):
+        for t, page in enumerate(("p3", "p900", "p4", "p900", "p5")):
+            rows.append((user, page, start + t, f"Page {page[1:]}"))
+    return pd.DataFrame(rows, columns=["visitor", "page", "at", "name"])
+
+
+UPDATE = {name: value for name, value in COLUMNS.items() if name != "min_actions"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_update_goes_on_with_new_users_and_items(model: str, tmp_path: Path) -> None:
+    fitted(model).save(tmp_path / "first")
+    recommender = Recommender.load(tmp_path / "first")
+    items, users = recommender.item_ids, recommender.user_ids
+    before = {name: value.copy() for name, value in recommender.model_.state().items()}
+    recommender.update(more(), epochs=1, on="everything", **UPDATE)
+    assert recommender.item_ids == [*items, "p900"]
+    assert recommender.user_ids == [*users, "aaa", "new 1", "new 2"]
+    assert recommender.titles is not None and recommender.titles["p900"] == "Page 900"
+    known = recommender.known
+    assert known.split is not None
+    sequence = known.split.dataset.sequence(users.index("u1"))
+    assert [known.item_ids[i] for i in sequence[-5:]] == ["p3", "p900", "p4", "p900", "p5"]
+    everything = recommender.recommend(users=["aaa", "u1", "u5"], k=50, repeats="allow")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        wide = recommender.recommend(users=["aaa", "u5"], k=999, repeats="allow")
+    assert "p900" in wide["item"].tolist() and set(everything["user"]) == {"aaa", "u1", "u5"}
+    if isinstance(recommender.model_, SequenceModel):
+        after = recommender.model_.state()
+        for name, value in before.items():  # it went on from where it was: one epoch moves little
+            moved = np.abs(after[name][: len(value)] - value).max()
+            assert moved < 0.2, name
+        assert recommender.config == fitted(model).config
+    recommender.save(tmp_path / "second")
+    again = Recommender.load(tmp_path / "second")
+    pd.testing.assert_frame_equal(again.recommend(k=5), recommender.recommend(k=5))
+
+
+def test_update_holds_out_anew_and_says_what_it_did(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recommender = Recommender.load(fitted().save(tmp_path / "home"))
+    recommender.update(more(), epochs=2, **{**UPDATE, "progress": True})
+    told = capsys.readouterr().err
+    assert "25 new actions, 3 new users, 1 new items; trained 2 epochs on" in told
+    known = recommender.known
+    assert known.split is not None and known.on == "train"
+    assert known.item_ids[known.split.test[known.users.find(["aaa"])[0]]] == "p5"
+
+
+def test_update_knows_the_columns_and_does_without_titles(tmp_path: Path) -> None:
+    recommender = Recommender.load(fitted("fmc").save(tmp_path / "home"))
+    untitled = more().drop(columns="name")
+    recommender.update(untitled, epochs=1, on="everything", progress=False)
+    assert recommender.titles is not None and recommender.titles["p900"] == "p900"
+    assert recommender.titles["p3"] == "Page 3"
+
+
+def test_actions_that_come_late_go_where_they_belong(tmp_path: Path) -> None:
+    recommender = Recommender.load(fitted("markov").save(tmp_path / "home"))
+    with_times = recommender.update(more(START - 9), **UPDATE).known.split
+    assert with_times is not None
+    sequence = with_times.dataset.sequence(recommender.user_ids.index("u1"))
+    assert [recommender.known.item_ids[i] for i in sequence[:3]] == ["p3", "p900", "p4"]
+
+
+# --- scikit-learn's conventions --------------------------------------------------------------
+
+
+def test_parameters_as_in_scikit_learn() -> None:
+    recommender = Recommender("gru4rec", seed=3, d=8, epochs=2)
+    assert recommender.get_params() == {"model": "gru4rec", "seed": 3, "d": 8, "epochs": 2}
+    assert recommender.set_params(d=16, lr=0.01) is recommender
+    assert recommender.get_params()["d"] == 16 and recommender.get_params()["lr"] == 0.01
+    with pytest.raises(ConfigError, match="epochs is 0"):
+        recommender.set_params(epochs=0)
+    assert recommender.get_params()["epochs"] == 2
+    base = pytest.importorskip("sklearn.base", reason="scikit-learn is not installed")
+    copy = base.clone(recommender)
+    assert copy is not recommender and copy.get_params() == recommender.get_params()
+    assert "not fitted" in repr(base.clone(fitted("fmc")))
+
+
+# --- measuring -------------------------------------------------------------------------------
+
+
+def test_evaluate_has_the_rows_of_the_command(tmp_path: Path) -> None:
+    from minisasrec.commands.cli import load_run
+    from minisasrec.commands.report import final_rows
+    from minisasrec.learn.machine import MachineOptions
+
+    recommender = fitted()
+    folder = recommender.save(tmp_path / "home")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        _, config, split, model = load_run(folder, MachineOptions())
+        rows = final_rows(model, split, config, "valid")
+        for which in (recommender, Recommender.load(folder)):
+            found = which.evaluate("valid")
+            assert found["model"].tolist() == [row["model"] for row in rows]
+            assert found["NDCG@10"].tolist() == [row["NDCG@10"] for row in rows]
+    assert {"sasrec", "poprec", "recentpop"} == set(found["model"])
+    whole = Recommender("poprec").fit(log(), **COLUMNS, on="everything")
+    with pytest.raises(ConfigError, match="trained on everything, so nothing is left"):
+        whole.evaluate()
+    recommender.save(tmp_path / "private", keep_histories=False)
+    with pytest.raises(DataError, match="saved without histories"):
+        Recommender.load(tmp_path / "private").evaluate()
+
+
+def test_a_split_by_time(tmp_path: Path) -> None:
+    recommender = Recommender("markov", split="time:0.8").fit(log(), **COLUMNS)
+    known = Recommender.load(recommender.save(tmp_path / "home")).known
+    assert known.split is not None and known.split.rule == "time:0.8"
+    pd.testing.assert_frame_equal(
+        Recommender.load(tmp_path / "home").evaluate(protocols=["full"]),
+        recommender.evaluate(protocols=["full"]),
+    )
+
+
+def test_the_window_of_recent_popularity_is_kept() -> None:
+    part, whole = (
+        Recommender("recentpop").fit(log(), **COLUMNS, on=on) for on in ("train", "everything")
+    )
+    assert part.model_.days == whole.model_.days

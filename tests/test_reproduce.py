@@ -16,10 +16,11 @@ import pytest
 from minisasrec import reproduce
 from minisasrec.commands.cli import INTERRUPTED, run_command
 from minisasrec.data import DATASETS, load_dataset
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import DataError, ShapeError
+from minisasrec.experiments import cluster, grids, paper
 from minisasrec.experiments import experiment as kept
-from minisasrec.experiments import grids, paper
 from minisasrec.experiments.attention_maps import (
     attention_maps,
     main_categories,
@@ -30,7 +31,7 @@ from minisasrec.experiments.experiment import estimate, make_experiment
 from minisasrec.experiments.significance import paired_bootstrap, paired_differences
 from minisasrec.experiments.tables import format_records, record
 from minisasrec.learn import fit as training
-from minisasrec.learn.config import DataColumns, TrainConfig, from_json, preset
+from minisasrec.learn.config import TrainConfig, from_json, preset
 from minisasrec.models import SASRec, SASRecConfig
 
 Call = Callable[..., int]
@@ -154,7 +155,7 @@ def write_clicks(path: Path, shift: int) -> None:
 
 def test_a_process_that_lives_on_sees_that_the_data_has_changed(tmp_path: Path) -> None:
     path, found = tmp_path / "changing.csv", []
-    config = TrainConfig(dataset=str(path), model="poprec", columns=DataColumns(min_actions=1))
+    config = TrainConfig(dataset=str(path), model="poprec", columns=ReadingOptions(min_actions=1))
     for shift in (1, 3):
         write_clicks(path, shift)
         fingerprint = load_dataset(path, min_actions=1).fingerprint()
@@ -298,7 +299,7 @@ def test_a_missing_extra_is_one_line(call, capsys, monkeypatch, module, option) 
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(kept, "import_module", missing)
+    monkeypatch.setattr(cluster, "import_module", missing)
     value = "2" if option == "--jobs" else "tcp://127.0.0.1:1"
     assert call("table4", "--methods", "3-blocks", option, value, "--experiments", "none") == 2
     error = capsys.readouterr().err.splitlines()[-1]

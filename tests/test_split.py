@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minisasrec import Recommender
 from minisasrec.commands.cli import run_command
 from minisasrec.data import (
     Dataset,
@@ -485,6 +488,43 @@ def test_other_models(file: Path, tmp_path: Path, capsys: Any, model: str) -> No
     rows = json.loads(out)["test"]
     assert rows[0]["model"] == model and ("days" in rows[0]) == (model == "recentpop")
     assert ("nobody has chosen settings" in err) == (model == "bpr")
+    file.unlink()  # the run needs no data file
+    assert shell("evaluate", tmp_path / "run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == rows
+
+
+def test_a_recommender_takes_a_rule_or_a_split(file: Path, tmp_path: Path) -> None:
+    frame = pandas.read_csv(file, dtype={"user": str, "item": str})
+    reading = {"min_actions": 1, "progress": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        by_rule = Recommender("markov", split="time:0.9").fit(frame, time="time", **reading)
+        by_split = Recommender("markov").fit(split_of(load_dataset(file, min_actions=1)))
+    whole = split_of(load_dataset(file, min_actions=1))
+    for made in (by_rule, by_split):
+        assert made.config.split == made.known.rule == "time:0.9"
+        assert made.known.popularity.tolist() == whole.popularity().tolist()
+        never = {made.item_ids[i - 1] for i in np.flatnonzero(~whole.catalogue)[1:]}
+        assert never and not never & set(made.recommend(k=20)["item"])
+        made.save(tmp_path / "saved")
+        loaded = Recommender.load(tmp_path / "saved").known.split
+        assert loaded is not None and loaded.catalogue.tolist() == whole.catalogue.tolist()
+        shutil.rmtree(tmp_path / "saved")
+
+
+def test_the_window_that_was_chosen_is_kept_for_everything(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is held out then: without a choice the first window would do."""
+    monkeypatch.setattr(RecentPopularity, "WINDOWS", (365.0, 30.0, 1.0))
+    frame = pandas.read_csv(file)
+    reading = {"time": "time", "min_actions": 1, "progress": False}
+    made = {}
+    for on in ("train", "everything"):
+        made[on] = Recommender("recentpop", split="time:0.9").fit(frame, on=on, **reading).model_
+    assert isinstance(made["train"], RecentPopularity)
+    assert made["everything"].days == made["train"].days == 1
+    assert made["everything"].counts.sum() != made["train"].counts.sum()
 
 
 def test_what_a_data_set_holds_under_a_split(file: Path, capsys: Any) -> None:

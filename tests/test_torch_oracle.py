@@ -138,17 +138,39 @@ def getitem(x, *, index):
     return x.reshape(-1)[torch.as_tensor(np.array(places))]
 
 
+def embed(M, P, *, ids, slots, factor, rate, key, slot_ids):
+    ids, slots = torch.as_tensor(ids), torch.as_tensor(slots)
+    items = factor * M[ids] * (ids != 0)[:, None]
+    return dropped(items + P[slots], rate=rate, key=key, slot_ids=slot_ids)
+
+
+def norm_projections(x, gamma, beta, *layers, eps):
+    a = F.layer_norm(x, gamma.shape, gamma, beta, eps)
+    return torch.stack([a @ W + b for W, b in zip(layers[::2], layers[1::2], strict=True)])
+
+
+def feed_forward(x, s, gamma, beta, W1, b1, W2, b2, *, rate, keys, slot_ids, eps):
+    z = x + dropped(s, rate=rate, key=keys[0], slot_ids=slot_ids)
+    a = F.layer_norm(z, gamma.shape, gamma, beta, eps)
+    f = torch.relu(a @ W1 + b1) @ W2 + b2
+    return z + dropped(f, rate=rate, key=keys[1], slot_ids=slot_ids)
+
+
 # What torch has no short expression for; the others say it themselves: `op.torch`
 TORCH = {
     "add_dropout": lambda x, g, **constants: x + dropped(g, **constants),
     "causal_attention": padded_attention,
     "dropout": dropped,
+    "embed": embed,
+    "feed_forward": feed_forward,
     "getitem": getitem,
     "max": reduce("amax"),
     "mean": reduce("mean"),
+    "norm_projections": norm_projections,
     "packed_causal_attention": packed_attention,
     "packed_gru": packed_gru,
     "packed_last_attention": last_attention,
+    "packed_self_attention": lambda qkv, **constants: packed_attention(*qkv, **constants),
     "ranking_loss": ranking_loss,
     "sampled_bce": sampled_bce,
     "sum": reduce("sum"),

@@ -90,17 +90,22 @@ def _flags(options: type[Any]) -> set[str]:
     return found
 
 
-def _lists(options: type[Any]) -> dict[str, bool]:
-    """The options of a command that take several values, and whether these are free text."""
+def _lists(options: type[Any], outer: bool = True) -> dict[str, bool]:
+    """The options of a command that take several values, and whether these get a guard.
+
+    Those of a section get none: it checks its values when it is made, before `unguard`.
+    """
     found: dict[str, bool] = {}
     hints = get_type_hints(options, include_extras=True)
     for field in fields(options):
         hint = hints[field.name]
+        if is_dataclass(hint):
+            found |= _lists(hint, outer=False)  # type: ignore[arg-type]
         if get_origin(hint) is Annotated:  # a positional one has no flag
             continue
         for part in get_args(hint) if get_origin(hint) in _UNIONS else (hint,):
             if get_origin(part) is tuple:
-                found["--" + field.name.replace("_", "-")] = get_args(part)[0] is str
+                found["--" + field.name.replace("_", "-")] = outer and get_args(part)[0] is str
     return found
 
 

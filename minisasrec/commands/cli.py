@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minisasrec.commands.arguments import gather, unguard
-from minisasrec.data import DATASETS, DataWarning, load_dataset
+from minisasrec.data import DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, make_split
 from minisasrec.errors import CheckpointError, ConfigError, MinisasrecError
@@ -174,9 +174,9 @@ def load_run(
     if "known" in facts:
         known = Known.read(run, facts)
         model = load_model(run, config, known)
-        if known.split is not None and data_dir is None:
-            data = replace(known.split.dataset, repeats=config.repeats, oracle=_oracle(known))
-            return run, config, replace(known.split, dataset=data), model
+        held = known.measured(config.repeats)
+        if held is not None and data_dir is None:
+            return run, config, held, model
     split = load_split(config)
     check_data(run, facts, split.fingerprint())
     if "known" not in facts:  # a run of an experiment, or of an earlier version
@@ -184,13 +184,6 @@ def load_run(
         if isinstance(model, SequenceModel):
             model.load_state(run.load_arrays(WEIGHTS)[0])
     return run, config, split, model
-
-
-def _oracle(known: Known) -> object | None:
-    """The simulator of a made-up data set; it is made again, since no folder holds it."""
-    spec = DATASETS.get(known.name)
-    made = spec.make() if spec is not None and spec.make is not None else None
-    return made.oracle if made is not None and made.fingerprint() == known.fingerprint else None
 
 
 def check_data(run: Run, facts: dict[str, Any], fingerprint: str) -> None:

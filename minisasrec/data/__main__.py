@@ -13,9 +13,9 @@ import tyro
 
 from minisasrec.commands.cli import print_json, read_options, run_command
 from minisasrec.data import DATASETS, Dataset, DataWarning, Split, load_dataset, make_split
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError
-from minisasrec.learn.config import DataColumns
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.terminal import show
 
@@ -28,10 +28,8 @@ class DataConfig:
     """The path of a file or folder, or the name of a public data set."""
     data_dir: Path | None = None
     """Folder that holds the data sets' files already; by default $MINISASREC_DATA_DIR."""
-    columns: DataColumns = field(default_factory=DataColumns)
-    """Column names of a table of your own."""
-    filter: Literal["one-pass", "iterative", "none"] | None = None
-    """How often --min-actions is applied."""
+    columns: ReadingOptions = field(default_factory=ReadingOptions)
+    """How a log of your own is read."""
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again."""
     split: str = LEAVE_ONE_OUT
@@ -56,7 +54,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         dataset = load_dataset(
             options.data,
             data_dir=options.data_dir,
-            filter=options.filter,
             repeats=options.repeats,
             **options.columns.given(),
         )

@@ -8,27 +8,34 @@ where the source has them, 160 MB.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
 import warnings
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minisasrec.data.actions import Actions
+from minisasrec.data.builder import read_actions
+from minisasrec.data.columns import NO_TIME
+from minisasrec.data.frames import FrameTable
+from minisasrec.data.options import FILTERS, Filter, ReadingOptions
+from minisasrec.data.values import WHOLE, as_text
 from minisasrec.errors import DataError
 
 PAD = "<pad>"
+MANY_DUPLICATES = 0.01  # from this share of rows that are the same as another one on, too
+GIANT_USER = 0.1  # a user with this share of all actions
+MANY_USERS = 20  # ... among so many users
 MANY_TIES = 0.2  # from this share of actions with equal times on, a note says so
 
-Filter = Literal["one-pass", "iterative", "none"]
-FILTERS: tuple[Filter, ...] = ("one-pass", "iterative", "none")
 Repeats = Literal["auto", "allow", "forbid"]
 REPEATS: tuple[Repeats, ...] = ("auto", "allow", "forbid")
 
@@ -68,8 +75,11 @@ class Dataset:
     the results should know; ``oracle`` is the simulator of a made-up data set. ``repeats`` says
     whether an item that a user has met may be recommended to that user again: "allow", "forbid",
     or "auto", which decides by the data (`Split.repeats`). ``times`` int64 or float64 (A,) are the
-    times of the actions, in the source's unit, None where it has none; they never fall inside a
-    user's slice. The arrays are made read-only. Raises DataError if the parts do not fit together.
+    times of the actions, in the source's unit (dates: seconds since 1970), None where it has none;
+    they never fall inside a user's slice. ``reading`` says in words what was understood of the
+    source. ``dropped`` holds a 64-bit hash of the name of each user whom the filter dropped,
+    uint64, rising: `find_user` can say so of one, at 8 bytes each. The arrays are made read-only.
+    Raises DataError if the parts do not fit together.
     """
 
     name: str
@@ -84,6 +94,8 @@ class Dataset:
     oracle: object | None = None
     repeats: Repeats = "auto"
     times: NDArray[Any] | None = None
+    reading: Mapping[str, str] = field(default_factory=dict)
+    dropped: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
     def __post_init__(self) -> None:
         """Check the parts against each other and lock the arrays."""
@@ -198,6 +210,28 @@ class Dataset:
             raise DataError(f"user {u} is outside 0..{self.num_users - 1}")
         return self.items[self.offsets[u] : self.offsets[u + 1]]
 
+    def find_user(self, name: str) -> int:
+        """The number of a user by the id in the source.
+
+        DataError if there is none, or if the filter dropped this user.
+        """
+        try:
+            return self._user_numbers[name]
+        except KeyError:
+            pass
+        if _hashes([name])[0] in self.dropped:
+            raise DataError(
+                f"user {name!r} is in the source of {self.name}, but was dropped by the filter "
+                "(too few actions): lower min_actions (--min-actions), or give the items"
+            )
+        close = difflib.get_close_matches(name, self.user_ids[:100_000], n=1)
+        meant = f", did you mean {close[0]!r}?" if close else f"; the first is {self.user_ids[0]!r}"
+        raise DataError(f"no user {name!r} in {self.name}{meant}")
+
+    @cached_property
+    def _user_numbers(self) -> dict[str, int]:
+        return {name: u for u, name in enumerate(self.user_ids)}
+
     def title(self, item: int) -> str:
         """The title of item number `item`, or its id where the source has no titles."""
         if not 1 <= item <= self.num_items:
@@ -245,6 +279,8 @@ class Dataset:
             "source": self.source,
             "warnings": list(self.warnings),
             "repeats": self.repeats,
+            "reading": dict(self.reading),
+            "dropped": [f"{h:x}" for h in self.dropped.tolist()],
             "actions": self.num_actions,
             "times": self.times is not None,
             "user_ids": list(self.user_ids),
@@ -297,6 +333,8 @@ class Dataset:
                 categories=meta["categories"] and [tuple(c) for c in meta["categories"]],
                 warnings=tuple(meta["warnings"]),
                 repeats=meta.get("repeats", "auto"),  # folders saved before the setting existed
+                reading=meta.get("reading", {}),
+                dropped=np.array([int(h, 16) for h in meta.get("dropped", [])], dtype=np.uint64),
             )
         except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, DataError):
@@ -308,24 +346,6 @@ class Dataset:
 
 SAVED_META = "dataset.json"
 SAVED_FORMAT = 1
-
-
-@dataclass
-class Actions:
-    """Raw actions in file order: ids as codes into the tables of raw ids, times as numbers.
-
-    What a reader returns. ``users`` and ``items`` int32 (A,), ``times`` float64 or int64 (A,) or
-    None when the file is already in time order. ``titles`` and ``categories`` are by raw item id.
-    """
-
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    times: NDArray[Any] | None
-    user_ids: Sequence[str]
-    item_ids: Sequence[str]
-    titles: Mapping[str, str] | None = None
-    categories: Mapping[str, tuple[str, ...]] | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 def build_dataset(
@@ -374,25 +394,29 @@ def build_actions(
     titles: Mapping[Any, str] | None = None,
     categories: Mapping[Any, Iterable[str]] | None = None,
 ) -> Actions:
-    """Columns of raw actions, checked as `build_dataset` says, not yet filtered or sorted."""
-    user_codes, user_ids = _encode(users, "users")
-    item_codes, item_ids = _encode(items, "items")
-    times = None if timestamps is None else _numeric_times(timestamps)
-    lengths = {len(c) for c in (user_codes, item_codes, times) if c is not None}
-    if len(lengths) != 1:
-        raise DataError(
-            f"columns must be equally long, got {len(user_codes)} users, {len(item_codes)} items"
-            + ("" if times is None else f", {len(times)} timestamps")
-        )
-    return Actions(
-        user_codes,
-        item_codes,
-        times,
-        user_ids,
-        item_ids,
-        None if titles is None else {str(k): v for k, v in titles.items()},
-        None if categories is None else {str(k): tuple(v) for k, v in categories.items()},
-    )
+    """Columns of raw actions, read by the rules for all tables, not yet filtered or sorted."""
+    columns = {"user": users, "item": items}
+    if timestamps is not None:
+        columns["time"] = timestamps
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        got = ", ".join(f"{length} {name}s" for name, length in lengths.items())
+        raise DataError(f"columns must be equally long, got {got}")
+    actions = read_actions(FrameTable(columns, "columns"), ReadingOptions())
+    actions.notes = [note for note in actions.notes if note != NO_TIME.format("columns")]
+    known = dict(zip(actions.item_ids, actions.item_ids, strict=True))
+    whole = {name + ".0": name for name in known if WHOLE.fullmatch(name)}
+
+    def of_item(raw: Any) -> str:
+        """The id that a key of the caller means: an item 1 may be 1.0 in a table of titles."""
+        name = as_text(raw)
+        return name if name in known else whole.get(name, name)
+
+    if titles is not None:
+        actions.titles = {of_item(k): v for k, v in titles.items()}
+    if categories is not None:
+        actions.categories = {of_item(k): tuple(v) for k, v in categories.items()}
+    return actions
 
 
 def emit_warnings(dataset: Dataset, stacklevel: int = 3) -> None:
@@ -416,6 +440,8 @@ def assemble(
             f"{name}: no action is left of {num_rows:,} after the {filter!r} filter with "
             f"min_actions={min_actions}: pass min_actions=0, or more data"
         )
+    kept = np.bincount(users, minlength=len(actions.user_ids)) > 0
+    dropped = [actions.user_ids[c] for c in np.flatnonzero(~kept).tolist()]
     users, user_ids = _renumber(users, actions.user_ids)
     items, item_ids = _renumber(items, actions.item_ids)
     items += 1
@@ -438,6 +464,18 @@ def assemble(
                 f"{tied.mean():.0%} of the actions share their time with another one of the same "
                 "user; among those the order is the file's"
             )
+        twice = _repeated_rows(users, items, times)
+        if twice > MANY_DUPLICATES * len(users):
+            notes.append(
+                f"{twice / len(users):.0%} of the rows ({twice:,}) are the same as another one in "
+                "user, item and time: was a file added twice?"
+            )
+    greatest = int(counts.max())
+    if greatest >= GIANT_USER * len(users) and len(counts) >= MANY_USERS:
+        notes.append(
+            f"user {user_ids[int(counts.argmax())]!r} has {greatest / len(users):.0%} of all "
+            "actions: is it a user, or what is written where there is none?"
+        )
     short = int((counts < 3).sum())
     if short:
         notes.append(
@@ -456,7 +494,28 @@ def assemble(
         categories=None if categories is None else [(), *(categories.get(i, ()) for i in item_ids)],
         warnings=tuple(notes),
         times=times,
+        reading=actions.reading,
+        dropped=np.sort(_hashes(dropped)),
     )
+
+
+def _hashes(names: Iterable[str]) -> NDArray[np.uint64]:
+    """64 bits of each name, by which it is recognised."""
+    digests = b"".join(
+        hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for name in names
+    )
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def _repeated_rows(users: NDArray[np.int32], items: NDArray[np.int32], times: NDArray[Any]) -> int:
+    """How many rows are the same as another one: user, item and time; rows sorted by user, time."""
+    same = (np.diff(users) == 0) & (np.diff(times) == 0)
+    group = np.concatenate([[0], np.cumsum(~same)])
+    tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+    group, tied_items = group[tied], items[tied]
+    order = np.lexsort((tied_items, group))
+    return int(((np.diff(group[order]) == 0) & (np.diff(tied_items[order]) == 0)).sum())
 
 
 def _filter_rows(
@@ -490,76 +549,3 @@ def _renumber(codes: NDArray[np.int32], ids: Sequence[str]) -> tuple[NDArray[np.
     new = np.full(len(ids), -1, dtype=np.int32)
     new[present] = np.arange(len(present), dtype=np.int32)
     return new[codes], [ids[c] for c in present]
-
-
-def id_coder() -> defaultdict[str, int]:
-    """A table that gives each new key the next code: 0, 1, 2 ... in order of first look-up."""
-    table: defaultdict[str, int] = defaultdict()
-    table.default_factory = table.__len__
-    return table
-
-
-def _encode(column: Any, what: str) -> tuple[NDArray[np.int32], list[str]]:
-    """A column of raw ids -> int32 codes and the distinct ids as text; no id may be missing."""
-    values = np.asarray(column)
-    if values.ndim != 1:
-        raise DataError(f"{what} must be one column, got shape {values.shape}")
-    if values.dtype.kind == "f":
-        odd = np.flatnonzero(~np.isfinite(values) | (values != np.rint(values)))
-        if len(odd):
-            raise DataError(
-                f"row {odd[0]} of {what} is {values[odd[0]]}: ids must be whole numbers or text; "
-                "drop or fill the rows that have none"
-            )
-        values = values.astype(np.int64)
-    if values.dtype.kind in "iu":
-        if len(values) and values.min() >= 0 and values.max() < len(values):
-            distinct = np.flatnonzero(np.bincount(values))  # a table is faster than sorting
-            table = np.zeros(int(values.max()) + 1, dtype=np.int32)
-            table[distinct] = np.arange(len(distinct))
-            codes = table[values]
-        else:
-            distinct, codes = np.unique(values, return_inverse=True)
-        return codes.astype(np.int32, copy=False), [str(v) for v in distinct.tolist()]
-    coder = id_coder()
-    texts = [v if isinstance(v, str) else _id_text(v, row, what) for row, v in enumerate(values)]
-    return np.fromiter(map(coder.__getitem__, texts), np.int32, len(texts)), list(coder)
-
-
-def _id_text(value: Any, row: int, what: str) -> str:
-    if value is None or value != value or str(value) in ("<NA>", "NaT"):
-        raise DataError(f"row {row} of {what} is missing ({value}): drop or fill such rows")
-    return str(value)
-
-
-def _numeric_times(column: Any) -> NDArray[Any]:
-    """Times as int64 or float64, none of them missing or negative."""
-    values = np.asarray(column)
-    if values.dtype.kind not in "iufM":
-        values = _parsed_times(column)
-    if values.dtype.kind == "M":
-        missing = np.isnat(values)
-        values = values.astype("datetime64[us]").astype(np.int64)
-    else:
-        values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
-        missing = ~np.isfinite(values)
-    bad = np.flatnonzero(missing | (values < 0))
-    if len(bad):
-        raise DataError(
-            f"row {bad[0]} of timestamps is {np.asarray(column)[bad[0]]}: times must be present "
-            "and not negative"
-        )
-    return values
-
-
-def _parsed_times(column: Any) -> NDArray[Any]:
-    """Text or objects as numbers; if they are none, as dates in UTC."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for dtype in ("float64", "datetime64[us]"):
-            with suppress(ValueError, TypeError, OverflowError):
-                return np.asarray(column, dtype=dtype)
-    raise DataError(
-        "timestamps must be numbers or dates such as 2024-05-31 12:00:00, got "
-        f"{next(iter(column))!r}: convert them, for example with pandas.to_datetime"
-    )

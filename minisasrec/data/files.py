@@ -1,28 +1,36 @@
 """Where data files are, and how they are opened.
 
-A `Source` is a file or a member of a zip archive, gzip-compressed or not: readers see lines of
-text only. `find` looks for a source in a folder or an archive. (`downloads.py` fetches what is not
-there.)
+A `Source` is a file or a member of a zip archive, gzip-compressed or not: readers see bytes, or
+blocks of text with line numbers. `find` looks for a source in a folder or an archive.
+(`downloads.py` fetches what is not there.)
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
-import io
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from minisasrec.errors import DataError
 from minisasrec.terminal import on_terminal
 
-LINES_PER_CHUNK = 250  # they fit in the processor's cache, and do not start the garbage collector
+TEXT_BLOCK = 1 << 22  # bytes of text that are in memory at a time
+LONGEST_LINE = 16 << 20  # characters; a "line" above this is no line, and would fill the memory
 BAR_DELAY = 2  # seconds of reading before a progress bar appears
+
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,9 @@ class Source:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The decompressed bytes; damage found now or while reading is a DataError."""
+        """The bytes, decompressed if they are gzip; damage found while reading is a DataError."""
+        if self.path.exists() and not self.path.is_file():
+            raise DataError(f"{self.path} is not a file, but a pipe or a device: save it first")
         try:
             with ExitStack() as stack:
                 stream: Any
@@ -56,17 +66,24 @@ class Source:
                     archive = stack.enter_context(zipfile.ZipFile(self.path))
                     try:
                         stream = stack.enter_context(archive.open(self.member))
+                    except KeyError:
+                        raise DataError(
+                            f"{self.path} has no member {self.member!r}; it has: "
+                            f"{', '.join(members(self.path))}"
+                        ) from None
                     except RuntimeError as error:  # a password, or an unknown compression
                         raise DataError(f"cannot read {self}: {error}") from error
                 else:
                     stream = stack.enter_context(open(self.path, "rb"))
-                if (self.member or self.path.name).lower().endswith(".gz"):
+                if stream.peek(2)[:2] == b"\x1f\x8b":  # whatever its name is
                     stream = stack.enter_context(gzip.open(stream))
                 yield stream
         except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataError(
                 f"{self} is cut off or damaged ({error}): delete it and get it again"
             ) from error
+        except NotImplementedError as error:  # a way of compression that Python lacks
+            raise DataError(f"cannot read {self}: {error}") from error
         except OSError as error:
             raise DataError(f"cannot read {self}: {error.strerror or error}") from error
 
@@ -83,39 +100,131 @@ class Source:
             disable=not (self.progress and on_terminal()),
         )
 
-    @contextmanager
-    def text(self, encoding: str) -> Iterator[IO[str]]:
-        """The file as text; line ends are not changed."""
-        with self.open() as stream:
+    def text(self, encoding: str | None = None) -> Text:
+        """The file as text, in blocks of whole lines."""
+        return Text(self, encoding)
+
+
+@dataclass
+class Text:
+    """A source as text: iterate over it once for (number of the first line, whole lines).
+
+    Without a name of an ``encoding`` it is told by a byte order mark, by zero bytes (UTF-16), or it
+    is UTF-8; if a byte does not fit and all before was ASCII, it is cp1252 (nearly latin-1), as a
+    note says. After the first block ``encoding`` is the one in use. A line that is longer than
+    `LONGEST_LINE`, a zero byte and a byte that does not fit are DataErrors that name the line.
+    """
+
+    source: Source
+    encoding: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Blocks that end with the end of a line, except perhaps the last; line ends are kept."""
+        line, rest, old_mac = 1, "", None
+        with self.source.open() as stream:
+            for more in self._decoded(stream):
+                text = rest + more
+                if old_mac is None:
+                    old_mac = "\r" in text and "\n" not in text
+                if old_mac:
+                    text = text.replace("\r", "\n")
+                end = text.rfind("\n") + 1
+                if len(text) - end > LONGEST_LINE:
+                    raise DataError(
+                        f"{self.source} line {line + text.count(chr(10))} : it is longer than "
+                        f"{LONGEST_LINE >> 20} MB: this is no text in lines"
+                    )
+                block, rest = text[:end], text[end:]
+                if block:
+                    yield line, self._checked(line, block)
+                    line += block.count("\n")
+            if rest:
+                yield line, self._checked(line, rest)
+
+    def _checked(self, line: int, block: str) -> str:
+        if "\0" in block:
+            number = line + block[: block.index("\0")].count("\n")
+            raise DataError(
+                f"{self.source} line {number}: it holds a zero byte, so it is no text, or its "
+                "encoding is another one: --encoding utf-16 (encoding='utf-16')"
+            )
+        return block
+
+    def _decoded(self, stream: IO[bytes]) -> Iterator[str]:
+        data = stream.read(TEXT_BLOCK)
+        told = self.encoding
+        if told is None or codecs_name(told, self.source) in ("utf-8", "utf-16", "utf-32"):
+            for mark, name in BYTE_ORDER_MARKS:
+                if data.startswith(mark):
+                    self.encoding, data = name, data[len(mark) :]
+                    break
+            else:
+                self.encoding = told or _by_zero_bytes(data)
+        assert self.encoding is not None
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        plain, line = True, 1  # whether all before was ASCII; the line that is being read
+        while True:
+            kept = decoder.getstate()[0]
             try:
-                yield io.TextIOWrapper(stream, encoding=encoding, newline="")
+                text = decoder.decode(data, final=not data)
             except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{self} is not {encoding} text (byte 0x{error.object[error.start]:02x}, line "
-                    f"{self._line_of_bad_byte(encoding)}): save it as UTF-8 (Excel: 'CSV UTF-8'), "
-                    "or pass encoding='cp1252' or the like to load_dataset"
-                ) from error
-            except LookupError as error:
-                raise DataError(
-                    f"cannot read {self}: {error}; common encodings are utf-8 and latin-1"
-                ) from error
+                start = kept + data
+                before = start[: error.start].decode(self.encoding, errors="replace")
+                if not (plain and told is None and self.encoding == "utf-8" and before.isascii()):
+                    raise DataError(
+                        f"{self.source} line {line + before.count(chr(10))}: not "
+                        f"{self.encoding} text (byte 0x{start[error.start]:02x}): name its "
+                        "encoding by --encoding (encoding=), for example utf-8, cp1252 or latin-1"
+                    ) from None
+                self.encoding = "cp1252"
+                self.notes.append(
+                    f"{self.source.name} is not UTF-8 and was read as {self.encoding}; if letters "
+                    "are wrong, name its encoding by --encoding (encoding=)"
+                )
+                decoder = codecs.getincrementaldecoder(self.encoding)("minisasrec.latin-1")
+                text = decoder.decode(start, final=not data)
+            plain = plain and text.isascii()
+            line += text.count("\n")
+            if text:
+                yield text
+            if not data:
+                return
+            data = stream.read(TEXT_BLOCK)
 
-    def _line_of_bad_byte(self, encoding: str) -> int:
-        with self.open() as stream:
-            for number, line in enumerate(stream, 1):
-                try:
-                    line.decode(encoding)
-                except UnicodeDecodeError:
-                    return number
-        return number
 
-    def chunks(self, encoding: str = "utf-8") -> Iterator[tuple[int, list[str]]]:
-        """Lists of lines, each with the number (from 1) of its first line."""
-        with self.text(encoding) as text:
-            first = 1
-            while lines := list(islice(text, LINES_PER_CHUNK)):
-                yield first, lines
-                first += len(lines)
+def codecs_name(encoding: str, source: Source) -> str:
+    """The usual name of an encoding; DataError if there is none of this name."""
+    try:
+        name = codecs.lookup(encoding).name
+        codecs.getincrementaldecoder(encoding)
+        b"".decode(encoding)
+    except LookupError as error:
+        raise DataError(
+            f"cannot read {source}: {error}; common encodings are utf-8, cp1252 and latin-1"
+        ) from None
+    return {"utf-8-sig": "utf-8"}.get(name, name)
+
+
+def _by_zero_bytes(data: bytes) -> str:
+    """UTF-16 without a mark has zeros at every second place of common text."""
+    start = data[:4096]
+    for name, zeros, letters in (
+        ("utf-16-le", start[1::2], start[::2]),
+        ("utf-16-be", start[::2], start[1::2]),
+    ):
+        if zeros.count(0) > 0.4 * max(len(zeros), 1) and not letters.count(0):
+            return name
+    return "utf-8"
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    """Five bytes have no meaning in cp1252: they are kept as latin-1 has them, so none is lost."""
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error("minisasrec.latin-1", _as_latin_1)
 
 
 def find(place: Path, names: Iterable[str]) -> Source | None:

@@ -1,179 +1,45 @@
-"""One reader per real file format: a source in, raw `Actions` out.
+"""One reader per file format: a source in, raw `Actions` out.
 
-All of them stream: lines are taken a few hundred at a time, ids become int32 codes at once,
-and only distinct ids stay Python objects; lines of whole numbers go a faster way (`integers`).
-A line that cannot be used is a DataError that names the file and the line. Nothing in a data
-file is ever evaluated as code.
+Each format is a `Table` (names, a sample, blocks of rows), and `read_actions` makes actions of
+each table by the same rules. All formats stream. A row that cannot be used is a DataError, with the
+file and the line. Nothing in a data file is ever evaluated as code.
 
-All readers take the file of actions first and its companion, a file with titles, second (None if
-there is none; a format without companions ignores it).
+All readers take the file of actions, its companion (a file with titles, or None), and options.
 """
 
 from __future__ import annotations
 
 import ast
-import csv
 import json
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from minisasrec.data.dataset import Actions, build_actions, id_coder
-from minisasrec.data.files import LINES_PER_CHUNK, Source
-from minisasrec.data.integers import read_integers
+from minisasrec.data.actions import Actions
+from minisasrec.data.builder import Block, read_actions
+from minisasrec.data.columns import (
+    ITEM_COLUMNS,
+    TITLE_COLUMNS,
+    USER_COLUMNS,
+    Header,
+    simple,
+    suggestion,
+)
+from minisasrec.data.files import Source
+from minisasrec.data.frames import FrameTable, arrow_column
+from minisasrec.data.options import ReadingOptions, spelled
+from minisasrec.data.text import BLANKS, SAMPLE, TextTable
+from minisasrec.data.values import as_objects
 from minisasrec.errors import DataError
-
-Row = Sequence[Any]
 
 ML_100K_GENRES = (
     "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy "
     "Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
 ).split()
-
-# names that a column is recognised by, most specific first, compared in lower case
-USER_COLUMNS = ("user_id", "userid", "user", "reviewerid", "customer_id", "customerid", "customer",
-                "session_id", "sessionid", "username", "uid")  # fmt: skip
-ITEM_COLUMNS = ("item_id", "itemid", "item", "movie_id", "movieid", "product_id", "productid",
-                "asin", "stockcode", "parent_asin", "product", "movie", "iid")  # fmt: skip
-TIME_COLUMNS = ("timestamp", "time", "unixreviewtime", "unix_timestamp", "datetime", "date",
-                "invoicedate", "created_at", "ts")  # fmt: skip
-TITLE_COLUMNS = ("title", "item_title", "movie_title", "item_name", "product_name", "name",
-                 "description")  # fmt: skip
-
-
-class Collector:
-    """Takes rows of text from one source and keeps codes and numbers.
-
-    A row has ``width`` fields, of which ``user``, ``item`` and ``time`` (or None) are positions;
-    ``layout`` is how an error describes such a row.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        layout: str,
-        *,
-        width: int,
-        user: int,
-        item: int,
-        time: int | None,
-        missing: frozenset[str] = frozenset({""}),
-    ) -> None:
-        """No rows yet; ids in ``missing`` will be refused."""
-        self.source, self.layout, self.width = source, layout, width
-        self.user, self.item, self.time = user, item, time
-        self.missing = missing
-        self.user_codes, self.item_codes = id_coder(), id_coder()
-        self.parse_times: Callable[[Sequence[Any]], NDArray[np.float64]] | None = None
-        self.bar = source.bar()
-        self.columns: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]] = []
-
-    def add(self, first_line: int, rows: Sequence[Row]) -> None:
-        """Add rows, the first of which is line ``first_line``; blank ones are passed over."""
-        self.bar.update(len(rows))
-        if set(map(len, rows)) != {self.width}:
-            self._blame(first_line, rows)
-            rows = [row for row in rows if not _blank(row)]
-        if not rows:
-            return
-        n, columns = len(rows), list(zip(*rows, strict=True))
-        users = np.fromiter(map(self.user_codes.__getitem__, columns[self.user]), np.int32, n)
-        items = np.fromiter(map(self.item_codes.__getitem__, columns[self.item]), np.int32, n)
-        times = np.empty(0)
-        if self.time is not None:
-            stamps = columns[self.time]
-            if self.parse_times is None:
-                self.parse_times = _times_like(stamps[0])
-            try:
-                times = self.parse_times(stamps)
-            except (ValueError, TypeError, OverflowError):
-                self._blame(first_line, rows)
-            if not (times.min() >= 0 and times.max() < np.inf):
-                self._blame(first_line, rows)
-        if any(m in codes for codes in (self.user_codes, self.item_codes) for m in self.missing):
-            self._blame(first_line, rows)
-        self.columns.append((users, items, times))
-
-    def actions(self) -> Actions:
-        """All rows added so far."""
-        self.bar.close()
-        if not self.columns:
-            raise DataError(f"{self.source} is empty: expected lines {self.layout}")
-        users, items, times = (np.concatenate(column) for column in zip(*self.columns, strict=True))
-        return Actions(
-            users,
-            items,
-            None if self.time is None else times,
-            list(self.user_codes),
-            list(self.item_codes),
-        )
-
-    def _blame(self, first_line: int, rows: Sequence[Row]) -> None:
-        """Raise for the first row that cannot be used; return if blank ones are all there is."""
-        line = first_line
-        for row in rows:
-            if not _blank(row) and (problem := self._problem(row)):
-                raise DataError(f"{self.source} line {line}: {problem}")
-            line += 1 + sum(f.count("\n") for f in row if isinstance(f, str))  # quoted line ends
-
-    def _problem(self, row: Row) -> str | None:
-        if len(row) != self.width:
-            return f"expected {self.layout}, got {len(row)} field(s): {_short(row)}"
-        for what, position in (("user", self.user), ("item", self.item)):
-            if row[position] in self.missing:
-                return f"the {what} id is missing: {_short(row)}"
-        if self.time is None:
-            return None
-        stamp = row[self.time]
-        try:
-            time = float((self.parse_times or _times_like(stamp))([stamp])[0])
-        except (ValueError, TypeError, OverflowError):
-            time = np.nan
-        if not 0 <= time < np.inf:
-            return (
-                f"the time must be a number >= 0, or a date such as 2024-05-31 12:00:00, all "
-                f"lines alike, got {stamp!r}"
-            )
-        return None
-
-
-def _blank(row: Row) -> bool:
-    return len(row) == 0 or (len(row) == 1 and isinstance(row[0], str) and not row[0].strip())
-
-
-def _short(row: Row) -> str:
-    text = " ".join(repr(field) for field in row)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _times_like(first: Any) -> Callable[[Sequence[Any]], NDArray[np.float64]]:
-    """How to read times that look like ``first``: dates if it is one, else numbers."""
-    if not isinstance(first, str) or "-" not in first[1:]:
-        return _numbers
-    try:
-        _dates([first])
-    except ValueError:
-        return _numbers
-    return _dates
-
-
-def _numbers(stamps: Sequence[Any]) -> NDArray[np.float64]:
-    return np.fromiter(map(float, stamps), np.float64, len(stamps))
-
-
-def _dates(stamps: Sequence[Any]) -> NDArray[np.float64]:
-    """ISO 8601 dates as seconds since 1970, UTC where no zone is given; NaT becomes negative."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy says that it turns +02:00 into UTC: as we want it
-        texts = [str(s).strip().removesuffix("Z") for s in stamps]
-        moments = np.array(texts, dtype="datetime64[us]")
-    return moments.astype(np.int64) / 1e6
+RECORDS = 20_000  # rows of JSON, Excel or Parquet that are in memory at a time
+DEFAULT = ReadingOptions()
 
 
 @dataclass(frozen=True)
@@ -181,13 +47,12 @@ class Headerless:
     """The reader of a format of lines without a header line and without quotes.
 
     `columns` names the fields in their order, for example "user time latitude longitude item": one
-    is called user, one item, and one perhaps time, numbers or ISO 8601 dates. Without a time, the
+    is called user, one item, and one perhaps time, numbers or dates. Without a time, the
     lines of each user must be in time order. `separator` None stands for white space.
     """
 
     columns: str
     separator: str | None = None
-    encoding: str = "utf-8-sig"
 
     @property
     def layout(self) -> str:
@@ -197,56 +62,82 @@ class Headerless:
             return f"{', '.join(names)} with tabs between"
         return (self.separator or " ").join(names)
 
-    def __call__(self, source: Source, companion: Source | None = None) -> Actions:
-        """The actions of a file; there is no companion."""
+    def __call__(
+        self,
+        source: Source,
+        companion: Source | None = None,
+        options: ReadingOptions = DEFAULT,
+    ) -> Actions:
+        """The actions of a file; there is no companion.
+
+        Options that tell the columns or the separator, a header, or a first line with the marks of
+        a table make it a table like any other.
+        """
+        if options.given().keys() & {"columns", "separator", "header", "user_column"}:
+            return _text_table(source, options)
         names = self.columns.split()
-        user, item = names.index("user"), names.index("item")
-        time = names.index("time") if "time" in names else None
-        wanted = [user, item] if time is None else [user, item, time]
-        if actions := _read_integers(source, self.separator or " ", len(names), wanted):
-            return actions
-        rows = Collector(source, self.layout, width=len(names), user=user, item=item, time=time)
-        for first_line, lines in source.chunks(self.encoding):
-            if self.separator is None:
-                rows.add(first_line, [line.split() for line in lines])
-            else:
-                rows.add(first_line, [line.rstrip("\r\n").split(self.separator) for line in lines])
-        return rows.actions()
+        number, first = _first_line(source, options)
+        fields = first.split(self.separator)
+        if {simple(field) for field in fields} & {*USER_COLUMNS, *ITEM_COLUMNS}:
+            return _text_table(source, options, None if self.separator else BLANKS)
+        if first and len(fields) != len(names):
+            marks = set(",\t;|") - {self.separator}
+            if any(mark in first for mark in marks):
+                return _text_table(source, options)
+            help = spelled("columns", suggestion(fields))
+            raise DataError(
+                f"{source} line {number}: expected {self.layout}, got {len(fields)} field(s): "
+                f"{' '.join(map(repr, fields))[:80]}; if it has other columns, name them by "
+                f"--no-header {help}"
+            )
+        table = TextTable(
+            source,
+            options,
+            columns=",".join(names),
+            separator=self.separator or BLANKS,
+            quoted=False,
+        )
+        actions = read_actions(table, options)
+        if "time" not in names:
+            actions.notes = [note for note in actions.notes if "time column" not in note]
+        return actions
 
 
-def _read_integers(
-    source: Source, separator: str, width: int, wanted: Sequence[int], header: int = 0
-) -> Actions | None:
-    """Users, items and perhaps times if they are whole numbers on lines of ``width`` fields."""
-    with source.open() as stream, source.bar() as bar:
-        for _ in range(header):
-            stream.readline()
-        columns = read_integers(stream, separator, width, wanted, bar)
-    return build_actions(*columns) if columns else None
+def _first_line(source: Source, options: ReadingOptions) -> tuple[int, str]:
+    for number, text in source.text(options.encoding):
+        for line, one in enumerate(text.split("\n"), number):
+            if line > options.skip_lines and one.strip():
+                return line, one.strip("\r")
+    return 1, ""
 
 
 read_pairs = Headerless("user item")  # the authors' text, each user's lines in time order
-_ml_1m = Headerless("user item rating time", "::", "latin-1")
-_ml_100k = Headerless("user item rating time", "\t", "latin-1")
+_ml_1m = Headerless("user item rating time", "::")
+_ml_100k = Headerless("user item rating time", "\t")
 
 
-def read_movielens(ratings: Source, movies: Source | None = None) -> Actions:
+def read_movielens(
+    ratings: Source, movies: Source | None = None, options: ReadingOptions = DEFAULT
+) -> Actions:
     """ML-1M: ``user::item::rating::time`` and, for titles, ``MovieID::Title::Genre|Genre``."""
-    actions = _ml_1m(ratings)
+    actions = _ml_1m(ratings, None, options)
     if movies is not None:
         actions.titles, actions.categories = {}, {}
-        for line, row in _item_rows(movies, "::", "MovieID::Title::Genres", 3):
+        for line, row in _item_rows(movies, "::", "MovieID::Title::Genres"):
             actions.titles[row[0]] = row[1]
             actions.categories[row[0]] = _genres(row[2], movies, line)
     return actions
 
 
-def read_ml_100k(data: Source, items: Source | None = None) -> Actions:
+def read_ml_100k(
+    data: Source, items: Source | None = None, options: ReadingOptions = DEFAULT
+) -> Actions:
     """ML-100K: tab-separated ``u.data``; ``u.item`` with ``|`` and 19 genre flags at the end."""
-    actions = _ml_100k(data)
+    actions = _ml_100k(data, None, options)
     if items is not None:
         actions.titles, actions.categories = {}, {}
-        for _, row in _item_rows(items, "|", "id|title|date|video date|URL|19 genre flags", 24):
+        layout = "|".join(["id", "title", "date", "video date", "URL", *["genre flag"] * 19])
+        for _, row in _item_rows(items, "|", layout):
             actions.titles[row[0]] = row[1]
             actions.categories[row[0]] = tuple(
                 genre
@@ -256,20 +147,11 @@ def read_ml_100k(data: Source, items: Source | None = None) -> Actions:
     return actions
 
 
-def _item_rows(
-    source: Source, separator: str, layout: str, width: int
-) -> Iterator[tuple[int, list[str]]]:
-    for first_line, lines in source.chunks("latin-1"):
-        for number, text in enumerate(lines, first_line):
-            row = text.rstrip("\r\n").split(separator)
-            if _blank(row):
-                continue
-            if len(row) != width:
-                raise DataError(
-                    f"{source} line {number}: expected {layout}, got {len(row)} field(s): "
-                    f"{_short(row)}"
-                )
-            yield number, row
+def _item_rows(source: Source, separator: str, layout: str) -> Iterator[tuple[int, list[str]]]:
+    table = TextTable(
+        source, DEFAULT, columns=layout.replace(separator, ","), separator=separator, quoted=False
+    )
+    yield from table.rows()
 
 
 def _genres(text: str, source: Source, line: int) -> tuple[str, ...]:
@@ -282,254 +164,145 @@ def _genres(text: str, source: Source, line: int) -> tuple[str, ...]:
     return genres
 
 
-class _Header:
-    """Column names of a source; RecBole's ``name:type`` counts as ``name``."""
-
-    def __init__(self, source: Source, columns: Sequence[str]) -> None:
-        self.source = source
-        self.columns = [c.strip() for c in columns]
-        self.names = [c.split(":")[0].lower() for c in self.columns]
-
-    def find(self, wanted: str | None, known: Sequence[str], option: str) -> int | None:
-        """Position of the column ``wanted``, or of the first one with a ``known`` name."""
-        if wanted is None:
-            name = next((k for k in known if k in self.names), None)
-            return None if name is None else self._position(self.names, name, option)
-        if wanted in self.columns:
-            return self._position(self.columns, wanted, option)
-        if wanted.lower() in self.names:
-            return self._position(self.names, wanted.lower(), option)
-        raise DataError(
-            f"{self.source} has no column {wanted!r} for {option}; it has: "
-            f"{', '.join(self.columns)}"
-        )
-
-    def _position(self, names: list[str], name: str, option: str) -> int:
-        if names.count(name) > 1:
-            raise DataError(
-                f"{self.source} has {names.count(name)} columns {name!r}, which is the "
-                f"{option}? Rename the others; the columns are: {', '.join(self.columns)}"
-            )
-        return names.index(name)
-
-    def need(self, wanted: str | None, known: Sequence[str], option: str) -> int:
-        """As `find`; DataError if there is none."""
-        found = self.find(wanted, known, option)
-        if found is None:
-            raise DataError(
-                f"{self.source}: no column has a usual name for {option}: name it by "
-                f"--{option.replace('_', '-')} ({option}=), one of: {', '.join(self.columns)} "
-                "(these must be names: the first line is a header)"
-            )
-        return found
-
-
-class _Table:
-    """A delimited text file with a header; of the usual separators, the header's most frequent."""
-
-    def __init__(self, source: Source, text: Iterable[str], separator: str | None) -> None:
-        if separator is not None and len(separator) != 1:
-            raise DataError(f"separator must be one character, got {separator!r}")
-        lines = iter(text)
-        header_line = next(lines, "")
-        self.separator = separator = separator or max(",\t;|", key=header_line.count)
-        # RecBole does not quote: a quote in one of its titles is a character like others
-        plain = source.name.endswith((".inter", ".item"))
-        self.source = source
-        self.rows = csv.reader(
-            lines, delimiter=separator, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
-        )
-        columns = next(csv.reader([header_line], delimiter=separator), [])
-        if not any(c.strip() for c in columns):
-            raise DataError(f"{source} is empty: expected a header line with column names")
-        self.header = _Header(source, columns)
-        self.layout = f"{len(columns)} fields ({', '.join(self.header.columns)})"
-
-    def chunks(self) -> Iterator[tuple[int, list[list[str]]]]:
-        """Rows with the line number of the first, the header being line 1."""
-        while True:
-            first_line = self.rows.line_num + 2
-            try:
-                rows = list(islice(self.rows, LINES_PER_CHUNK))
-            except csv.Error as error:
-                raise DataError(f"{self.source} line {self.rows.line_num + 1}: {error}") from error
-            if not rows:
-                return
-            yield first_line, rows
-
-
 def read_table(
-    source: Source,
-    items: Source | None = None,
-    *,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    time_column: str | None = None,
-    title_column: str | None = None,
-    separator: str | None = None,
-    encoding: str = "utf-8-sig",
+    source: Source, items: Source | None = None, options: ReadingOptions = DEFAULT
 ) -> Actions:
-    """CSV, TSV or RecBole ``.inter`` with a header line -> Actions.
+    """CSV, TSV or RecBole ``.inter`` with a header line, or without one if ``options`` say so.
 
     Columns not named are recognised by the usual names; without a time column the lines of a user
     must be in time order, which a note on the data set says. The separator is that of the header.
     ``items`` is a second file with item, title and perhaps genres (``A|B``).
     """
-    with source.text(encoding) as text:
-        table = _Table(source, text, separator)
-        header = table.header
-        user = header.need(user_column, USER_COLUMNS, "user_column")
-        item = header.need(item_column, ITEM_COLUMNS, "item_column")
-        time = header.find(time_column, TIME_COLUMNS, "time_column")
-        title = header.find(title_column, TITLE_COLUMNS, "title_column")
-        if user == item:
-            raise DataError(
-                f"{source}: user_column and item_column are both {header.columns[user]!r}"
-            )
-        actions = None
-        if title is None:
-            wanted = [user, item] if time is None else [user, item, time]
-            width = len(header.columns)
-            actions = _read_integers(source, table.separator, width, wanted, header=1)
-        if actions is None:
-            actions = _read_rows(source, table, user, item, time, title)
-    if time is None:
-        actions.notes.append(_NO_TIME.format(source.name))
+    actions = _text_table(source, options)
     if items is not None:
-        actions.titles, actions.categories = _read_item_table(items, encoding)
+        actions.titles, actions.categories = _read_item_table(items)
     return actions
 
 
-def _read_rows(
-    source: Source, table: _Table, user: int, item: int, time: int | None, title: int | None
-) -> Actions:
-    """The rows of a table by the positions of its columns."""
-    rows = Collector(
-        source,
-        table.layout,
-        width=len(table.header.columns),
-        user=user,
-        item=item,
-        time=time,
-        missing=frozenset({"", "nan", "NaN"}),
-    )
-    titles: dict[str, str] = {}
-    for first_line, chunk in table.chunks():
-        rows.add(first_line, chunk)
-        if title is not None:
-            titles.update((r[item], r[title]) for r in chunk if not _blank(r))
-    actions = rows.actions()
-    actions.titles = titles or None
-    return actions
+def _text_table(source: Source, options: ReadingOptions, separator: str | None = None) -> Actions:
+    # RecBole does not quote: a quote in one of its titles is a letter like others
+    plain = source.name.endswith((".inter", ".item"))
+    if separator is None and source.name.endswith((".txt", ".dat", ".data")):
+        told = options.field_separator() or ("::" if source.name.endswith(".dat") else BLANKS)
+        first = _first_line(source, options)[1]
+        separator = told if told in first or not re.search("[,;|\t]", first) else None
+    table = TextTable(source, options, separator=separator, quoted=False if plain else None)
+    return read_actions(table, options)
 
 
 def _read_item_table(
-    source: Source, encoding: str
+    source: Source,
 ) -> tuple[dict[str, str] | None, dict[str, tuple[str, ...]] | None]:
     """Titles and, if the file has a ``genres`` column, categories by raw item id."""
     titles: dict[str, str] = {}
     categories: dict[str, tuple[str, ...]] = {}
-    with source.text(encoding) as text:
-        table = _Table(source, text, None)
-        header = table.header
-        item = header.need(None, ITEM_COLUMNS, "item_column")
-        title = header.find(None, TITLE_COLUMNS, "title_column")
-        genres = header.find(None, ("genres",), "genres")
-        for first_line, rows in table.chunks():
-            for line, row in enumerate(rows, first_line):
-                if _blank(row):
-                    continue
-                if len(row) != len(header.columns):
-                    raise DataError(
-                        f"{source} line {line}: expected {table.layout}, got {len(row)}: "
-                        f"{_short(row)}"
-                    )
-                if title is not None:
-                    titles[row[item]] = row[title]
-                if genres is not None:
-                    categories[row[item]] = _genres(row[genres], source, line)
+    plain = source.name.endswith(".item")
+    table = TextTable(source, DEFAULT, quoted=False if plain else None)
+    header = Header(str(source), table.names)
+    item = next(iter(header.usual(ITEM_COLUMNS, "item_column")), None)
+    if item is None:
+        raise DataError(f"{source}: no column has a usual name for an item: {header.listed()}")
+    title = next(iter(header.usual(TITLE_COLUMNS, "title_column")), None)
+    genres = next(iter(header.usual(["genres"], "genres")), None)
+    for line, row in table.rows():
+        if title is not None:
+            titles[row[item].strip()] = row[title]
+        if genres is not None:
+            categories[row[item].strip()] = _genres(row[genres], source, line)
     return titles or None, categories or None
 
 
-def read_parquet(
-    source: Source,
-    companion: Source | None = None,
-    *,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    time_column: str | None = None,
-    title_column: str | None = None,
-) -> Actions:
-    """A Parquet file with columns as in `read_table`; needs pandas and pyarrow."""
-    try:
-        import pandas
-        import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        import pyarrow.parquet as parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except ImportError as error:
-        raise DataError(
-            f"reading {source} needs pandas and pyarrow ({error}): pip install 'minisasrec[data]', "
-            "or save the table as CSV"
-        ) from error
-    with source.open() as stream:
+class RecordTable:
+    """Lines of which each is a record: names and a function that takes the values from a line.
+
+    ``keys`` None are told from the first lines.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        options: ReadingOptions,
+        what: str,
+        names: Sequence[str] | None = None,
+        pick: Callable[[str, Sequence[str]], Sequence[Any]] | None = None,
+    ) -> None:
+        """Read the first lines."""
+        self.source, self.name, self.what = source, str(source), what
+        self.text = source.text(options.encoding)
+        self.bar = source.bar()
+        self.pick = pick or _pick
+        self._blocks = iter(self.text)
+        self._first = self._skip(options.skip_lines)
+        self._sample: list[dict[str, Any]] = []
+        for number, line in enumerate(self._first[1].split("\n"), self._first[0]):
+            if line.strip():
+                self._sample.append(self._read(_record, line, number))
+            if len(self._sample) >= SAMPLE:
+                break
+        if not self._sample:
+            raise DataError(f"{source} is empty: expected {what}")
+        self.names = list(names or dict.fromkeys(k for r in self._sample for k in r))
+        self.facts: dict[str, str] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the text's encoding has to say."""
+        return self.text.notes
+
+    def _skip(self, lines: int) -> tuple[int, str]:
+        line, text = next(self._blocks, (1, ""))
+        return line + lines, text.split("\n", lines)[-1] if lines else text
+
+    def sample(self) -> Sequence[Sequence[Any]]:
+        """The first values of each column."""
+        return [[record.get(name) for record in self._sample] for name in self.names]
+
+    def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
+        """All records; see `Table`."""
+        keys = [self.names[p] for p in kinds]
+        first, self._first = self._first, (0, "")
+        blocks = [first]
+        while blocks:
+            line, text = blocks.pop()
+            lines = text.split("\n")
+            for start in range(0, len(lines), RECORDS):
+                rows, places = [], []
+                for number, one in enumerate(lines[start : start + RECORDS], line + start):
+                    if one.strip():
+                        rows.append(self._read(self.pick, one, number, keys))
+                        places.append(number)
+                if rows:
+                    self.bar.update(len(rows))
+                    columns = zip(*rows, strict=True)
+                    yield Block(
+                        {p: as_objects(c) for p, c in zip(kinds, columns, strict=True)},
+                        _lines(places),
+                    )
+            blocks.extend(more for more in [next(self._blocks, None)] if more)
+        self.bar.close()
+
+    def _read(self, read: Callable[..., Any], line: str, number: int, *arguments: Any) -> Any:
         try:
-            header = _Header(source, parquet.read_schema(stream).names)
-            user = header.columns[header.need(user_column, USER_COLUMNS, "user_column")]
-            item = header.columns[header.need(item_column, ITEM_COLUMNS, "item_column")]
-            time = header.find(time_column, TIME_COLUMNS, "time_column")
-            title = header.find(title_column, TITLE_COLUMNS, "title_column")
-            wanted = [user, item, *(header.columns[c] for c in (time, title) if c is not None)]
-            stream.seek(0)
-            frame = pandas.read_parquet(stream, columns=wanted)
-        except pyarrow.ArrowException as error:
-            raise DataError(f"{source} is not a readable Parquet file: {error}") from error
-    times = None if time is None else frame[header.columns[time]]
-    titles = None
-    if title is not None:
-        titles = dict(zip(frame[item], frame[header.columns[title]].astype(str), strict=True))
-    actions = _named(source, frame[user], frame[item], times, titles)
-    if time is None:
-        actions.notes.append(_NO_TIME.format(source.name))
-    return actions
+            return read(line, *arguments)
+        except _UNREADABLE as error:
+            raise DataError(
+                f"{self.source} line {number}: expected {self.what}, got {line.strip()[:60]!r}"
+            ) from error
 
 
-_NO_TIME = "{} has no time column: the rows of each user are taken to be in time order"
-
-
-def _named(source: Source, users: Any, items: Any, times: Any, titles: Any) -> Actions:
-    """Columns -> Actions; the message of an error begins with the file's name."""
-    try:
-        return build_actions(users, items, times, titles=titles)
-    except DataError as error:
-        raise DataError(f"{source}: {error}") from error
+def _lines(places: Sequence[int]) -> Callable[[int], str]:
+    return lambda row: f"line {places[row]}"
 
 
 def read_json_lines(
-    source: Source,
-    meta: Source | None = None,
-    *,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    time_column: str | None = None,
+    source: Source, meta: Source | None = None, options: ReadingOptions = DEFAULT
 ) -> Actions:
     """One JSON object a line: Amazon's reviews (reviewerID, asin, unixReviewTime) and the like.
 
     ``meta`` is Amazon's file of products (one Python literal a line) and gives the titles.
     """
-    keys: list[str] = []
-
-    def row(line: str) -> Row:
-        record = _record(line)
-        if not keys:
-            header = _Header(source, list(record))
-            for wanted, known, option in (
-                (user_column, USER_COLUMNS, "user_column"),
-                (item_column, ITEM_COLUMNS, "item_column"),
-                (time_column, TIME_COLUMNS, "time_column"),
-            ):
-                keys.append(header.columns[header.need(wanted, known, option)])
-        return _pick(record, keys)
-
-    actions = _records(source, row, "a JSON object on each line (JSON Lines)")
+    table = RecordTable(source, options, "a JSON object on each line (JSON Lines)")
+    actions = read_actions(table, options)
     if meta is not None:
         actions.titles = _titles_from_records(meta, "asin", "title")
     return actions
@@ -546,61 +319,39 @@ def _record(line: str) -> dict[str, Any]:
     return record
 
 
-def _pick(record: dict[str, Any], keys: Sequence[str]) -> Row:
-    user, item, time = (record[key] for key in keys)
-    if user is None or item is None:
-        raise ValueError("null id")
-    return str(user), str(item), time
+def _pick(line: str, keys: Sequence[str]) -> list[Any]:
+    return list(map(_record(line).get, keys))
 
 
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 
 
-def _records(source: Source, row: Callable[[str], Row], what: str) -> Actions:
-    """Lines that ``row`` turns into user, item and time."""
-    rows = Collector(source, what, width=3, user=0, item=1, time=2, missing=frozenset())
-    for first_line, lines in source.chunks():
-        taken: list[Row] = []
-        try:
-            for line in lines:
-                taken.append(row(line) if line.strip() else ())
-        except DataError:
-            raise
-        except _UNREADABLE as error:
-            raise DataError(
-                f"{source} line {first_line + len(taken)}: expected {what}, "
-                f"got {line.strip()[:60]!r}"
-            ) from error
-        except KeyError as error:
-            raise DataError(
-                f"{source} line {first_line + len(taken)}: the record has no {error.args[0]!r}"
-            ) from error
-        rows.add(first_line, taken)
-    return rows.actions()
-
-
 STEAM_KEYS = ("username", "product_id", "date")
-_STEAM_VALUES = [(f"'{key}': ", re.compile(rf"'{key}': u?'([^'\\]*)'")) for key in STEAM_KEYS]
+_STEAM_VALUES = {key: re.compile(rf"'{key}': u?'([^'\\]*)'") for key in STEAM_KEYS}
 
 
-def read_steam(source: Source, games: Source | None = None) -> Actions:
+def read_steam(
+    source: Source, games: Source | None = None, options: ReadingOptions = DEFAULT
+) -> Actions:
     """Steam reviews: one Python literal a line (username, product_id, date); names in ``games``."""
-    actions = _records(source, _steam_row, f"a Python literal with {', '.join(STEAM_KEYS)}")
+    what = f"a Python literal with {', '.join(STEAM_KEYS)}"
+    table = RecordTable(source, options, what, STEAM_KEYS, _steam_row)
+    actions = read_actions(table, options)
     if games is not None:
         actions.titles = _titles_from_records(games, "id", "app_name")
     return actions
 
 
-def _steam_row(line: str) -> Row:
+def _steam_row(line: str, keys: Sequence[str]) -> list[Any]:
     """The three fields by regular expression: a tenth of the time that parsing the line takes.
 
     Where a key occurs twice (a review may quote one) or a value has escapes, the line is parsed.
     """
     fields = []
-    for key, value in _STEAM_VALUES:
-        match = value.search(line)
-        if match is None or line.count(key) != 1:
-            return _pick(_record(line), STEAM_KEYS)
+    for key in keys:
+        match = _STEAM_VALUES[key].search(line)
+        if match is None or line.count(f"'{key}': ") != 1:
+            return _pick(line, keys)
         fields.append(match[1])
     return fields
 
@@ -608,8 +359,8 @@ def _steam_row(line: str) -> Row:
 def _titles_from_records(source: Source, item_key: str, title_key: str) -> dict[str, str]:
     """Titles from one record a line; records without id or title are passed over."""
     titles = {}
-    for first_line, lines in source.chunks():
-        for number, line in enumerate(lines, first_line):
+    for first_line, text in source.text():
+        for number, line in enumerate(text.split("\n"), first_line):
             if not line.strip():
                 continue
             try:
@@ -623,10 +374,165 @@ def _titles_from_records(source: Source, item_key: str, title_key: str) -> dict[
     return titles
 
 
+@contextmanager
+def _needs(source: Source, *modules: str) -> Iterator[None]:
+    """Inside this block, a library that is missing is a DataError that says how to get it."""
+    try:
+        yield
+    except ImportError as error:
+        raise DataError(
+            f"reading {source} needs {' and '.join(modules)} ({error}): pip install "
+            f"{' '.join(modules)}, or save the table as CSV"
+        ) from error
+
+
+class ParquetTable:
+    """A Parquet file, a batch of rows at a time; needs pyarrow."""
+
+    notes: list[str]
+
+    def __init__(self, source: Source, stream: Any) -> None:
+        """Read the schema and the first rows."""
+        import pyarrow.parquet as parquet
+
+        self.source, self.name = source, str(source)
+        self.file = parquet.ParquetFile(stream)
+        self.names = [name for name in self.file.schema_arrow.names if name != "__index_level_0__"]
+        self.facts: dict[str, str] = {}
+        self.notes = []
+
+    def sample(self) -> Sequence[Sequence[Any]]:
+        """The first values of each column."""
+        for batch in self.file.iter_batches(batch_size=SAMPLE, columns=self.names):
+            columns = [arrow_column(batch.column(p)).tolist() for p in range(len(self.names))]
+            return [[str(v) if hasattr(v, "isoformat") else v for v in c] for c in columns]
+        return [[] for _ in self.names]
+
+    def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
+        """All rows; see `Table`."""
+        first, bar = 0, self.source.bar()
+        wanted = [self.names[p] for p in kinds]
+        for batch in self.file.iter_batches(batch_size=10 * RECORDS, columns=wanted):
+            columns = {p: arrow_column(batch.column(self.names[p])) for p in kinds}
+            yield Block(columns, _numbered("row", first))
+            first += batch.num_rows
+            bar.update(batch.num_rows)
+        bar.close()
+
+
+def _numbered(what: str, first: int) -> Callable[[int], str]:
+    return lambda row: f"{what} {first + row}"
+
+
+def read_parquet(
+    source: Source, companion: Source | None = None, options: ReadingOptions = DEFAULT
+) -> Actions:
+    """A Parquet file with columns as in `read_table`; needs pyarrow."""
+    with _needs(source, "pyarrow"):
+        import pyarrow
+        import pyarrow.parquet  # noqa: F401
+    with source.open() as stream:
+        try:
+            return read_actions(ParquetTable(source, stream), options)
+        except pyarrow.ArrowException as error:
+            raise DataError(f"{source} is not a readable Parquet file: {error}") from error
+
+
+class SheetTable:
+    """The first sheet of an Excel file, or the one that ``sheet`` names; needs openpyxl."""
+
+    def __init__(self, source: Source, stream: Any, sheet: str | None, lines: int) -> None:
+        """Find the header: the first row with more than one field."""
+        import openpyxl
+
+        book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+        self.source, self.name = source, str(source)
+        names = book.sheetnames
+        if sheet is not None and sheet not in names:
+            raise DataError(f"{source} has no sheet {sheet!r}; it has: {', '.join(names)}")
+        chosen = book[sheet] if sheet is not None else book.worksheets[0]
+        if hasattr(chosen, "reset_dimensions"):
+            chosen.reset_dimensions()  # some programs write a wrong size of the sheet
+        self.notes: list[str] = []
+        if sheet is None and len(names) > 1:
+            self.notes.append(
+                f"{source.name} has the sheets {', '.join(names)}; {names[0]!r} was read, and "
+                f"{source.path.name}/{names[1]} would be the next"
+            )
+        self.facts = {"sheet": chosen.title}
+        self._rows = enumerate(chosen.iter_rows(values_only=True), 1)
+        self.first, self.names = 0, [""]
+        for number, row in self._rows:
+            if number > lines and sum(v is not None for v in row) > 1:
+                while row and row[-1] is None:
+                    row = row[:-1]
+                self.first, self.names = number, ["" if v is None else str(v) for v in row]
+                break
+        else:
+            raise DataError(f"{source} is empty: expected a row with column names")
+        self._head = [row for _, row in zip(range(SAMPLE), self._rows, strict=False)]
+
+    def sample(self) -> Sequence[Sequence[Any]]:
+        """The first values of each column."""
+        rows = [row for _, row in self._head if any(v is not None for v in row)]
+        return [
+            [str(row[p]) if p < len(row) and row[p] is not None else None for row in rows]
+            for p in range(len(self.names))
+        ]
+
+    def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
+        """All rows; see `Table`."""
+        bar = self.source.bar()
+        head: list[Any] = self._head
+        while head:
+            rows = [(n, row) for n, row in head if any(v is not None for v in row)]
+            columns = {
+                p: as_objects([_cell(row[p]) if p < len(row) else None for _, row in rows])
+                for p in kinds
+            }
+            if rows:
+                yield Block(columns, _numbers_of([n for n, _ in rows]))
+            bar.update(len(head))
+            head = [row for _, row in zip(range(RECORDS), self._rows, strict=False)]
+        bar.close()
+
+
+def _cell(value: Any) -> Any:
+    return str(value) if hasattr(value, "isoformat") else value
+
+
+def _numbers_of(numbers: Sequence[int]) -> Callable[[int], str]:
+    return lambda row: f"row {numbers[row]}"
+
+
+def read_excel(
+    source: Source, companion: Source | None = None, options: ReadingOptions = DEFAULT
+) -> Actions:
+    """A sheet of an ``.xlsx`` file with columns as in `read_table`; needs openpyxl."""
+    with _needs(source, "openpyxl"):
+        import openpyxl  # noqa: F401
+    import io
+    import zipfile
+
+    book, sheet = (replace(source, member=None), source.member)
+    if source.path.suffix.lower() == ".zip":
+        book, sheet = source, None
+    with book.open() as stream:
+        try:
+            table = SheetTable(book, io.BytesIO(stream.read()), sheet, options.skip_lines)
+        except (ValueError, KeyError, zipfile.BadZipFile, TypeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{book} is not a readable .xlsx sheet: {error}") from error
+        return read_actions(table, options)
+
+
 ONLINE_RETAIL_COLUMNS = "InvoiceNo StockCode Description Quantity InvoiceDate CustomerID".split()
 
 
-def read_online_retail(source: Source, companion: Source | None = None) -> Actions:
+def read_online_retail(
+    source: Source, companion: Source | None = None, options: ReadingOptions = DEFAULT
+) -> Actions:
     """UCI's Online Retail sheet (.xlsx), cleaned; needs pandas and openpyxl, and about a minute.
 
     Left out: rows without a customer, cancelled invoices (number starts with C), quantities that
@@ -634,13 +540,10 @@ def read_online_retail(source: Source, companion: Source | None = None) -> Actio
     with five digits). Of a customer's purchases of one product only the first is kept. Times are
     the sheet's, read as UTC.
     """
-    try:
-        import openpyxl  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: F401
-        import pandas
-    except ImportError as error:
-        raise DataError(
-            f"reading {source} needs pandas and openpyxl ({error}): pip install 'minisasrec[data]'"
-        ) from error
+    with _needs(source, "openpyxl"):
+        import openpyxl  # noqa: F401
+    import pandas
+
     text_columns = {"InvoiceNo": str, "StockCode": str, "Description": str}
     with source.open() as stream:
         try:
@@ -663,4 +566,8 @@ def read_online_retail(source: Source, companion: Source | None = None) -> Actio
     sheet = sheet.drop_duplicates(["CustomerID", "StockCode"])
     named = sheet.dropna(subset=["Description"]).drop_duplicates("StockCode")
     titles = dict(zip(named["StockCode"], named["Description"].str.strip(), strict=True))
-    return _named(source, sheet["CustomerID"], sheet["StockCode"], sheet["InvoiceDate"], titles)
+    columns = {"user": "CustomerID", "item": "StockCode", "time": "InvoiceDate"}
+    frame = sheet[list(columns.values())].set_axis(list(columns), axis=1)
+    actions = read_actions(FrameTable(frame, str(source)), options)
+    actions.titles = titles
+    return actions

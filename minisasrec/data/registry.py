@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from inspect import signature
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
 from minisasrec.data import downloads, files, readers
+from minisasrec.data.actions import Actions
+from minisasrec.data.builder import read_actions
 from minisasrec.data.dataset import (
     SAVED_META,
-    Actions,
     Dataset,
     DataWarning,
-    Filter,
     Repeats,
     assemble,
     emit_warnings,
 )
 from minisasrec.data.files import Source
+from minisasrec.data.frames import FrameTable, is_frame
+from minisasrec.data.options import Filter, ReadingOptions
 from minisasrec.data.readers import Headerless
 from minisasrec.errors import DataError, UnknownDatasetError
 
@@ -325,22 +328,15 @@ def table() -> str:
 
 
 def load_dataset(
-    name_or_path: str | os.PathLike[str],
+    data: str | os.PathLike[str] | Any,
     *,
     data_dir: str | os.PathLike[str] | None = None,
-    min_actions: int | None = None,
-    filter: Filter | None = None,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    time_column: str | None = None,
-    title_column: str | None = None,
-    separator: str | None = None,
-    encoding: str | None = None,
     repeats: Repeats = "auto",
     download: bool = True,
     progress: bool = True,
+    **options: Any,
 ) -> Dataset:
-    """Read a data set by its name in `DATASETS`, or a file or folder by its path.
+    """Read a data set by its name in `DATASETS`, a file or folder by its path, or a frame.
 
     A name is looked for in ``data_dir`` (or the folder in the environment variable
     MINISASREC_DATA_DIR) and its subfolder of that name, packed or unpacked; then among earlier
@@ -349,64 +345,75 @@ def load_dataset(
 
     A path may be a folder written by `Dataset.save`, a folder or archive called like a data set of
     `DATASETS` and laid out like it, or a file, which goes by its ending whatever else it is called:
-    ``.dat`` (MovieLens), ``.data`` (ML-100K), ``.inter`` (RecBole),
-    ``.csv``/``.tsv``, ``.parquet``, ``.json``/``.jsonl`` (one object a line; Steam's Python
-    literals too), ``.txt`` (``user item`` per line, in order); each also with ``.gz`` or as the
-    only one of these in a ``.zip``. Only tables and JSON take the ``*_column`` options, and only
-    tables ``separator`` and ``encoding``.
+    ``.csv``, ``.tsv``, ``.parquet``, ``.xlsx``, ``.json``/``.jsonl`` (one object a line),
+    ``.inter`` (RecBole), ``.dat`` (MovieLens), ``.data`` (ML-100K), ``.txt`` (``user item`` per
+    line, in order); each also with ``.gz`` or in a ``.zip``, of which ``archive.zip/name`` chooses
+    one. A frame is a pandas or polars frame, or any with Arrow's C stream or the dataframe
+    interchange protocol, or a dict of columns.
 
-    ``min_actions`` and ``filter`` are those of `build_dataset`; by default a named data set has the
-    paper's, and a file of one's own ``"one-pass"`` with 5, except ``.txt``, which is not filtered.
+    ``options`` are those of `ReadingOptions`: user_column, item_column, time_column, title_column,
+    header, columns, separator, encoding, skip_lines, time_format, where, drop_missing, min_actions
+    and filter. The last two are those of `build_dataset`; by default a named data set has the
+    paper's, and data of one's own ``"one-pass"`` with 5, except ``.txt``, which is not filtered.
     ``repeats`` says whether users may be recommended what they have met: see `Split.repeats`;
     a folder of `Dataset.save` keeps the setting that it was saved with unless another is given.
-    Raises DataError, one line, for anything that cannot be found, read or used.
+    Raises DataError, one line, for anything that cannot be found, read or used, and ConfigError for
+    an option that there is not.
     """
-    columns = {
-        "user_column": user_column,
-        "item_column": item_column,
-        "time_column": time_column,
-        "title_column": title_column,
-        "separator": separator,
-        "encoding": encoding,
-    }
-    options = {key: value for key, value in columns.items() if value is not None}
-    dataset = _load(name_or_path, data_dir, min_actions, filter, options, download, progress)
+    reading = ReadingOptions.of(options)
+    dataset = _load(data, data_dir, reading, download, progress)
     return dataset if repeats == "auto" else replace(dataset, repeats=repeats)
 
 
+load_dataset.__signature__ = Signature(  # type: ignore[attr-defined]  # so that help() shows all
+    [p for p in signature(load_dataset).parameters.values() if p.name != "options"]
+    + [
+        Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for f in fields(ReadingOptions)
+    ],
+    return_annotation=Dataset,
+)
+
+
 def _load(
-    name_or_path: str | os.PathLike[str],
+    data: Any,
     data_dir: str | os.PathLike[str] | None,
-    min_actions: int | None,
-    filter: Filter | None,
-    options: dict[str, str],
+    options: ReadingOptions,
     download: bool,
     progress: bool,
 ) -> Dataset:
-    name = os.fspath(name_or_path)
+    if is_frame(data):
+        dataset = _finish(_frame_actions(data, options), "frame", FRAME, options, ["a frame"])
+        emit_warnings(dataset, stacklevel=4)
+        return dataset
+    if not isinstance(data, (str, os.PathLike)):
+        raise DataError(
+            f"the data must be a name, a path or a frame, got {type(data).__name__}: columns of "
+            "their own go through minisasrec.data.build_dataset"
+        )
+    name = os.fspath(data)
     try:
         if name in DATASETS:
-            if options:
-                raise DataError(f"{', '.join(options)} is for files of one's own, not for {name!r}")
+            own = [o for o in options.given() if o not in ("min_actions", "filter")]
+            if own:
+                raise DataError(f"{', '.join(own)} is for files of one's own, not for {name!r}")
             spec = DATASETS[name]
             if spec.make is None:
-                return _load_known(spec, data_dir, min_actions, filter, download, progress)
-            _refuse_filter(name, min_actions, filter)
+                return _load_known(spec, data_dir, options, download, progress)
+            _refuse_options(name, options)
             return spec.make()
-        path = Path(name).expanduser()
+        path, member = _inside(Path(name).expanduser())
         if not path.exists():
             raise _unknown(name)
         if (path / SAVED_META).is_file():
-            _refuse_filter(name, min_actions, filter)
+            _refuse_options(name, options)
             return Dataset.load(path)
-        form, source, companion = _form_of_path(path)
+        form, source, companion = _form_of_path(path, member)
         return _read(
-            path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem,
+            path.name if path.is_dir() else Path((member or path.name).removesuffix(".gz")).stem,
             form,
             replace(source, progress=progress),
             companion,
-            min_actions,
-            filter,
             options,
         )
     except OSError as error:  # no permission, a name that is too long, a broken disk
@@ -414,9 +421,24 @@ def _load(
         raise DataError(f"cannot read {place}: {error.strerror or error}") from error
 
 
-def _refuse_filter(name: str, min_actions: int | None, filter: Filter | None) -> None:
-    if min_actions is not None or filter is not None:
-        raise DataError(f"{name} is already prepared: min_actions and filter cannot be applied")
+def _inside(path: Path) -> tuple[Path, str | None]:
+    """``archive.zip/log.csv`` or ``book.xlsx/Sheet2`` -> the file, and what is chosen in it."""
+    for parent in [] if path.exists() else path.parents:
+        if parent.suffix.lower() in (".zip", ".xlsx") and parent.is_file():
+            return parent, path.relative_to(parent).as_posix()
+    return path, None
+
+
+def _frame_actions(frame: Any, options: ReadingOptions) -> Actions:
+    refused = [o for o in options.given() if o not in IN_FRAMES]
+    if refused:
+        raise DataError(f"a frame takes no {', '.join(refused)}")
+    return read_actions(FrameTable(frame), options)
+
+
+def _refuse_options(name: str, options: ReadingOptions) -> None:
+    if given := options.given():
+        raise DataError(f"{name} is already prepared: {', '.join(given)} cannot be applied")
 
 
 def _unknown(name: str) -> DataError:
@@ -433,8 +455,7 @@ def _unknown(name: str) -> DataError:
 def _load_known(
     spec: DatasetSpec,
     data_dir: str | os.PathLike[str] | None,
-    min_actions: int | None,
-    filter: Filter | None,
+    options: ReadingOptions,
     download: bool,
     progress: bool,
 ) -> Dataset:
@@ -457,8 +478,8 @@ def _load_known(
             )
     form, source, companion = found
     source = replace(source, progress=progress)
-    dataset = _read(spec.name, form, source, companion, min_actions, filter, {}, spec)
-    if min_actions is None and filter is None and form.counts is not None:
+    dataset = _read(spec.name, form, source, companion, options, spec)
+    if not options.given() and form.counts is not None:
         _check_counts(spec, form, source, dataset)
     return dataset
 
@@ -516,19 +537,37 @@ FORMS_BY_SUFFIX = {
     ".tsv": FileFormat((), readers.read_table),
     ".inter": FileFormat((), readers.read_table, ("{stem}.item",)),
     ".parquet": FileFormat((), readers.read_parquet),
+    ".xlsx": FileFormat((), readers.read_excel),
     ".json": FileFormat((), readers.read_json_lines),
     ".jsonl": FileFormat((), readers.read_json_lines),
     ".txt": FileFormat((), readers.read_pairs, filter="none"),
 }
+FRAME = FileFormat((), readers.read_parquet)  # of a frame only the filter counts
+IN_FRAMES = frozenset(
+    "user_column item_column time_column title_column time_format where drop_missing min_actions "
+    "filter".split()
+)
+IN_RECORDS = IN_FRAMES | {"encoding", "skip_lines"}
+IN_TEXT = frozenset(f.name for f in fields(ReadingOptions))
+TAKEN = {  # the options that mean something for a format
+    readers.read_parquet: IN_FRAMES,
+    readers.read_excel: IN_FRAMES | {"skip_lines"},
+    readers.read_json_lines: IN_RECORDS,
+}
+NO_TABLE = re.compile(r"(?i)(readme|license|licence|copying|notice|changelog|authors|\.)")
 
 
-def _form_of_path(path: Path) -> tuple[FileFormat, Source, Source | None]:
+def _form_of_path(
+    path: Path, member: str | None = None
+) -> tuple[FileFormat, Source, Source | None]:
     """How to read a file, folder or archive that is given by its path.
 
     A file goes by its ending, whatever else it is called: an `interactions.csv` of one's own is
     not Online Retail. Only in a folder or archive that is called like a data set, or like its
     download, are files known by their names; any other must hold one table.
     """
+    if member is not None:
+        return _form_of_file(Source(path, member), path)
     if not path.is_dir() and path.suffix.lower() != ".zip":
         return _form_of_file(Source(path), path.parent)
     for spec in DATASETS.values():
@@ -540,27 +579,42 @@ def _form_of_path(path: Path) -> tuple[FileFormat, Source, Source | None]:
         sources = [Source(path, member) for member in files.members(path)]
     else:
         sources = [Source(file) for file in sorted(path.iterdir()) if file.is_file()]
-    tables = [source for source in sources if Path(source.name).suffix in FORMS_BY_SUFFIX]
+    tables = [
+        source
+        for source in sources
+        if Path(source.name).suffix in FORMS_BY_SUFFIX and not NO_TABLE.match(source.name)
+    ]
     titles = {name for source in tables for name in _companions(source)}
     tables = [source for source in tables if source.name not in titles]
-    if len(tables) != 1:
-        what = "more than one table" if tables else "no file whose ending is known"
+    if len(tables) > 1:  # notes lie beside tables more often than logs of pairs do
+        tables = [source for source in tables if not source.name.endswith(".txt")] or tables
+    if not tables:
+        there = ", ".join(source.member or source.path.name for source in sources) or "nothing"
         raise DataError(
-            f"{path} holds {what}: give a file's path, or the name of a public data set and "
-            "--data-dir (data_dir=)"
+            f"{path} holds no file whose ending is known ({', '.join(FORMS_BY_SUFFIX)}), but "
+            f"{there}: give a file's path, or the name of a public data set and --data-dir "
+            "(data_dir=)"
+        )
+    if len(tables) > 1:
+        names = [source.member or source.path.name for source in tables]
+        raise DataError(
+            f"{path} holds more than one table ({', '.join(names)}): give a file's path, such as "
+            f"{path / names[0]}, or the name of a public data set and --data-dir (data_dir=)"
         )
     return _form_of_file(tables[0], path)
 
 
 def _form_of_file(source: Source, folder: Path) -> tuple[FileFormat, Source, Source | None]:
-    form = FORMS_BY_SUFFIX.get(Path(source.name).suffix)
+    suffix = source.path.suffix if source.path.suffix.lower() == ".xlsx" else source.name
+    form = FORMS_BY_SUFFIX.get(Path("x" + suffix.lower()).suffix)
     if form is None:
         raise DataError(
             f"cannot tell the format of {source} by its name; known endings are "
             f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip; for a file of a public "
             "data set give the data set's name and --data-dir (data_dir=)"
         )
-    return form, source, files.find(folder, _companions(source))
+    names = tuple(name.format(stem=Path(source.name).stem) for name in form.companions)
+    return form, source, files.find(folder, names) if names else None
 
 
 def _companions(source: Source) -> tuple[str, ...]:
@@ -574,31 +628,35 @@ def _read(
     form: FileFormat,
     source: Source,
     companion: Source | None,
-    min_actions: int | None,
-    filter: Filter | None,
-    options: dict[str, str],
+    options: ReadingOptions,
     spec: DatasetSpec | None = None,
 ) -> Dataset:
     """Read a source as its form says and put the data set together."""
-    refused = [option for option in options if option not in signature(form.read).parameters]
+    refused = [o for o in options.given() if o not in TAKEN.get(form.read, IN_TEXT)]
     if refused:
         raise DataError(f"{source}: files of this format take no {', '.join(refused)}")
-    actions = form.read(source, companion, **options)
-    if filter is None:
-        asked = min_actions is not None and form.filter == "none"
-        filter = "one-pass" if asked else form.filter
-    least = form.min_actions if min_actions is None else min_actions
-    rule = (
-        "no filter" if filter == "none" or least <= 1 else f"{filter} filter, min_actions={least}"
-    )
+    actions = form.read(source, companion, options)
     origin = source.path.name + (f" [{source.member}]" if source.member else "")
-    about = [f"{spec.title}: {origin}", rule, spec.licence] if spec else [origin, rule]
-    dataset = assemble(
-        actions, name=name, source="; ".join(about), min_actions=least, filter=filter
-    )
+    about = [f"{spec.title}: {origin}", spec.licence] if spec else [origin]
+    dataset = _finish(actions, name, form, options, about)
     if spec is None:  # what is odd about the public ones stands in the docs
         emit_warnings(dataset, stacklevel=5)
     return dataset
+
+
+def _finish(
+    actions: Actions, name: str, form: FileFormat, options: ReadingOptions, about: Sequence[str]
+) -> Dataset:
+    """Filter, sort and number actions by the options, or else by the rule of their form."""
+    filter, least = options.filter, options.min_actions
+    if filter is None:
+        filter = "one-pass" if least is not None and form.filter == "none" else form.filter
+    least = form.min_actions if least is None else least
+    rule = (
+        "no filter" if filter == "none" or least <= 1 else f"{filter} filter, min_actions={least}"
+    )
+    source = "; ".join([about[0], rule, *about[1:]])
+    return assemble(actions, name=name, source=source, min_actions=least, filter=filter)
 
 
 def _check_counts(spec: DatasetSpec, form: FileFormat, source: Source, dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -32,6 +33,16 @@ def read_arrays(source: Source) -> dict[str, Array]:
     if not path.is_file():
         raise CheckpointError(f"no such file: {path}")
     return READERS[path.suffix](path)
+
+
+def read_metadata(source: Source) -> dict[str, Any]:
+    """What we have written beside the arrays of a .safetensors file; of anything else nothing."""
+    from safetensors import safe_open
+
+    if isinstance(source, Mapping) or Path(source).suffix != ".safetensors":
+        return {}
+    with safe_open(source, framework="np") as file:
+        return json.loads((file.metadata() or {}).get("minisasrec", "{}"))
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Array]) -> None:

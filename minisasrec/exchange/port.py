@@ -16,7 +16,7 @@ from typing import Any
 
 from minisasrec.data import DataWarning
 from minisasrec.errors import ConfigError
-from minisasrec.exchange.arrays import Source, read_arrays, write_arrays
+from minisasrec.exchange.arrays import Source, read_arrays, read_metadata, write_arrays
 from minisasrec.exchange.items import ItemMap, their_rows
 from minisasrec.exchange.port_names import Arrays, Reading, clean, port_weights, sizes
 from minisasrec.exchange.reference import Reference, check
@@ -24,6 +24,7 @@ from minisasrec.models.base import Model
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import Norm, Padding, SASRecConfig
 
+ONLY_TRAINING = {"dropout", "inner_dropout", "loss", "gbce_t"}  # a prediction does not use these
 PADDING: dict[Norm, Padding] = {"post": "visible", "pre": "visible", "authors": "zeroed"}
 
 
@@ -93,6 +94,7 @@ def start_from(
     if "item_embedding.table" in arrays:
         if items is not None or reference is not None:
             raise ConfigError("an item map and a reference batch go with weights of the port only")
+        _check_own_settings(model.config, source)
         model.load_state(arrays)
         return
     _check_settings(model.config, "output_projection")
@@ -131,6 +133,20 @@ def to_port(
     if path is not None:
         write_arrays(path, theirs)
     return theirs
+
+
+def _check_own_settings(config: SASRecConfig, source: Source) -> None:
+    """Raise `ConfigError` for weights of another computation, as our own files say.
+
+    Another norm or another number of heads changes no shape.
+    """
+    told = read_metadata(source).get("settings", {})
+    for name, ours in vars(config).items():
+        if name not in ONLY_TRAINING and told.get(name, ours) != ours:
+            raise ConfigError(
+                f"{source} was trained with {name} = {told[name]!r}, the model has {ours!r}; give "
+                f"--{name.replace('_', '-')} {told[name]}"
+            )
 
 
 def _check_settings(config: SASRecConfig, *more: str) -> None:

@@ -14,30 +14,33 @@ from minisasrec.ops.attention import attention_weights
 from minisasrec.plots import position_average
 
 Array = np.ndarray
+ATTENTION = ("packed_causal_attention", "packed_self_attention")
 
 
-def attention_maps(model: SASRec, inputs: Packed) -> Iterator[list[Array]]:
+def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iterator[list[Array]]:
     """For each sequence of L items the weights of every block, first block first, each (L, L).
 
-    Row t says how much position t looks at each s <= t; with several heads, their mean. Nothing
-    is dropped. Queries and keys are read from the graph of the forward pass, so this is what the
-    model computes, whatever its settings.
+    Row t says how much position t looks at each s <= t; with several heads, their mean, or
+    `by_head` each of them, (h, L, L). Nothing is dropped. Queries and keys are read from the graph
+    of the forward pass, so this is what the model computes, whatever its settings.
     """
     nodes = [
         node
         for node in topological_order(model(inputs))
-        if node.op is not None and node.op.name == "packed_causal_attention"
+        if node.op is not None and node.op.name in ATTENTION
     ]
     heads = model.config.heads
     for start, end in zip(inputs.offsets[:-1], inputs.offsets[1:], strict=True):
         past = np.tri(end - start, dtype=bool)
         maps = []
         for node in nodes:
+            arrays = [parent.data for parent in node.parents]  # q, k and v, or all three in one
             q, k = (
-                x.data[start:end].reshape(end - start, heads, -1).swapaxes(0, 1)
-                for x in node.parents[:2]
+                x[start:end].reshape(end - start, heads, -1).swapaxes(0, 1)
+                for x in (arrays[0] if len(arrays) == 1 else arrays)[:2]
             )
-            maps.append(attention_weights(q, k, past).mean(axis=0))
+            weights = attention_weights(q, k, past)
+            maps.append(weights if by_head else weights.mean(axis=0))
         yield maps
 
 

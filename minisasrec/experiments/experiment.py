@@ -18,7 +18,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,6 +27,7 @@ from minisasrec import __version__
 from minisasrec.backends import backend
 from minisasrec.data import DataWarning, Split, load_dataset, make_split
 from minisasrec.data.dataset import Repeats
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import (
     CheckpointError,
@@ -36,9 +36,10 @@ from minisasrec.errors import (
     MinisasrecError,
     TrainingError,
 )
+from minisasrec.experiments.cluster import connect, extra
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import thread_count
-from minisasrec.learn.config import DataColumns, TrainConfig, make_model, read_json
+from minisasrec.learn.config import TrainConfig, make_model, read_json
 from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
@@ -71,7 +72,8 @@ class Experiment:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-MACHINE = {"dataset", "data_dir", "columns", "machine", "out", "resume", "json"}
+MACHINE = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume", "json"}
+MACHINE |= {"detect_anomaly", "tensorboard"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
@@ -226,7 +228,7 @@ def _attempt(experiment: Experiment, progress: bool = False) -> tuple[Experiment
 def load(
     dataset: str,
     data_dir: Path | None,
-    columns: DataColumns = DataColumns(),  # noqa: B008 (it cannot be changed)
+    columns: ReadingOptions = ReadingOptions(),  # noqa: B008 (it cannot be changed)
     repeats: Repeats = "auto",
     split: str = LEAVE_ONE_OUT,
     download: bool = True,
@@ -313,7 +315,7 @@ def _run(
 def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[Experiment, Record]]:
     from concurrent.futures import BrokenExecutor
 
-    joblib = _extra("joblib", "--jobs")
+    joblib = extra("joblib", "--jobs")
     threads = experiments[0].config.machine.threads or max(1, available_cores() // jobs)
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=threads):
@@ -329,12 +331,8 @@ def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[E
 def _run_on_dask(
     experiments: list[Experiment], address: str
 ) -> Iterator[tuple[Experiment, Record]]:
-    distributed = _extra("distributed", "--scheduler")
-    try:
-        client = distributed.Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no Dask scheduler answers at {address}: {error}") from None
-    with client:
+    distributed = extra("distributed", "--scheduler")
+    with connect(address) as client:
         futures = client.map(_attempt, experiments, pure=False)
         try:
             for future in distributed.as_completed(futures):
@@ -349,15 +347,6 @@ def _run_on_dask(
             raise TrainingError(f"{error}; what is finished is kept") from None
         finally:
             client.cancel(futures)
-
-
-def _extra(module: str, option: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ConfigError(
-            f'{option} needs {module}, which is not installed: pip install "minisasrec[reproduce]"'
-        ) from None
 
 
 def _duration(seconds: float) -> str:

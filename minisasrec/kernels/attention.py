@@ -95,9 +95,9 @@ def _scores(x, in_x, first, rows, transposed, width, zeros, strip):
     """
     lane, scores, nothing = lanes(strip), View(0, strip.shape[1], 1), View(0, 0, 1)
     wide, queries = PANEL * lane, View(in_x.first, in_x.row, 1)
-    for i in range(0, rows, TILE):
-        end = first + min(i + TILE, rows)
-        for s in range(0, end, wide):
+    for s in range(0, first + rows, wide):  # a panel of keys stays in the nearest cache
+        for i in range(max(0, s - first) // TILE * TILE, rows, TILE):
+            end = first + min(i + TILE, rows)
             size = rows - i, width, padded(min(end - s, wide), lane)
             block, panel, to = moved(queries, i, 0), View(s * width, wide, 1), moved(scores, i, s)
             tile(size, x, block, transposed, panel, zeros, nothing, strip, to)
@@ -318,7 +318,7 @@ def _backward_worker(counter, sequences, heads, drop, qkv, saved, dout, gradient
 
 
 def attention_backward(dout, qkv, saved, offsets, names, heads, rate, key):
-    """Gradients of `attention_forward`: dq, dk, dv (T, d).
+    """Gradients of `attention_forward`: dq, dk, dv one after another in one array, (3, T, d).
 
     `qkv` are its first three arguments, `saved` its results (out, tops, shares).
     """
@@ -327,6 +327,7 @@ def attention_backward(dout, qkv, saved, offsets, names, heads, rate, key):
     tasks, shared = _common(q, offsets, names, heads, rate, key)
     d = q.shape[1]
     dout, q, k, v, out = (_whole_heads(x, heads) for x in (dout, q, k, v, out))
-    gradients = np.empty_like(q), np.empty_like(q), np.empty_like(q)
-    run(_backward_worker, tasks, *shared, (q, k, v), (out, tops, shares), dout, gradients)
-    return tuple(_own_columns(x, heads, d) for x in gradients)
+    gradients = np.empty((3, *q.shape), q.dtype)
+    each = gradients[0], gradients[1], gradients[2]
+    run(_backward_worker, tasks, *shared, (q, k, v), (out, tops, shares), dout, each)
+    return _own_columns(gradients.reshape(-1, q.shape[1]), heads, d).reshape(3, -1, d)

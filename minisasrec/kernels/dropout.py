@@ -66,6 +66,9 @@ def _run_end(rows, t, end):
 @kernel
 def _drop(x, first, drop, y):
     threshold, factor, k0, k1 = drop
+    if threshold == 0:
+        y[:] = x
+        return
     for j in range(len(x)):  # no branch, so that a whole vector is hashed at a time
         word = random_uint32(np.uint32(first + np.uint32(j)), k0, k1)
         y[j] = x[j] * factor if word >= threshold else x.dtype.type(0)
@@ -74,23 +77,47 @@ def _drop(x, first, drop, y):
 @kernel
 def _add_drop(x, g, first, drop, y):
     threshold, factor, k0, k1 = drop
+    if threshold == 0:
+        for j in range(len(x)):
+            y[j] = x[j] + g[j]
+        return
     for j in range(len(x)):
         word = random_uint32(np.uint32(first + np.uint32(j)), k0, k1)
         y[j] = x[j] + (g[j] * factor if word >= threshold else x.dtype.type(0))
 
 
 @kernel
-def _dropout_worker(counter, x, g, y, d, rows, add, drop):
+def drop_rows(g, start, names, first, rows, d, drop, y, to):
+    """y = Dropout(g) for the rows named names[first], ...: rows `start` on of g, `to` on of y."""
+    t, end = first, first + rows
+    while t < end:
+        after = _run_end(names, t, end)
+        a, b, size = (start + t - first) * d, (to + t - first) * d, (after - t) * d
+        _drop(g[a : a + size], np.uint32(names[t] * np.uint32(d)), drop, y[b : b + size])
+        t = after
+
+
+@kernel
+def add_drop_rows(x, g, start, names, first, rows, d, drop, y):
+    """y = x + Dropout(g) for rows first to first + rows; in g they begin at row `start`."""
+    t, end = first, first + rows
+    while t < end:
+        after = _run_end(names, t, end)
+        a, b, from_g = t * d, after * d, (start + t - first) * d
+        own = g[from_g : from_g + b - a]
+        _add_drop(x[a:b], own, np.uint32(names[t] * np.uint32(d)), drop, y[a:b])
+        t = after
+
+
+@kernel
+def _dropout_worker(counter, x, g, y, d, names, add, drop):
     """y = dropout(g), or with `add`, y = x + dropout(g), all of them flat."""
     task = next_task(counter)
     while task >= 0:
-        t, end = task * ROWS, min((task + 1) * ROWS, len(rows))
-        while t < end:
-            after = _run_end(rows, t, end)
-            a, b, first = t * d, after * d, np.uint32(rows[t] * np.uint32(d))
-            if add:
-                _add_drop(x[a:b], g[a:b], first, drop, y[a:b])
-            else:
-                _drop(g[a:b], first, drop, y[a:b])
-            t = after
+        first = task * ROWS
+        rows = min(ROWS, len(names) - first)
+        if add:
+            add_drop_rows(x, g, first, names, first, rows, d, drop, y)
+        else:
+            drop_rows(g, first, names, first, rows, d, drop, y, first)
         task = next_task(counter)

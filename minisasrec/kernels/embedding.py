@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from minisasrec.kernels.dropout import drop_rows, make_drop
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.simd.vector import fill, fma, lanes, load_part, store_part
 from minisasrec.kernels.team import next_task, run
+from minisasrec.random import Key
 
 ROWS = 128  # rows a task
 USERS = 16  # rows of candidates a task
@@ -28,6 +30,34 @@ def _gather_worker(counter, table, ids, padding_id, y):
             for j in range(0, d, lanes(y)):
                 number = load_part(table, i * d + j, d - j if i != padding_id else 0)
                 store_part(y, t * d + j, d - j, number)
+        task = next_task(counter)
+
+
+def embed(M, P, ids, slots, padding_id, factor, names, rate, key: Key):
+    """y[t] = Dropout(factor M[ids[t]] + P[slots[t]]); M[padding_id] reads as 0."""
+    y = np.empty((len(ids), M.shape[1]), M.dtype)
+    M, P, factor = np.ascontiguousarray(M), np.ascontiguousarray(P), M.dtype.type(factor)
+    tables, drop = (M, P, factor), make_drop(rate, key, M.dtype.type)
+    run(_embed_worker, -(-len(ids) // ROWS), tables, ids, slots, padding_id, names, drop, y)
+    return y
+
+
+@kernel
+def _embed_worker(counter, tables, ids, slots, padding_id, names, drop, y):
+    M, P, factor = tables
+    (T, d), lane = y.shape, lanes(y)
+    rows, times = np.empty((ROWS, d), y.dtype), fill(y, factor)
+    flat, flat_y = rows.reshape(-1), y.reshape(-1)
+    task = next_task(counter)
+    while task >= 0:
+        first = task * ROWS
+        count = min(ROWS, T - first)
+        for t in range(first, first + count):
+            i, p, to = ids[t] * d, slots[t] * d, (t - first) * d
+            for j in range(0, d, lane):
+                item = load_part(M, i + j, d - j if ids[t] != padding_id else 0)
+                store_part(rows, to + j, d - j, fma(item, times, load_part(P, p + j, d - j)))
+        drop_rows(flat, 0, names, first, count, d, drop, flat_y, first)
         task = next_task(counter)
 
 

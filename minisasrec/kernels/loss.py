@@ -135,13 +135,13 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
     columns = packed.shape[1] // d
     scores = np.empty((strip, columns), h.dtype)
     mean = np.empty((strip, width), h.dtype)
-    zeros = np.zeros(max(columns, width), h.dtype)
+    zeros, nothing = np.zeros(max(columns, width), h.dtype), View(0, 0, 1)
     task = next_task(counter)
     while task >= 0:
         first = task * strip
         rows = min(strip, T - first)
         in_h, whole = View(first * d, d, 1), View(0, columns, 1)
-        multiply_packed((rows, d, columns), h, in_h, packed, 0, zeros, scores, whole)
+        multiply_packed((rows, d, columns), h, in_h, packed, 0, zeros, nothing, scores, whole)
         for i in range(rows):
             wanted = scores[i, max(targets[first + i], 0)]
             # r_j becomes e^(r_j - top), up to the division by the sum of the row
@@ -150,7 +150,7 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
             if targets[first + i] >= 0:
                 losses[first + i] = difference(top, wanted) + math.log(part)
         # loss = top + log sum_j e^(r_j - top) - r_target        dh = sum_j p_j N_j - N_target
-        size, nothing, all_items = (rows, V, width), View(0, 0, 1), View(0, width, 1)
+        size, all_items = (rows, V, width), View(0, width, 1)
         multiply(size, scores, whole, items, all_items, zeros, nothing, mean, all_items)
         for i in range(rows):
             target, share = targets[first + i], 1 / sums[first + i]
@@ -182,7 +182,7 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
     columns = len(packed) // d
     scores = np.empty((STRIP, STRIP), h.dtype)
     total = np.empty((STRIP, width), h.dtype)
-    zeros, sums = np.zeros(STRIP, h.dtype), View(0, width, 1)
+    zeros, nothing, sums = np.zeros(STRIP, h.dtype), View(0, 0, 1), View(0, width, 1)
     task = next_task(counter)
     while task >= 0:
         first = task * STRIP
@@ -191,7 +191,8 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
         for t in range(0, T, STRIP):
             rows = min(STRIP, T - t)
             own, whole, turned = View(t * width, width, 1), View(0, wide, 1), View(0, 1, wide)
-            multiply_packed((rows, d, wide), h, own, packed, first * d, zeros, scores, whole)
+            size_r = rows, d, wide
+            multiply_packed(size_r, h, own, packed, first * d, zeros, nothing, scores, whole)
             for i in range(rows):
                 # dr_j = factor (p_j - [j is the target]), 0 in a row without target
                 target = targets[t + i]

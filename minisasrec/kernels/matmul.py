@@ -126,8 +126,8 @@ def pack(b, g, transposed, columns, p, packed):
 
 
 @kernel
-def multiply_packed(size, a, in_a, packed, start, bias, c, in_c):
-    """C (rows, columns) = bias (columns) + A B, with B packed from position `start` on.
+def multiply_packed(size, a, in_a, packed, start, init, in_init, c, in_c):
+    """C (rows, columns) = init + A B, with B packed from position `start` on.
 
     As in `multiply`, but the rows of A lie in memory number after number.
     """
@@ -137,10 +137,10 @@ def multiply_packed(size, a, in_a, packed, start, bias, c, in_c):
     for p in range(count_panels(columns, lane)):
         j = panel_start(p, columns, lane)
         width = panel_start(p + 1, columns, lane) - j
-        panel, part = View(start + j * depth, width, 1), View(j, 0, 1)
+        panel = View(start + j * depth, width, 1)
         for i in range(0, rows, TILE):
-            block, end = moved(in_a, i, 0), moved(in_c, i, j)
-            tile((rows - i, depth, width), a, block, packed, panel, bias, part, c, end)
+            block, begin, end = moved(in_a, i, 0), moved(in_init, i, j), moved(in_c, i, j)
+            tile((rows - i, depth, width), a, block, packed, panel, init, begin, c, end)
 
 
 # --- C = A B, C = A B^T, y = relu(x W + b) ----------------------------------------------------
@@ -180,11 +180,9 @@ def _multiply_worker(counter, a, packed, bias, relu, c):
         rows = min(ROWS, M - row)
         in_a, c0 = View((g * M + row) * K, K, 1), (g * M + row) * N
         start, in_c = g * packed.shape[1], View(c0, N, 1)
-        multiply_packed((rows, K, N), a, in_a, packed, start, bias, c, in_c)
+        multiply_packed((rows, K, N), a, in_a, packed, start, bias, View(0, 0, 1), c, in_c)
         if relu:
-            y = c.reshape(-1)[c0 : c0 + rows * N]
-            for i in range(len(y)):
-                y[i] = 0 if y[i] < 0 else y[i]  # keeps NaN
+            relu_rows(c, c0, rows * N)
         task = next_task(counter)
 
 
@@ -225,7 +223,7 @@ def linear_forward(x, W, b, relu=False):
 # --- C = A^T B: sums over rows ----------------------------------------------------------------
 
 
-def _chunk_rows(rows):
+def chunk_rows(rows):
     """Rows in one partial sum: depends on the shape only, never on the threads."""
     return max(CHUNK, ceil_div(ceil_div(rows, CHUNKS), STEP) * STEP)
 
@@ -277,7 +275,7 @@ def _sum_worker(counter, partial, per_task, out):
         task = next_task(counter)
 
 
-def _sum(partial):
+def sum_chunks(partial):
     """The sum over c, in order, of partial (G, C, R, N): (G, R, N)."""
     G, chunks, R, N = partial.shape
     out = np.empty((G, R, N), partial.dtype)
@@ -297,14 +295,55 @@ def matmul_tn(a, b):
     G, K, M = a.shape
     if K == 0:
         return np.zeros((G, M, N), a.dtype)
-    chunk = _chunk_rows(K)
+    chunk = chunk_rows(K)
     chunks = ceil_div(K, chunk)
     partial = np.empty((G, chunks, M, N), a.dtype)
     run(_multiply_tn_worker, G * chunks * ceil_div(M, ROWS), a, b, chunk, partial)
-    return _sum(partial)
+    return sum_chunks(partial)
 
 
 # --- the backward pass of the linear layer ----------------------------------------------------
+
+
+@kernel
+def add_rows(x, first, rows, m, sums):
+    """sums += the sum of rows of m numbers, which begin at position `first` of x.
+
+    The last vector of a row ends with the row, so in `sums`, of m numbers and a vector, it is apart
+    from the one before. `store_sums` puts them together.
+    """
+    lane = lanes(x)
+    for j in range(0, m, lane):
+        vector, start = load(sums, j), first + min(j, m - lane)
+        for i in range(rows):
+            vector = vector + load(x, start + i * m)
+        store(sums, j, vector)
+
+
+@kernel
+def store_sums(sums, m, out, to):
+    """Write the m sums of `add_rows` to position `to` of `out`."""
+    lane = lanes(sums)
+    for j in range(0, m, lane):
+        store(out, to + min(j, m - lane), load(sums, j))
+
+
+@kernel
+def relu_backward(dy, start, y, first, count, dz):
+    """dz = dy where y > 0, else 0: `count` numbers, from `start` on in dy, `first` on in y."""
+    lane, zero = lanes(dy), fill(dy, 0.0)
+    for i in range(0, count, lane):
+        i = min(i, count - lane)
+        given, above = load(dy, start + i), load(y, first + i)
+        store(dz, i, where_above(above, zero, given, zero))
+
+
+@kernel
+def relu_rows(y, first, count):
+    """y = max(y, 0) in place; NaN stays."""
+    part = y.reshape(-1)[first : first + count]
+    for i in range(count):
+        part[i] = 0 if part[i] < 0 else part[i]
 
 
 @kernel
@@ -313,9 +352,9 @@ def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, partial)
     T, k = x.shape
     m, width = dy.shape[1], dx.shape[1]  # width: k, or a vector if k is narrower
     lane = lanes(dy)
-    dz, zero = dy.reshape(-1), fill(dy, 0.0)
+    dz = dy.reshape(-1)
     piece, db = np.empty(STEP * m if relu else 0, dy.dtype), np.empty(m + lane, dy.dtype)
-    zeros = np.zeros(width, dy.dtype)
+    zeros, none = np.zeros(width, dy.dtype), View(0, 0, 1)
     task = next_task(counter)
     while task >= 0:
         c0 = task * (k + 1) * m
@@ -328,21 +367,13 @@ def _linear_backward_worker(counter, x, packed, dy, y, relu, chunk, dx, partial)
             if relu:
                 # y = max(z, 0)       dz = dy where y > 0, else 0
                 dz, at = piece, 0
-                for i in range(0, rows * m, lane):
-                    i = min(i, rows * m - lane)
-                    given, above = load(dy, row * m + i), load(y, row * m + i)
-                    store(piece, i, where_above(above, zero, given, zero))
+                relu_backward(dy, row * m, y, row * m, rows * m, piece)
             # z = x W + b             db = sum over rows of dz,  dx = dz W^T,  dW = x^T dz
-            for j in range(0, m, lane):  # the last vector ends with the columns, but not in `db`
-                vector, start = load(db, j), at + min(j, m - lane)
-                for i in range(rows):
-                    vector = vector + load(dz, start + i * m)
-                store(db, j, vector)
+            add_rows(dz, at, rows, m, db)
             in_dz, in_dx, turned = View(at, m, 1), View(row * width, width, 1), View(row * k, 1, k)
-            multiply_packed((rows, m, width), dz, in_dz, packed, 0, zeros, dx, in_dx)
+            multiply_packed((rows, m, width), dz, in_dz, packed, 0, zeros, none, dx, in_dx)
             multiply((k, rows, m), x, turned, dz, in_dz, partial, dW, partial, dW)
-        for j in range(0, m, lane):
-            store(partial, c0 + k * m + min(j, m - lane), load(db, j))
+        store_sums(db, m, partial, c0 + k * m)
         task = next_task(counter)
 
 
@@ -359,10 +390,10 @@ def linear_backward(x, W, dy, y=None):
         return np.zeros_like(x), np.zeros_like(W), np.zeros(m, x.dtype)
     if m < lane:
         W, dy, y = (_widened(each, lane) for each in (W, dy, y))
-    chunk, width = _chunk_rows(T), max(k, lane)
+    chunk, width = chunk_rows(T), max(k, lane)
     packed = pack_all(W[None], True, width)
     dx = np.empty((T, width), x.dtype)
     partial = np.empty((1, ceil_div(T, chunk), k + 1, W.shape[1]), x.dtype)
     run(_linear_backward_worker, partial.shape[1], x, packed, dy, y, relu, chunk, dx, partial)
-    sums = _sum(partial)[0, :, :m]
+    sums = sum_chunks(partial)[0, :, :m]
     return np.ascontiguousarray(dx[:, :k]), np.ascontiguousarray(sums[:k]), sums[k].copy()

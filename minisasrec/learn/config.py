@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from minisasrec.data.options import ReadingOptions
 from minisasrec.data.registry import DATASETS, SPARSE
 from minisasrec.data.split import LEAVE_ONE_OUT, Split, parse_rule
 from minisasrec.errors import ConfigError
@@ -19,6 +20,7 @@ from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
 from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
+from minisasrec.models.ranges import check_numbers
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import RecentConfig
 
@@ -38,38 +40,21 @@ ModelName = Literal[
 
 
 @dataclass(frozen=True)
-class DataColumns:
-    """Column names of a table of your own (CSV, TSV, Parquet); guessed where not given."""
-
-    user_column: str | None = None
-    """Column with the user."""
-    item_column: str | None = None
-    """Column with the item."""
-    time_column: str | None = None
-    """Column with the time; without one, the order of the rows counts."""
-    title_column: str | None = None
-    """Column with the item's title."""
-    min_actions: int | None = None
-    """Drop users and items with fewer actions. Paper: 5 (Sec. IV-A)."""
-
-    def given(self) -> dict[str, Any]:
-        """The settings that were given, as arguments of `load_dataset`."""
-        return {key: value for key, value in vars(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """Train a sequential recommender and report how well it ranks.
 
     Without arguments: SASRec on the invented "bookshop" data set, no download, a few minutes.
     """
 
+    # The defaults are those of the command for a file of one's own. `preset` has those of the
+    # public data sets.
+
     dataset: str = "bookshop"
     """A name in `minisasrec.data.DATASETS`, or the path of a file of your own."""
     data_dir: Path | None = None
     """Folder that holds the data set's files already, zipped or not: nothing is downloaded."""
-    columns: DataColumns = field(default_factory=DataColumns)
-    """Column names of a table of your own."""
+    columns: ReadingOptions = field(default_factory=ReadingOptions)
+    """How a log of your own is read."""
     repeats: Literal["auto", "allow", "forbid"] = "auto"
     """Whether items that a user has met may come again: as candidates, and as recommendations.
     auto: allow where 5% or more of the validation targets were met before, else forbid."""
@@ -82,7 +67,7 @@ class TrainConfig:
     chain), fpmc (both), transrec (translations), gru4rec and gru4rec+ (recurrent), caser
     (convolutions); poprec (popularity), recentpop (popularity of the last days) and markov (counted
     item-to-item chain), which need no training."""
-    sasrec: SASRecConfig = field(default_factory=SASRecConfig)
+    sasrec: SASRecConfig = field(default_factory=lambda: SASRecConfig(**SPARSE["sasrec"]))
     """Settings of SASRec."""
     factors: FactorConfig = field(default_factory=FactorConfig)
     """Settings of bpr, fmc, fpmc and transrec."""
@@ -122,14 +107,23 @@ class TrainConfig:
     0 = never."""
     max_users: int = 10_000
     """Users to evaluate, at random if there are more; 0 = all. Paper: 10,000."""
+    detect_anomaly: bool = False
+    """Look at every result and every gradient of every step, and end at the first that is NaN or
+    infinite with the name of its op. Slower; for a loss that explodes."""
     seed: int = 0
     """Everything random follows from this number."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend, which the commands apply."""
+    keep_histories: bool = True
+    """Keep the users' ids and histories in the folder, to recommend to them without the data file;
+    --no-keep-histories: keep nothing about them but what the weights say."""
     out: Path | None = None
     """Folder for checkpoints, history and plot; by default a new one in runs/."""
     resume: bool = False
     """Go on with the run in --out (by default the newest of this data set in runs/)."""
+    tensorboard: bool = False
+    """Write the curves for TensorBoard, too: tensorboard --logdir RUN (needs the extra
+    tensorboard)."""
     json: bool = False
     """Print the final result as one JSON object instead of tables."""
 
@@ -138,6 +132,7 @@ class TrainConfig:
         if self.model not in get_args(ModelName):
             known = ", ".join(get_args(ModelName))
             raise ConfigError(f"model is {self.model!r}; choose one of {known}")
+        check_numbers(self)
         at_least = {"epochs": 1, "batch_size": 1, "negatives": 1, "eval_every": 1, "patience": 0}
         for name, low in (at_least | {"warm_up": 0, "max_users": 0, "seed": 0}).items():
             if getattr(self, name) < low:

@@ -7,13 +7,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from minisasrec.autograd.anomaly import backward_with_checks, first_anomaly
 from minisasrec.backends import backend
 from minisasrec.data.batches import Batch, TrainingBatches
 from minisasrec.data.dataset import DataWarning
@@ -21,6 +22,7 @@ from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, TrainingError
 from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn.config import TrainConfig, model_settings
+from minisasrec.learn.curves import TensorBoard, write_csv
 from minisasrec.learn.evaluation import (
     Evaluator,
     negatives_left,
@@ -34,6 +36,7 @@ from minisasrec.random import Keys
 from minisasrec.terminal import on_terminal, say
 
 SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
+ADVICE = "lower --lr or set --clip-norm 1, and check the data"
 TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
 
 
@@ -90,10 +93,12 @@ def fit(
     With `run`, every epoch is written to disk, and a run that was interrupted goes on where its
     last whole epoch ended: weights, optimiser and history are read back, and batches, negatives
     and dropout follow from (seed, epoch, step) alone, so the result is the same bit for bit.
+    With `config.tensorboard`, the epochs are curves in its folder tensorboard, too.
 
     Raises `TrainingError` if the loss is no longer a number, `CheckpointError` if the run cannot
     be gone on with.
     """
+    board = TensorBoard(run.path("tensorboard")) if run and config.tensorboard else None
     batches = TrainingBatches(
         split,
         n=model.n,
@@ -123,10 +128,14 @@ def fit(
                 # an earlier attempt ended before its first checkpoint: its epochs count for nothing
                 run.keep_history(0)
 
-        with _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar:
+        with (
+            _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar,
+            closing(board) if board else nullcontext(),
+        ):
             while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
                 epoch = len(history.epochs)
                 entry = train_epoch(model, batches, optimizer, config, epoch, bar, with_threads)
+                _refuse_infinite(model, epoch)
                 due = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
                 if due and validate is not None:
                     entry |= validate(model).metrics()
@@ -135,9 +144,13 @@ def fit(
                     best_weights = _copy(model.state())
                 if run is not None:
                     _save(run, model, optimizer, history, improved, described)
+                if board is not None:
+                    board.show(history.epochs)
                 bar.epoch(entry, improved)
                 if on_epoch is not None:
                     on_epoch(entry)
+        if run is not None:
+            run.write("history.csv", lambda path: write_csv(history.epochs, path))
     if validate is not None:
         model.load_state(best_weights)
     return history
@@ -165,22 +178,23 @@ def train_epoch(
     bar: _ProgressBar,
     with_threads: Callable[[Iterable[Batch]], Iterable[Batch]],
 ) -> dict[str, Any]:
-    """One pass over the batches: an entry with mean loss, seconds and targets per second.
+    """One pass over the batches: mean loss, the last learning rate, seconds and targets per second.
 
     `with_threads` hands the batches on and chooses the number of threads meanwhile.
     """
     total, targets, start = 0.0, 0, time.perf_counter()
     for i, batch in enumerate(with_threads(batches.epoch(epoch))):
-        step = epoch * len(batches) + i
+        step, where = epoch * len(batches) + i, f"epoch {epoch + 1}, step {i + 1}"
         loss = model.loss(batch, Keys(config.seed, step))
         value = loss.item()
         if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} in epoch {epoch + 1}, step {i + 1}; lower --lr or set "
-                "--clip-norm 1, and check the data"
-            )
-        loss.backward()
-        optimizer.step(config.lr * warm_up(step, config.warm_up))
+            raise TrainingError(f"the loss is {value} in {where}: {first_anomaly(loss)}; {ADVICE}")
+        if config.detect_anomaly:
+            backward_with_checks(loss, where)
+        else:
+            loss.backward()
+        lr = config.lr * warm_up(step, config.warm_up)
+        optimizer.step(lr)
         model.after_step()
         optimizer.zero_grad()
         count = int(np.count_nonzero(batch.targets))
@@ -190,6 +204,7 @@ def train_epoch(
     return {
         "epoch": epoch + 1,
         "loss": total / targets,
+        "lr": lr,
         "seconds": round(seconds, 4),
         "targets_per_second": round(targets / seconds),
     }
@@ -200,6 +215,16 @@ def _with_threads(config: TrainConfig) -> Callable[[Iterable[Batch]], Iterable[B
     if config.machine.threads is not None or backend() == "numpy":
         return iter
     return partial(ThreadChooser().over, size=lambda batch: batch.targets.size)
+
+
+def _refuse_infinite(model: SequenceModel, epoch: int) -> None:
+    """Raise `TrainingError` for weights that are of no use: the last step made them."""
+    for name, weights in model.state().items():
+        if not np.isfinite(weights).all():
+            raise TrainingError(
+                f"epoch {epoch + 1}: the weights {name} hold NaN or infinity after the last step; "
+                f"{ADVICE} (--detect-anomaly says where it began)"
+            )
 
 
 def _copy(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

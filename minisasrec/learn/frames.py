@@ -39,8 +39,7 @@ def column(frame: Any, name: str, what: str) -> list[Any]:
 
 def is_whole_numbers(frame: Any, name: str) -> bool:
     """Whether the type of a column is one of whole numbers."""
-    kind = str(frame[name].dtype).lower()
-    return kind.startswith(("int", "uint"))
+    return has_column(frame, name) and str(frame[name].dtype).lower().startswith(("int", "uint"))
 
 
 def make_frame(columns: Mapping[str, Sequence[Any] | np.ndarray], library: str) -> Any:

@@ -16,10 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minisasrec.data.dataset import PAD, Dataset
+from minisasrec.data.dataset import PAD, Dataset, Repeats
+from minisasrec.data.registry import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT, Split
-from minisasrec.errors import CheckpointError, DataError, MinisasrecError
+from minisasrec.errors import CheckpointError, ConfigError, DataError, MinisasrecError
 from minisasrec.learn.runs import HISTORIES, ITEMS, USERS, Run, to_safetensors
+from minisasrec.models.base import Model
 
 Array = np.ndarray
 ARRAYS = ("items", "offsets", "train_end", "valid_at", "test_at")
@@ -30,15 +32,17 @@ def id_text(value: Any, what: str = "id") -> str:
     """An id as text: 7, 7.0 and "7" are the same one. Raises `DataError` for what is no id."""
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, Integral) and not isinstance(value, bool | np.bool_):
-        return str(int(value))
-    if isinstance(value, Real) and float(value).is_integer():
-        return str(int(float(value)))
-    if value is None or value != value:
+    if value is None or str(value) in ("<NA>", "NaT", "nan"):
         raise DataError(f"{what} is missing ({value!r}); leave it out")
-    if isinstance(value, bool | np.bool_ | Real | dict | list | tuple | set | np.ndarray):
+    if isinstance(value, bool | np.bool_ | bytes | dict | list | tuple | set | np.ndarray):
         raise DataError(f"{what} is {value!r}; ids are text or whole numbers")
-    return str(value)
+    if isinstance(value, Integral):
+        return str(int(value))
+    if not isinstance(value, Real):
+        return str(value)  # a UUID, a date
+    if not float(value).is_integer():
+        raise DataError(f"{what} is {value!r}; ids are text or whole numbers")
+    return str(int(float(value)))
 
 
 class Ids:
@@ -66,7 +70,9 @@ class Ids:
         """The number of each id, -1 for an unknown one."""
         number = self.number
         texts = [id_text(value, f"a {self.what} id") for value in values]
-        return np.array([number.get(text, -1) for text in texts], dtype=np.int64)
+        # blanks around an id are not read from files and tables either
+        found = (number.get(text, number.get(text.strip(), -1)) for text in texts)
+        return np.fromiter(found, np.int64, len(texts))
 
     def unknown(self, value: Any, name: str, titles: Sequence[str] | None = None) -> str:
         """What to say of an id that is not known: ids that look like it, or some as examples."""
@@ -115,11 +121,10 @@ class Known:
         split: Split,
         on: Literal["train", "everything"] = "train",
         whole: tuple[str, ...] = (),
-        keep_histories: bool = True,
     ) -> Known:
         """What a model that is trained on this split knows."""
         data = split.dataset
-        known = cls(
+        return cls(
             name=data.name,
             item_ids=data.item_ids,
             titles=data.titles,
@@ -135,10 +140,17 @@ class Known:
             on=on,
             whole=whole,
         )
-        return known if keep_histories else known.without_histories()
 
-    def without_histories(self) -> Known:
-        """The same without users: neither ids nor histories."""
+    def without_histories(self, model: Model) -> Known:
+        """The same without users: neither ids nor histories.
+
+        Raises `ConfigError` for a model that could not answer then.
+        """
+        if model.needs_user:
+            raise ConfigError(
+                f"{type(model).__name__} answers for known users only, so their ids and histories "
+                "cannot be left out; use a model that goes by the history, such as sasrec"
+            )
         return replace(self, split=None, user_ids=())
 
     @cached_property
@@ -156,6 +168,21 @@ class Known:
         """The title of each item, or its id where the source has no titles."""
         titles = self.titles or [f"item {text}" for text in self.item_ids]
         return np.array(titles, dtype=object)
+
+    def measured(self, repeats: Repeats) -> Split | None:
+        """The split under a rule about items met before, to measure a model on.
+
+        With the simulator of a made-up data set, which is made again: no folder holds it.
+        """
+        if self.split is None:
+            return None
+        oracle, spec = self.split.dataset.oracle, DATASETS.get(self.name)
+        if oracle is None and spec is not None and spec.make is not None:
+            made = spec.make()
+            if made.fingerprint() == self.split.dataset.fingerprint():
+                oracle = made.oracle
+        data = replace(self.split.dataset, repeats=repeats, oracle=oracle)
+        return replace(self.split, dataset=data)
 
     # --- on disk -------------------------------------------------------------------------------
 
@@ -233,6 +260,52 @@ class Known:
             return replace(known, user_ids=users, split=split)
         except (KeyError, TypeError, DataError) as error:
             raise CheckpointError(f"{run.folder} cannot be used: {_line(error)}") from None
+
+
+def extended(known: Dataset, new: Dataset) -> Dataset:
+    """`known` with the actions of `new`, and new users and items behind the known ones.
+
+    So numbers of users and items stay. The titles of known items stay, too. Where both have times,
+    these say where an action goes; else the new actions of a user come after the known ones.
+    """
+    users, user_ids = _renumbered(known.user_ids, new.user_ids)
+    items, item_ids = _renumbered(known.item_ids, new.item_ids)
+    titles = None
+    if known.titles is not None or new.titles is not None:
+        titles = list(known.titles or known.item_ids)
+        theirs = new.titles or new.item_ids
+        titles += [theirs[i] for i in np.flatnonzero(items >= len(titles)).tolist()]
+    who = np.concatenate(
+        [
+            np.repeat(np.arange(known.num_users), np.diff(known.offsets)),
+            np.repeat(users, np.diff(new.offsets)),
+        ]
+    )
+    times = None
+    if known.times is not None and new.times is not None:
+        times = np.concatenate([known.times, new.times])
+    order = np.argsort(who, kind="stable") if times is None else np.lexsort((times, who))
+    offsets = np.zeros(len(user_ids) + 1, np.int64)
+    np.cumsum(np.bincount(who, minlength=len(user_ids)), out=offsets[1:])
+    return Dataset(
+        known.name,
+        np.concatenate([known.items, items[new.items].astype(np.int32)])[order],
+        offsets,
+        user_ids,
+        item_ids,
+        titles,
+        known.source,
+        warnings=known.warnings,
+        repeats=known.repeats,
+        times=None if times is None else times[order],
+    )
+
+
+def _renumbered(known: Sequence[str], new: Sequence[str]) -> tuple[Array, list[str]]:
+    """The number of each new id, and all ids: the known ones, then those that are new."""
+    number = {text: i for i, text in enumerate(known)}
+    numbers = np.array([number.setdefault(text, len(number)) for text in new], np.int64)
+    return numbers, list(number)
 
 
 def _line(error: Exception) -> str:

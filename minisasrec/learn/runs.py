@@ -11,6 +11,8 @@ What recommends, wherever the folder is (`Recommender.load`):
 What else is needed to resume, or to look at:
 
     history.jsonl         one JSON object per epoch
+    history.csv           the same as a table, at the end
+    tensorboard/          the same as curves, if --tensorboard is given
     last.safetensors      weights and optimiser after the last epoch
     result.json           the final metrics
     learning_curve.png

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minisasrec.models import fused as _fused  # noqa: F401  (attaches itself to SASRec)
 from minisasrec.models.base import Model, SequenceModel
 from minisasrec.models.bpr import BPR
 from minisasrec.models.caser import Caser, CaserConfig

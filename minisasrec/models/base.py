@@ -61,6 +61,9 @@ class Model:
                 f"{', '.join(sorted(state)) or 'nothing'}"
             )
         for name in self.arrays:
+            if not np.isfinite(np.asarray(state[name])).all():
+                raise CheckpointError(f"{name} holds NaN or infinity")
+        for name in self.arrays:
             setattr(self, name, np.asarray(state[name]))
 
     def all_scores(self, users: Array, histories: Packed) -> Array:

@@ -35,6 +35,7 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
+from minisasrec.models.ranges import check_numbers
 from minisasrec.nn import Embedding, Linear, Module, dropout
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.nn.module import Parameter
@@ -64,6 +65,7 @@ class CaserConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
+        check_numbers(self)
         for name, low in (("n", 1), ("L", 1), ("T", 1), ("d", 1), ("n_h", 0), ("n_v", 0)):
             if getattr(self, name) < low:
                 flag = name.replace("_", "-")

@@ -23,6 +23,7 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
+from minisasrec.models.ranges import check_numbers
 from minisasrec.random import Keys, Seed
 
 Array = np.ndarray
@@ -42,6 +43,7 @@ class FactorConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
+        check_numbers(self)
         for name in ("d", "n"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")

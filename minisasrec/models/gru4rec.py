@@ -41,6 +41,7 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed, Sequences
 from minisasrec.errors import ConfigError
 from minisasrec.models.base import SequenceModel
+from minisasrec.models.ranges import check_numbers
 from minisasrec.nn import Embedding, Linear, dropout
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.ops.ranking import RANKING_LOSSES, RankingLoss
@@ -76,6 +77,7 @@ class GRU4RecConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
+        check_numbers(self)
         for name, low in (("n", 1), ("d", 1), ("in_batch", 0), ("samples", 0)):
             if getattr(self, name) < low:
                 flag = name.replace("_", "-")

@@ -29,7 +29,7 @@ from minisasrec.models.base import SequenceModel
 from minisasrec.models.layouts import attend, rows_with_targets
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.shortcut import last_attention, last_of_block, last_rows
-from minisasrec.nn import Embedding, LayerNorm, Linear, Module, Residual, dropout
+from minisasrec.nn import Embedding, LayerNorm, Linear, Module, Residual, composition, dropout
 from minisasrec.random import Keys, Seed
 
 
@@ -78,6 +78,7 @@ class Block(Module):
         self.attention_residual: Module = Residual(config.dropout)
         self.ffn_residual: Module = Residual(config.dropout)
 
+    @composition
     def forward(self, x: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
         """The block's output, of the shape of x."""
         s = self.attention(self.attention_norm(x), inputs, keys)
@@ -119,6 +120,7 @@ class SASRec(SequenceModel):
         self.blocks = [Block(c, seed.spawn(f"block {b}")) for b in range(c.blocks)]
         self.final_norm: Module = LayerNorm(c.d)
 
+    @composition
     def embed(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
         """E_i = sqrt(d) M_{s_i} + P_i; the factor is that of the authors' code (Sec. III-A)."""
         self.check_length(inputs)

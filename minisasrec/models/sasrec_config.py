@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minisasrec.errors import ConfigError
+from minisasrec.models.ranges import check_numbers
 
 Norm = Literal["pre", "post", "authors"]
 Loss = Literal["bce", "gbce", "softmax"]
@@ -55,6 +56,7 @@ class SASRecConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
+        check_numbers(self)
         for name, low in (("n", 1), ("d", 1), ("blocks", 0), ("heads", 1)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from minisasrec.data.sequences import Packed, pack
 from minisasrec.data.split import Split, times_of, units_per_day
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import Model
+from minisasrec.models.ranges import check_numbers
 
 Array = np.ndarray
 
@@ -18,7 +20,7 @@ class Popularity(Model):
     """PopRec: an item's score is its number of train actions, the same for everyone (Sec. IV-B)."""
 
     n = 1
-    arrays = ("counts",)
+    arrays: ClassVar[tuple[str, ...]] = ("counts",)
 
     def __init__(self, split: Split) -> None:
         self._take(split.popularity())
@@ -51,6 +53,7 @@ class RecentConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a window that is not above 0."""
+        check_numbers(self)
         if self.days is not None and not self.days > 0:
             raise ConfigError(f"--days is {self.days}; it must be above 0")
 
@@ -66,11 +69,12 @@ class RecentPopularity(Popularity):
     times, or with times that are no dates.
     """
 
-    WINDOWS = (1.0, 7.0, 30.0, 90.0, 365.0)
+    WINDOWS: ClassVar[tuple[float, ...]] = (1.0, 7.0, 30.0, 90.0, 365.0)
+    arrays = ("counts", "window")
 
     def __init__(self, split: Split, days: float) -> None:
         super().__init__(split)
-        self.days = days
+        self.window = np.array([days], np.float64)
         times, offsets = times_of(split.dataset), split.dataset.offsets
         day = units_per_day(times)
         if day is None:
@@ -83,6 +87,11 @@ class RecentPopularity(Popularity):
         latest = times[split.train_end[trained] - 1].max()
         recent = split.popularity(since=latest - days * day)
         self.counts = (recent + self.counts / (1 + self.counts.sum())).astype(np.float64)
+
+    @property
+    def days(self) -> float:
+        """How many days count."""
+        return float(self.window[0])
 
     @classmethod
     def for_split(

@@ -1,5 +1,6 @@
 """Modules, layers, initial weights and optimisers."""
 
+from minisasrec.nn.composition import composition
 from minisasrec.nn.layers import Embedding, Identity, LayerNorm, Linear, Residual, dropout
 from minisasrec.nn.module import Module, Parameter
 
@@ -11,5 +12,6 @@ __all__ = [
     "Module",
     "Parameter",
     "Residual",
+    "composition",
     "dropout",
 ]

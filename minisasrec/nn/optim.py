@@ -191,11 +191,13 @@ class Adam(Optimizer):
             found = np.asarray(state[name])
             if (found.shape, found.dtype) != (array.shape, array.dtype):
                 raise CheckpointError(
-                    f"adam.{name} is {found.dtype} of shape {found.shape}, {array.dtype} of shape "
-                    f"{array.shape} was expected: it belongs to another model"
+                    f"the optimiser's {name} is {found.dtype} of shape {found.shape}, but "
+                    f"{array.dtype} of shape {array.shape} was expected: it is of another model"
                 )
-            if not np.isfinite(found).all() or (name[0] in "vs" and (found < 0).any()):
-                raise CheckpointError(f"adam.{name} holds a number that no training leaves there")
+            if not np.isfinite(found).all():
+                raise CheckpointError(f"the optimiser's {name} holds NaN or infinity")
+            if name[0] in "vs" and (found < 0).any():
+                raise CheckpointError(f"the optimiser's {name} holds a number below 0")
         self.steps = int(state["steps"][0])
         for i in range(len(self.parameters)):
             self.m[i][...], self.v[i][...] = state[f"m.{i}"], state[f"v.{i}"]

@@ -4,6 +4,7 @@ from minisasrec.ops.attention import (
     causal_attention,
     packed_causal_attention,
     packed_last_attention,
+    packed_self_attention,
 )
 from minisasrec.ops.convolution import (
     horizontal_convolution,
@@ -28,10 +29,13 @@ from minisasrec.ops.elementwise import (
     sub,
     tanh,
 )
+from minisasrec.ops.embed import embed
 from minisasrec.ops.embedding import embedding, gather_dot, squared_rows
+from minisasrec.ops.feed_forward import feed_forward
 from minisasrec.ops.layer_norm import layer_norm
 from minisasrec.ops.loss import bce_with_logits, sampled_bce, softmax_cross_entropy
 from minisasrec.ops.matmul import linear, matmul
+from minisasrec.ops.projections import norm_projections
 from minisasrec.ops.ranking import ranking_loss
 from minisasrec.ops.recurrent import packed_gru
 from minisasrec.ops.shape import concatenate, getitem, max, mean, reshape, sum, transpose
@@ -45,8 +49,10 @@ __all__ = [
     "concatenate",
     "div",
     "dropout",
+    "embed",
     "embedding",
     "exp",
+    "feed_forward",
     "gather_dot",
     "gelu",
     "getitem",
@@ -61,9 +67,11 @@ __all__ = [
     "max_over_time",
     "mean",
     "mul",
+    "norm_projections",
     "packed_causal_attention",
     "packed_gru",
     "packed_last_attention",
+    "packed_self_attention",
     "power",
     "ranking_loss",
     "relu",

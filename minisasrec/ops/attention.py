@@ -12,6 +12,7 @@ of a loop. `packed_last_attention` is its last row of each sequence, all that a 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -207,22 +208,84 @@ def _(
     slot_ids: Array | None = None,
 ) -> Result:
     offsets, slot_ids = _check_packed(q, offsets, heads, rate, key, slot_ids)
-    q, k, v = map(np.ascontiguousarray, (q, k, v))
+    y, backward = _packed_fast((q, k, v), offsets, heads, rate, key, slot_ids)
+    return y, lambda dy: tuple(backward(dy))
+
+
+def _packed_fast(
+    qkv: Sequence[Array], offsets: Array, heads: int, rate: float, key: Key, slot_ids: Array | None
+) -> tuple[Array, Callable[[Array], Array]]:
+    """y, and the function from dy to dq, dk, dv in one array (3 T d)."""
+    q, k, v = map(np.ascontiguousarray, qkv)
     names = kernels.dropout.row_names(q, slot_ids)
     fixed = (offsets, names, heads, rate, key)
     y, *saved = kernels.attention.attention_forward(q, k, v, *fixed)
 
-    def backward(dy: Array) -> tuple[Array, ...]:
+    def backward(dy: Array) -> Array:
         dy = np.ascontiguousarray(dy)
         return kernels.attention.attention_backward(dy, (q, k, v), (y, *saved), *fixed)
 
     return y, backward
 
 
-def _check_packed(
-    q: Array, offsets: Array, heads: int, rate: float, key: Key, slot_ids: Array | None
+def _stacked_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
+    qkv, constants = _packed_sample(draw)
+    return [np.stack(qkv)], constants
+
+
+@op("qkv (three T d) -> (T d)", paper="Sec. III-B", sample=_stacked_sample)
+def packed_self_attention(
+    qkv: Array,
+    *,
+    offsets: Array,
+    heads: int = 1,
+    rate: float = 0.0,
+    key: Key = NO_KEY,
+    slot_ids: Array | None = None,
+) -> Result:
+    """out = `packed_causal_attention` of the three parts of qkv, which are q, k and v.
+
+    `norm_projections` returns them so, and takes their gradients so.
+    """
+    _check_stacked(qkv, offsets, heads, rate, key, slot_ids)
+    constants = {"offsets": offsets, "heads": heads, "rate": rate, "key": key}
+    y, backward = packed_causal_attention.definition(*qkv, slot_ids=slot_ids, **constants)
+    return y, lambda dy: (np.stack(backward(dy)),)
+
+
+@packed_self_attention.fast
+def _(
+    qkv: Array,
+    *,
+    offsets: Array,
+    heads: int = 1,
+    rate: float = 0.0,
+    key: Key = NO_KEY,
+    slot_ids: Array | None = None,
+) -> Result:
+    offsets, slot_ids = _check_stacked(qkv, offsets, heads, rate, key, slot_ids)
+    y, backward = _packed_fast(tuple(qkv), offsets, heads, rate, key, slot_ids)
+    return y, lambda dy: (backward(dy),)
+
+
+def _check_stacked(
+    qkv: Array, offsets: Array, heads: int, rate: float, key: Key, slot_ids: Array | None
 ) -> tuple[Array, Array | None]:
-    name = "packed_causal_attention"
+    if len(qkv) != 3:
+        raise ShapeError(f"packed_self_attention: qkv has {len(qkv)} parts; needs q, k and v")
+    name = "packed_self_attention"
+    return _check_packed(qkv[0], offsets, heads, rate, key, slot_ids, name)
+
+
+def _check_packed(
+    q: Array,
+    offsets: Array,
+    heads: int,
+    rate: float,
+    key: Key,
+    slot_ids: Array | None,
+    name: str = "packed_causal_attention",
+) -> tuple[Array, Array | None]:
     _check_heads(name, q.shape[-1], heads)
     offsets = check_offsets(name, offsets, len(q))
     slot_ids = check_dropout(name, q, rate, key, slot_ids)

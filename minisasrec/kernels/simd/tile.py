@@ -92,12 +92,15 @@ def tile(typingctx, size, a, in_a, b, in_b, init, in_init, c, in_c):
             for i in range(1, 9, 2)
         ]
         lane, columns = matrices[0].vector.count, count[2]
-        for vectors in range(1, PANEL + 1):
-            after = INDEX_TYPE((vectors - 1) * lane)  # columns before the last vector, at least
-            more = builder.icmp_signed(">", columns, after)
-            enough = builder.icmp_signed("<=", columns, INDEX_TYPE(vectors * lane))
+        # a last vector of which half is enough is half a vector: most processors are faster then
+        widths = [lane] + [
+            vectors * lane - rest for vectors in range(2, PANEL + 1) for rest in (lane // 2, 0)
+        ]
+        for before, width in zip([0, *widths], widths, strict=False):
+            more = builder.icmp_signed(">", columns, INDEX_TYPE(before))
+            enough = builder.icmp_signed("<=", columns, INDEX_TYPE(width))
             with builder.if_then(builder.and_(more, enough)):
-                _build_tile(builder, vectors, count, *matrices)
+                _build_tile(builder, width, count, *matrices)
         return context.get_dummy_value()
 
     return types.void(size, a, in_a, b, in_b, init, in_init, c, in_c), codegen
@@ -122,31 +125,38 @@ class _Matrix:
         self.vector = context.get_value_type(Vector(array.dtype))
 
 
-def _build_tile(builder, vectors, size, a, b, init, c):
+def _build_tile(builder, width, size, a, b, init, c):
+    """The code for columns of which `width`, whole vectors and perhaps half of one, is enough."""
     rows, depth, columns = size
-    vector, index = a.vector, INDEX_TYPE
+    lane, number = a.vector.count, a.vector.element
+    lengths = [lane] * (width // lane) + [lane // 2] * (width % lane > 0)
+    vectors = [ir.VectorType(number, length) for length in lengths]
     # Rows past the last repeat it: the same numbers are then stored to the same place.
     row = [_clamped(builder, i, rows) for i in range(TILE)]
-    column = [index(j * vector.count) for j in range(vectors - 1)]
-    column.append(builder.sub(columns, index(vector.count)))
-    block = [(i, j) for i in range(TILE) for j in range(vectors)]
+    column = [INDEX_TYPE(j * lane) for j in range(len(vectors) - 1)]
+    column.append(builder.sub(columns, INDEX_TYPE(lengths[-1])))
+    block = [(i, j) for i in range(TILE) for j in range(len(vectors))]
 
     def at(matrix, i, j):
         return builder.add(builder.mul(row[i], matrix.row), column[j])
 
     sums = {}
     for i, j in block:
-        first = build_load(builder, vector, init.start, at(init, i, j))
+        first = build_load(builder, vectors[j], init.start, at(init, i, j))
         sums[i, j] = cgutils.alloca_once_value(builder, first)  # becomes a register
     line = [builder.gep(a.start, [builder.mul(row[i], a.row)]) for i in range(TILE)]
     with cgutils.for_range(builder, depth) as loop:
         b_k = builder.gep(b.start, [builder.mul(loop.index, b.row)])
-        b_k = [build_load(builder, vector, b_k, column[j]) for j in range(vectors)]
+        b_k = [build_load(builder, vector, b_k, column[j]) for j, vector in enumerate(vectors)]
         k = builder.mul(loop.index, a.column)
         for i in range(TILE):
-            a_ik = build_spread(builder, vector, builder.load(builder.gep(line[i], [k])))
-            for j in range(vectors):
-                new = build_fma(builder, a_ik, b_k[j], builder.load(sums[i, j]))
+            a_ik = builder.load(builder.gep(line[i], [k]))
+            spread = {
+                length: build_spread(builder, v, a_ik)
+                for v, length in zip(vectors, lengths, strict=True)
+            }
+            for j, length in enumerate(lengths):
+                new = build_fma(builder, spread[length], b_k[j], builder.load(sums[i, j]))
                 builder.store(new, sums[i, j])
     for i, j in block:
         build_store(builder, builder.load(sums[i, j]), c.start, at(c, i, j))

@@ -108,7 +108,8 @@ def build_store(builder, value, pointer, index):
 
 
 def _bytes(vector):
-    return VECTOR_BYTES // vector.count  # of one number: all that is known of an address
+    # of one number: all that is known of an address
+    return 4 if isinstance(vector.element, ir.FloatType) else 8
 
 
 def build_spread(builder, vector, number):

@@ -1,0 +1,140 @@
+"""Tables in and out of the commands: lists of ids from a file, recommendations to one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+from minisasrec.errors import ConfigError, DataError, TrainingError
+
+ENDINGS = (".parquet", ".csv", ".jsonl")
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+
+
+def read_ids(file: Path, column: str | None = None) -> list[str]:
+    """Item ids from a file: one a line, or a column of a table (csv, tsv, parquet, jsonl).
+
+    The column is the only one, or `column` (that of the log which was trained on), or "item".
+    Raises `DataError`.
+    """
+    try:
+        if file.suffix.lower() not in TABLES:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            return [line.strip() for line in lines if line.strip()]
+        table = _read_table(file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise DataError(f"cannot read {file}: {reason}") from None
+    names = [str(name) for name in table.columns]
+    usual = [name for name in (column, "item") if name in names]
+    if not usual and len(names) > 1:
+        raise DataError(
+            f"{file} has the columns {', '.join(names)}; name the one with the ids 'item'"
+        )
+    name = usual[0] if usual else names[0]
+    return table[table.columns[names.index(name)]].tolist()
+
+
+def _read_table(file: Path) -> Any:
+    import pandas
+
+    ending = file.suffix.lower()
+    if ending == ".parquet":
+        require_parquet()
+        return pandas.read_parquet(file)
+    if ending == ".jsonl":
+        return pandas.read_json(file, lines=True, dtype=False)
+    # as text: 007 is not 7
+    separator = "\t" if ending == ".tsv" else ","
+    return pandas.read_csv(
+        file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+    )
+
+
+def require_parquet() -> Any:
+    """pyarrow, or a `ConfigError` that says how to get it."""
+    try:
+        return import_module("pyarrow")
+    except ImportError:
+        raise ConfigError(
+            'parquet needs pyarrow, which is not installed: pip install "minisasrec[data]"; csv '
+            "and jsonl need nothing"
+        ) from None
+
+
+def check_ending(file: Path) -> None:
+    """Raise `ConfigError` for a file that cannot be written, before anything is computed."""
+    if file.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"--out is {file}; its ending says the format: {', '.join(ENDINGS)}")
+    if file.suffix.lower() == ".parquet":
+        require_parquet()
+    if file.is_dir():
+        raise ConfigError(f"--out is {file}, which is a folder")
+
+
+class Writer:
+    """Tables of the same columns, one after the other, into one file."""
+
+    def __init__(self, stream: IO[bytes], ending: str) -> None:
+        self.stream, self.ending = stream, ending
+        self.rows = 0
+        self._parquet: Any = None
+
+    def write(self, table: Any) -> None:
+        """Add a table of pandas."""
+        if self.ending == ".parquet":
+            self._write_parquet(table)
+        elif self.ending == ".csv":
+            text = table.to_csv(index=False, header=not self.stream.tell(), lineterminator="\n")
+            self.stream.write(text.encode())
+        elif len(table):
+            text = table.to_json(orient="records", lines=True, force_ascii=False)
+            self.stream.write((text.rstrip("\n") + "\n").encode())
+        self.rows += len(table)
+
+    def _write_parquet(self, table: Any) -> None:
+        arrow, parquet = require_parquet(), import_module("pyarrow.parquet")
+        if self._parquet is None:  # types that hold for an empty table as for a full one
+            kinds = {"title": arrow.string(), "score": arrow.float32(), "rank": arrow.int64()}
+            fields = [
+                (name, kinds.get(name) or _arrow_type(arrow, table[name])) for name in table.columns
+            ]
+            self._parquet = parquet.ParquetWriter(self.stream, arrow.schema(fields))
+        schema = self._parquet.schema
+        self._parquet.write_table(arrow.Table.from_pandas(table, schema, preserve_index=False))
+
+    def close(self) -> None:
+        """Write what the format needs at its end."""
+        if self._parquet is not None:
+            self._parquet.close()
+
+
+def _arrow_type(arrow: Any, column: Any) -> Any:
+    return arrow.int64() if column.dtype.kind in "iu" else arrow.string()
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[Writer]:
+    """A writer whose file appears whole, under its name, at the end of this block, or not at all.
+
+    Raises `TrainingError` if it cannot be written; an earlier file of that name is then still
+    there.
+    """
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            writer = Writer(stream, file.suffix.lower())
+            yield writer
+            writer.close()
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    except OSError as error:
+        raise TrainingError(f"cannot write {file}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

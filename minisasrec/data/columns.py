@@ -1,0 +1,313 @@
+"""Which column of a table is the user, the item, the time, the title: by name, and by a look."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minisasrec.data.options import Condition, ReadingOptions, conditions, spelled
+from minisasrec.data.times import kind_of
+from minisasrec.data.values import MISSING, Unusable, as_text, looks_like_data
+from minisasrec.errors import DataError
+
+# Usual names, most specific first, in lower case without blanks and marks between words.
+USER_COLUMNS = (
+    "userid user reviewerid customerid customer visitorid memberid clientid client buyerid "
+    "accountid profileid profilename playerid readerid listenerid userkey useridx customerkey "
+    "username usersha1 screenname uid userpseudoid fullvisitorid cookieid deviceid "
+    "sessionid session sessionkey usersession kundennummer kundenid kunde benutzer"
+).split()
+SESSION_COLUMNS = frozenset("sessionid session sessionkey usersession".split())
+ITEM_COLUMNS = (
+    "itemid item movieid productid parentasin asin stockcode articleid newsid bookid businessid "
+    "trackid traid songid artistid artid videoid videoids gameid animeid recipeid venueid placeid "
+    "poiid locationid contentid gmapid listingid hotelid courseid appid aid sku isbn isbn13 "
+    "productcode itemcode itemkey itemidx product article movie book track song video game news "
+    "venue location iid artikelnummer artikelid artikel produkt"
+).split()
+TIME_COLUMNS = (
+    "timestamp time unixreviewtime unixtimestamp datetime eventtime eventtimestamp utctime date "
+    "invoicedate createdat ts eventdate orderdate purchasedate reviewdate ratingdate visitdate "
+    "timedat tdat ratedat reviewtime listenedat playedat unixtime epoch timems timestampms "
+    "timestampmicros created creationdate dateadded rtimestamp orderedat tstamp datum zeitpunkt "
+    "zeit zeitstempel uhrzeit"
+).split()
+CLOCK_COLUMNS = frozenset(
+    "time hour hours hrmn hourmin timeframe timeofday clock eventtime ordertime seconds "
+    "secondofday minuteofday uhrzeit zeit".split()
+)
+TITLE_COLUMNS = (
+    "title itemtitle movietitle booktitle itemname productname trackname traname articletitle "
+    "bezeichnung titel name description"
+).split()
+
+NO_TIME = "{} has no time column: the rows of each user are taken to be in time order"
+
+
+@dataclass
+class Roles:
+    """Positions of the columns that are read, and what a reader should know about the choice."""
+
+    user: int
+    item: int
+    time: int | None = None
+    clock: int | None = None  # the time of day, where `time` is a column of days
+    title: int | None = None
+    title_was_named: bool = False
+    where: list[tuple[int, Condition]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def kinds(self) -> dict[int, str]:
+        """What is read of each column: "id", "time" or "text"; text where there are two uses."""
+        uses: dict[int, list[str]] = {}
+        for position, kind in (
+            (self.user, "id"), (self.item, "id"), (self.time, "time"), (self.clock, "time"),
+            (self.title, "text"), *((p, "text") for p, _ in self.where),
+        ):  # fmt: skip
+            if position is not None:
+                uses.setdefault(position, []).append(kind)
+        return {p: kinds[0] if len(kinds) == 1 else "text" for p, kinds in uses.items()}
+
+
+def simple(name: Any) -> str:
+    """A column's name as the lists above have it; RecBole's ``name:type`` counts as ``name``.
+
+    >>> simple("User-ID "), simple("item_id:token"), simple("# t_dat")
+    ('userid', 'itemid', 'tdat')
+    """
+    return re.sub(r"[\W_]+", "", str(name).split(":")[0]).lower()
+
+
+class Header:
+    """The names of a table's columns."""
+
+    def __init__(self, source: str, names: Sequence[Any]) -> None:
+        """``source`` is how errors call the table."""
+        self.source = source
+        self.columns = [str(name).strip() for name in names]
+        self.names = [simple(name) for name in self.columns]
+
+    def listed(self) -> str:
+        """All names, for an error."""
+        shown = self.columns[:30]
+        return ", ".join(shown) + (", ..." if len(self.columns) > len(shown) else "")
+
+    def named(self, wanted: str, option: str) -> int:
+        """The position of the column that the user names; DataError if there is none."""
+        same = [
+            [i for i, c in enumerate(self.columns) if c == wanted],
+            [i for i, c in enumerate(self.columns) if c.split(":")[0].lower() == wanted.lower()],
+            [i for i, n in enumerate(self.names) if n and n == simple(wanted)],
+        ]
+        found = next(filter(None, same), [])
+        if not found:
+            close = difflib.get_close_matches(wanted, self.columns, n=1)
+            raise DataError(
+                f"{self.source} has no column {wanted!r} for {option}"
+                + (f": did you mean {close[0]!r}?" if close else "")
+                + f"; it has: {self.listed()}"
+            )
+        return self._only(found, option)
+
+    def usual(self, known: Sequence[str], option: str) -> list[int]:
+        """The columns with a usual name, in the order of those names."""
+        found: list[int] = []
+        for name in known:
+            same = [i for i, n in enumerate(self.names) if n == name]
+            if same and not found:
+                self._only(same, option)
+            found += same
+        return found
+
+    def _only(self, found: Sequence[int], option: str) -> int:
+        if len(found) > 1:
+            raise DataError(
+                f"{self.source} has {len(found)} columns {self.columns[found[0]]!r}, which is the "
+                f"{option}? Rename the others; the columns are: {self.listed()}"
+            )
+        return found[0]
+
+
+def choose(
+    header: Header, sample: Sequence[Sequence[Any]], options: ReadingOptions, *, rows: str = "rows"
+) -> Roles:
+    """The roles of the columns, by the options, the usual names and the values of a few rows.
+
+    ``sample[i]`` are the first values of column i. Raises DataError where no column, or the same
+    column twice, would be user and item.
+    """
+    notes: list[str] = []
+    user = _user(header, sample, options, notes)
+    item = _item(header, options, user)
+    if user is None or item is None:
+        _refuse(header, sample, options, "user" if user is None else "item")
+    assert user is not None and item is not None
+    if user == item:
+        raise DataError(
+            f"{header.source}: user_column and item_column are both {header.columns[user]!r}: name "
+            f"another by {spelled('user_column')} or {spelled('item_column')}"
+        )
+    roles = Roles(user, item, notes=notes)
+    roles.where = [(header.named(c.column, "--where (where=)"), c) for c in conditions(options)]
+    _time(header, sample, options, roles)
+    if options.title_column is not None:
+        roles.title = header.named(options.title_column, "title_column")
+        roles.title_was_named = True
+    else:
+        titles = header.usual(TITLE_COLUMNS, "title_column")
+        roles.title = next((t for t in titles if t not in (user, item, roles.time)), None)
+    return roles
+
+
+def _user(
+    header: Header, sample: Sequence[Sequence[Any]], options: ReadingOptions, notes: list[str]
+) -> int | None:
+    if options.user_column is not None:
+        return header.named(options.user_column, "user_column")
+    found = header.usual(USER_COLUMNS, "user_column")
+    if not found:
+        return None
+    sessions = [p for p in found if header.names[p] in SESSION_COLUMNS]
+    people = [p for p in found if p not in sessions]
+    name = header.columns
+    if people and sessions and _share_missing(sample[people[0]]) > 0.5:
+        notes.append(
+            f"{name[people[0]]!r} is mostly missing, so each {name[sessions[0]]!r} is taken as a "
+            f"user; for the other, {spelled('user_column', name[people[0]])} with --drop-missing"
+        )
+        return sessions[0]
+    if len(people) > 1 and _differ(sample[people[0]], sample[people[1]]):
+        notes.append(
+            f"the user is the column {name[people[0]]!r}; {name[people[1]]!r} could be the user, "
+            f"too: {spelled('user_column', name[people[1]])}"
+        )
+    return found[0]
+
+
+def _item(header: Header, options: ReadingOptions, user: int | None) -> int | None:
+    if options.item_column is not None:
+        return header.named(options.item_column, "item_column")
+    return next((p for p in header.usual(ITEM_COLUMNS, "item_column") if p != user), None)
+
+
+def _share_missing(values: Sequence[Any]) -> float:
+    def missing(value: Any) -> bool:
+        try:
+            return as_text(value) in MISSING
+        except Unusable:
+            return False
+
+    return sum(map(missing, values)) / max(len(values), 1)
+
+
+def _differ(left: Sequence[Any], right: Sequence[Any]) -> bool:
+    """Whether two columns tell the rows apart in different ways (an id and a name do not)."""
+    pairs = {(str(a), str(b)) for a, b in zip(left, right, strict=True)}
+    return len(pairs) > max(len({a for a, _ in pairs}), 1) or len(pairs) > max(
+        len({b for _, b in pairs}), 1
+    )
+
+
+def _time(
+    header: Header, sample: Sequence[Sequence[Any]], options: ReadingOptions, roles: Roles
+) -> None:
+    """Set the time column of `roles`, or two: one of days and one of the time of day."""
+    name = header.columns
+    if options.time_column is not None:
+        roles.time = header.named(options.time_column, "time_column")
+        return
+    free = [p for p in range(len(name)) if p not in (roles.user, roles.item)]
+    usual = [p for p in header.usual(TIME_COLUMNS, "time_column") if p in free]
+    kinds = {p: kind_of(sample[p]) for p in free}
+    days = [p for p in usual if kinds[p] == "day"]
+    clocks = [p for p in free if kinds[p] == "clock"]
+    if days:
+        clocks += [
+            p for p in free if kinds[p] == "number" and _is_clock(header.names[p], sample[p])
+        ]
+    else:
+        days = [p for p in free if kinds[p] == "day"] if clocks else []
+    # a time of day orders nothing without its day; alone it is kept, for an error that says so
+    whole = [p for p in usual if p not in clocks or not days]
+    if whole or days:
+        roles.time = (whole or days)[0]
+        if kinds[roles.time] == "day" and clocks:
+            roles.clock = clocks[0]
+    others = [
+        p
+        for p in free
+        if kinds[p] == "day"
+        or (kinds[p] == "moment" and _is_like_a_time(header.names[p], sample[p]))
+    ]
+    others = [p for p in others if p not in (roles.time, roles.clock)]
+    more = f"; {name[others[0]]!r} looks like one" if others else ""
+    more += f": {spelled('time_column', name[others[0]])}" if others else ""
+    if roles.time is None:
+        if others:
+            roles.notes.append(
+                f"no column of {header.source} is called like a time{more}; without one, the rows "
+                "of each user are taken to be in time order"
+            )
+        else:
+            roles.notes.append(NO_TIME.format(header.source))
+    elif roles.clock is not None:
+        roles.notes.append(
+            f"the time is {name[roles.time]!r} with the time of day in {name[roles.clock]!r}"
+        )
+    elif others:
+        roles.notes.append(
+            f"the time is the column {name[roles.time]!r}; {name[others[0]]!r} looks like a time, "
+            f"too: {spelled('time_column', name[others[0]])}"
+        )
+
+
+def _is_clock(name: str, values: Sequence[Any]) -> bool:
+    """Whether numbers are times of day: an hour, or hours, minutes and seconds as in 235959."""
+    numbers = [float(v) for v in values if str(v).replace(".", "", 1).isdecimal()]
+    return name == "timeframe" or (name in CLOCK_COLUMNS and max(numbers, default=0) < 240_000)
+
+
+def _is_like_a_time(name: str, values: Sequence[Any]) -> bool:
+    dates = any(isinstance(v, str) and re.search(r"\d[-/:.]\d", v) for v in values)
+    return dates or re.search("time|date|stamp|zeit|datum", name) is not None
+
+
+def _refuse(
+    header: Header, sample: Sequence[Sequence[Any]], options: ReadingOptions, role: str
+) -> None:
+    """Say why there is no user or item, and what to do."""
+    option = f"{role}_column"
+    lists = [
+        name
+        for name, values in zip(header.columns, sample, strict=True)
+        if any(isinstance(v, (list, dict)) for v in values)
+    ]
+    if looks_like_data(header.columns) and not options.columns:
+        guess = suggestion(header.columns)
+        raise DataError(
+            f"the first line of {header.source} looks like data, not like names "
+            f"({', '.join(header.columns)[:80]}): say what its columns are, for example "
+            f"--no-header --columns {guess} (header=False, columns={guess!r})"
+        )
+    inside = f"; {lists[0]!r} holds lists: one row for each action is expected" if lists else ""
+    raise DataError(
+        f"{header.source}: no column has a usual name for {option}: name it by {spelled(option)}, "
+        f"one of: {header.listed()} (these must be names: the first line is a header{inside})"
+    )
+
+
+def suggestion(fields: Sequence[str]) -> str:
+    """A value of ``columns`` for a line of data: user, item, and what looks like a time."""
+    names: list[str] = []
+    for position, text in enumerate(fields):
+        kind = kind_of([text])
+        if position > 0 and kind in ("moment", "day") and "time" not in names:
+            names.append(
+                "time" if kind == "day" or not text.isdecimal() or position > 1 else "item"
+            )
+        else:
+            names.append("user" if "user" not in names else "item" if "item" not in names else "-")
+    return ",".join(names)

@@ -1,0 +1,130 @@
+"""Frames in memory: pandas, polars, others with Arrow's C stream or the interchange protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minisasrec.data.builder import Block
+from minisasrec.data.values import as_objects
+from minisasrec.errors import DataError
+
+ROWS = 200_000  # rows that are worked on at a time
+SAMPLE = 200
+
+
+def is_frame(data: Any) -> bool:
+    """Whether ``data`` is a table in memory, and not the name of one."""
+    return (
+        hasattr(data, "__arrow_c_stream__")
+        or hasattr(data, "__dataframe__")
+        or hasattr(data, "collect_schema")  # a polars.LazyFrame
+        or isinstance(data, Mapping)
+    )
+
+
+class FrameTable:
+    """A frame as a `Table`, a block of rows at a time; nothing is copied whole."""
+
+    def __init__(self, frame: Any, name: str = "the frame") -> None:
+        """Any frame that `is_frame`. DataError for one that cannot be used."""
+        self.name = name
+        self.frame, self.names, self.length = _opened(frame)
+        self.facts: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    def sample(self) -> Sequence[Sequence[Any]]:
+        """The first values of each column."""
+        columns = (self._column(p, 0, SAMPLE).tolist() for p in range(len(self.names)))
+        return [[str(v) if hasattr(v, "isoformat") else v for v in c] for c in columns]
+
+    def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
+        """All rows; see `Table`."""
+        for first in range(0, self.length, ROWS):
+            columns = {p: self._column(p, first, first + ROWS) for p in kinds}
+            yield Block(columns, lambda row, first=first: f"row {first + row}")  # type: ignore[misc]
+
+    def _column(self, position: int, first: int, end: int) -> NDArray[Any]:
+        if hasattr(self.frame, "iloc"):
+            return pandas_column(self.frame.iloc[first:end, position])
+        if hasattr(self.frame, "get_column"):  # polars without pyarrow
+            values = self.frame.get_column(self.names[position])[first:end].to_list()
+            return as_objects([str(v) if hasattr(v, "isoformat") else v for v in values])
+        return arrow_column(self.frame.column(position)[first:end])
+
+
+def _opened(frame: Any) -> tuple[Any, list[Any], int]:
+    import pandas
+
+    if hasattr(frame, "collect_schema") and hasattr(frame, "collect"):
+        if not hasattr(frame, "get_column"):
+            raise DataError("a lazy frame holds no rows yet: give its .collect()")
+    if isinstance(frame, Mapping):
+        try:  # arrays, for columns that are pandas Series would be matched by their index
+            frame = pandas.DataFrame({k: getattr(v, "array", v) for k, v in frame.items()})
+        except ValueError as error:
+            raise DataError(f"the columns make no table: {error}") from error
+    if isinstance(frame, pandas.DataFrame):
+        index = [] if isinstance(frame.index, pandas.RangeIndex) else list(frame.index.names)
+        if any(name is not None for name in index):  # such as a user who is the index
+            frame = frame.reset_index()
+        return frame, list(frame.columns), len(frame)
+    if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):
+        raise DataError("one column is no table: give a frame with a user, an item and a time")
+    try:
+        import pyarrow
+
+        if hasattr(frame, "__arrow_c_stream__"):
+            table = pyarrow.table(frame)
+            return table, table.column_names, table.num_rows
+    except ImportError:
+        if hasattr(frame, "get_column"):
+            return frame, list(frame.columns), len(frame)
+    if hasattr(frame, "__dataframe__"):
+        frame = pandas.api.interchange.from_dataframe(frame)
+        return frame, list(frame.columns), len(frame)
+    raise DataError(
+        f"cannot read a {type(frame).__name__} without pyarrow: pip install pyarrow, or give a "
+        "pandas frame"
+    )
+
+
+def pandas_column(series: Any) -> NDArray[Any]:
+    """A pandas column of any type as whole numbers, floats, datetime64 in UTC, or objects."""
+    import pandas
+
+    if isinstance(series.dtype, pandas.CategoricalDtype):
+        series = series.astype(series.cat.categories.dtype)
+    if isinstance(series.dtype, pandas.DatetimeTZDtype):
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    dtype = series.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind in "iufM":
+        return np.asarray(series)
+    if pandas.api.types.is_integer_dtype(dtype) and not series.isna().any():
+        return series.to_numpy(dtype=np.int64)
+    if getattr(dtype, "kind", "O") == "M":
+        return np.asarray(series.to_numpy(dtype="datetime64[us]"))
+    values = series.astype(object).tolist()
+    return as_objects([str(v) if hasattr(v, "isoformat") and v == v else v for v in values])
+
+
+def arrow_column(column: Any) -> NDArray[Any]:
+    """An Arrow column of any type as `pandas_column` gives it."""
+    import pyarrow
+    from pyarrow import types
+
+    if isinstance(column, pyarrow.ChunkedArray):
+        column = column.combine_chunks()
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if types.is_timestamp(column.type) or types.is_date(column.type):
+        micros = column.cast(pyarrow.timestamp("us"), safe=False)
+        return np.asarray(micros.to_numpy(zero_copy_only=False)).astype("datetime64[us]")
+    if types.is_integer(column.type) and not column.null_count:
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    if types.is_floating(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+    return as_objects([str(v) if hasattr(v, "isoformat") else v for v in column.to_pylist()])

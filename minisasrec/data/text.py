@@ -1,0 +1,386 @@
+"""Delimited text -> blocks of rows: lines, quotes and numbers are read by pandas' C parser.
+
+A block of whole lines is parsed at a time, so the memory is bounded and errors have line numbers.
+Columns of whole numbers come back as int64 and not as text where that loses nothing (`007` would).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minisasrec.data.builder import Block
+from minisasrec.data.columns import Header, suggestion
+from minisasrec.data.files import LONGEST_LINE, Source
+from minisasrec.data.options import ReadingOptions, spelled
+from minisasrec.data.values import looks_like_data
+from minisasrec.errors import DataError
+
+SAMPLE = 200  # rows that are looked at to choose columns
+ONE_CHARACTER = "\x1f"  # stands for a separator of several while a block is parsed
+BLANKS = "blanks"  # the separator that is any white space
+
+
+class TextTable:
+    """A file of lines with a separator between fields.
+
+    ``columns`` are the names where the format has no header line; ``separator`` None is found in
+    the first line. ``quoted`` None: as in CSV, but with tabs only if the first lines show it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        options: ReadingOptions,
+        *,
+        columns: str | None = None,
+        separator: str | None = None,
+        quoted: bool | None = None,
+    ) -> None:
+        """Read the first block, and from it all that is to be known."""
+        self.source, self.name = source, str(source)
+        self.text = source.text(options.encoding)
+        self.bar = source.bar()
+        self._blocks = iter(self.text)
+        line, first = next(self._blocks, (1, ""))
+        line, first = self._skip(line, first, options.skip_lines)
+        separator = options.field_separator() or separator
+        line, first, hint = self._preamble(line, first, separator)
+        if not first.strip():
+            expected = columns.replace(",", " ") if columns else "a header line with column names"
+            raise DataError(f"{source} is empty: expected {expected}")
+        head = first[:65536]
+        self.separator = separator = separator or hint or _most_frequent(head)
+        self.quoted = _is_quoted(head, separator) if quoted is None else quoted
+        self.first_line = line
+        self._first = first
+        first_fields = next((f for _, f in self._records(first, line, strict=False)), [])
+        self.header = options.header and columns is None
+        given = options.names() or (columns.split(",") if columns else [])
+        self._name_columns(first_fields, given, options)
+        self.width = len(self.names)
+        self.layout = (
+            f"{self.width} fields ({', '.join(self.names)})"
+            if self.header
+            else " ".join(self.names)
+            if separator in (" ", BLANKS)
+            else f"{', '.join(self.names)} with tabs between"
+            if separator == "\t"
+            else separator.join(self.names)
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What the text's encoding has to say."""
+        return self.text.notes
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was understood of the file itself."""
+        names = {"\t": "tab", " ": "a space", BLANKS: "blanks"}
+        return {
+            "separator": names.get(self.separator, self.separator),
+            "encoding": self.text.encoding or "utf-8",
+            "header": f"line {self.first_line}" if self.header else "none",
+            "quotes": "yes" if self.quoted else "no",
+        }
+
+    def _skip(self, line: int, first: str, lines: int) -> tuple[int, str]:
+        """Leave out the first lines."""
+        for _ in range(lines):
+            while "\n" not in first and (more := next(self._blocks, None)):
+                first += more[1]
+            first = first.partition("\n")[2]
+        return line + lines, first
+
+    def _preamble(self, line: int, first: str, told: str | None) -> tuple[int, str, str | None]:
+        """Leave out blank lines, comments and Excel's ``sep=;`` before the table."""
+        hint = None
+        while first:
+            now, _, after = first.partition("\n")
+            text = now.strip().lstrip("\ufeff")
+            if match := re.fullmatch(r'"?sep=(.|\\t)"?', now.strip("\r\n \ufeff"), re.IGNORECASE):
+                hint = {"\\t": "\t"}.get(match[1], match[1])
+            elif text.startswith("#") and not _is_header_comment(now, after, told or hint):
+                pass
+            elif text:
+                break
+            line, first = line + 1, after
+        return line, first, hint
+
+    def _name_columns(
+        self, fields: Sequence[str], given: Sequence[str], options: ReadingOptions
+    ) -> None:
+        width = len(fields)
+        if given:
+            looks = Header(self.name, fields)
+            same = looks.names == Header(self.name, given).names
+            if not self.header and same:
+                raise DataError(
+                    f"{self.name} line {self.first_line} looks like a header "
+                    f"({', '.join(fields)[:80]}): leave out {spelled('header')}"
+                )
+            if options.columns and len(given) != width:
+                raise DataError(
+                    f"{self.name} line {self.first_line} has {width} fields "
+                    f"({', '.join(fields)[:100]}), but {spelled('columns')} names {len(given)}"
+                )
+            if options.columns and self.header and looks_like_data(fields):
+                raise DataError(
+                    f"{self.name} line {self.first_line} looks like data, not like names "
+                    f"({', '.join(fields)[:80]}): give {spelled('header')} beside --columns"
+                )
+            self.names = list(given)
+            return
+        if not self.header:
+            guess = suggestion(fields)
+            raise DataError(
+                f"{self.name} has no header, as you say: name its {width} columns by "
+                f"--columns, for example {spelled('columns', guess)}; the first line is "
+                f"{', '.join(fields)[:80]}"
+            )
+        self.names = [f.strip().lstrip("#").strip() for f in fields]
+        if width == 1 and not options.columns:
+            raise DataError(
+                f"{self.name} line {self.first_line} has one field ({fields[0][:60]!r}): name what "
+                f"stands between fields by {spelled('separator')}, or skip lines before the header "
+                f"by {spelled('skip_lines')}"
+            )
+
+    def sample(self) -> Sequence[Sequence[Any]]:
+        """The first values of each column."""
+        columns: list[list[str]] = [[] for _ in self.names]
+        for number, (_, fields) in enumerate(self._records(self._first, 1, strict=False)):
+            if number == 0 and self.header:
+                continue
+            if len(fields) == self.width:
+                for column, value in zip(columns, fields, strict=True):
+                    column.append(value.strip())
+            if number > SAMPLE:
+                break
+        return columns
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """All rows with their lines, each with one field for each column: for small files."""
+        text = self._first + "".join(more for _, more in self._blocks)
+        for number, (line, fields) in enumerate(self._records(text, self.first_line, strict=True)):
+            if (number or not self.header) and any(map(str.strip, fields)):
+                self._check_width(line, fields)
+                yield line, fields[: self.width]
+
+    def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
+        """All rows; see `Table`."""
+        as_text = {p for p, kind in kinds.items() if kind == "text"}
+        line, text = self.first_line, self._first
+        self._first = ""
+        if self.header:
+            line, text = self._after_header(line, text)
+        for more_line, more in chain([(line, text)], self._blocks):
+            line, text = (more_line, more) if not text or more is text else (line, text + more)
+            frame = self._parse(text, kinds, as_text)
+            if frame is None:  # it ends inside quotes: take the next block with it
+                if len(text) > LONGEST_LINE + len(more):
+                    self._unclosed(text, line)
+                continue
+            if text.strip("\r\n"):
+                self.bar.update(len(frame))
+                yield self._block(text, line, frame, kinds)
+            text = ""
+        if text:
+            self._unclosed(text, line)
+        self.bar.close()
+
+    def _after_header(self, line: int, text: str) -> tuple[int, str]:
+        if not self.quoted or '"' not in text.partition("\n")[0]:
+            return line + 1, text.partition("\n")[2]
+        reader = csv.reader(text.splitlines(keepends=True), delimiter=self.separator)
+        next(reader)
+        lines = text.splitlines(keepends=True)
+        return line + reader.line_num, "".join(lines[reader.line_num :])
+
+    def _parse(self, text: str, kinds: Mapping[int, str], as_text: set[int]) -> Any:
+        """A frame of the wanted columns, the last one and one that should not be there."""
+        import pandas
+
+        separator, text = self._one_character(text)
+        blanks = separator == BLANKS
+        zeros = (" " if blanks else separator).join(
+            ["0"] * (self.width + 1)
+        ) + "\n"  # a line that tells the width
+        wanted = sorted({*kinds, self.width - 1, self.width})
+        if len(as_text) < len(kinds) and not _plain_integers(text, separator):
+            ids = {p for p, kind in kinds.items() if kind == "id"}
+        else:
+            ids = set()
+        texts = {*as_text, *ids, self.width, *({self.width - 1} - {*kinds})}
+        while True:
+            try:
+                frame = pandas.read_csv(
+                    io.StringIO(zeros + text),
+                    sep=r"\s+" if blanks else separator,
+                    header=None,
+                    names=list(range(self.width + 1)),
+                    usecols=wanted,
+                    dtype=dict.fromkeys(texts, object),
+                    na_filter=False,
+                    skip_blank_lines=False,
+                    skipinitialspace=separator not in (BLANKS, " ", "\t"),
+                    quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
+                    engine="c",
+                    low_memory=False,
+                    index_col=False,
+                )
+            except pandas.errors.ParserError as error:
+                if "inside string" in str(error):
+                    return None
+                raise DataError(f"{self.name} cannot be read as a table: {error}") from error
+            fit = {"id": "i", "time": "if"}
+            other = {
+                p for p in kinds if p not in texts and frame[p].dtype.kind not in fit[kinds[p]]
+            }
+            if not other:
+                return frame.iloc[1:]
+            as_text |= other  # from now on: the next block will hardly be otherwise
+            texts |= other
+
+    def _one_character(self, text: str) -> tuple[str, str]:
+        if len(self.separator) == 1 or self.separator == BLANKS:
+            return self.separator, text
+        return ONE_CHARACTER, text.replace(self.separator, ONE_CHARACTER)
+
+    def _block(self, text: str, line: int, frame: Any, kinds: Mapping[int, str]) -> Block:
+        columns = {p: frame[p].to_numpy() for p in kinds}
+        several_lines = self.quoted and '"' in text and len(frame) != _count_lines(text)
+        last, extra = (frame[p].to_numpy() for p in (self.width - 1, self.width))
+        lines, blank = None, None
+        short = last.dtype.kind == "O" and bool((last == "").any())
+        if several_lines or short or bool((extra != "").any()):
+            lines, blank = self._check(text, line, len(frame))
+        place = self._places(text, line, lines)
+        return Block(columns, place, blank)
+
+    def _places(self, text: str, line: int, lines: list[int] | None) -> Callable[[int], str]:
+        return lambda row: f"line {line + row if lines is None else lines[row]}"
+
+    def _check(self, text: str, line: int, rows: int) -> tuple[list[int], NDArray[np.bool_]]:
+        """The lines of all records, and which are blank; refuse the first of another width."""
+        lines = []
+        blank = np.zeros(rows, dtype=bool)
+        for row, (number, fields) in enumerate(self._records(text, line, strict=True)):
+            lines.append(number)
+            if not any(map(str.strip, fields)):
+                if row < rows:
+                    blank[row] = True
+                continue
+            self._check_width(number, fields)
+        return lines, blank
+
+    def _check_width(self, line: int, fields: Sequence[str]) -> None:
+        if len(fields) < self.width or any(f.strip() for f in fields[self.width :]):
+            short = " ".join(map(repr, fields))
+            raise DataError(
+                f"{self.name} line {line}: expected {self.layout}, got {len(fields)} field(s): "
+                f"{short if len(short) <= 80 else short[:77] + '...'}"
+            )
+
+    def _records(self, text: str, line: int, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
+        """The records of a text with the line on which each begins, by the csv module."""
+        lines = text.split("\n")
+        if lines and not lines[-1]:
+            lines.pop()
+        if not self.quoted or self.separator == BLANKS:
+            blanks = self.separator == BLANKS
+            for number, record in enumerate(lines, line):
+                record = record.rstrip("\r")
+                yield number, record.split() if blanks else record.split(self.separator)
+            return
+        separator, text = self._one_character(text)
+        limit = csv.field_size_limit(2 * LONGEST_LINE)
+        try:
+            reader = csv.reader(
+                (one + "\n" for one in text.split("\n")[: len(lines)]),
+                delimiter=separator,
+                strict=strict,
+                skipinitialspace=separator not in (" ", "\t"),
+            )
+            begins = line
+            while True:
+                try:
+                    fields = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    raise DataError(
+                        f"{self.name} line {begins}: a quote is opened and not closed before the "
+                        f"end of its field ({error}); if quotes are letters like others here, "
+                        "double them, or save the file with tabs between the fields"
+                    ) from None
+                yield begins, fields
+                begins = line + reader.line_num
+        finally:
+            csv.field_size_limit(limit)
+
+    def _unclosed(self, text: str, line: int) -> None:
+        for _ in self._records(text, line, strict=True):
+            pass
+        raise DataError(f"{self.name} line {line}: a quote is opened and never closed")
+
+
+def _count_lines(text: str) -> int:
+    return text.count("\n") + (not text.endswith("\n"))
+
+
+def _most_frequent(head: str) -> str:
+    """The separator of the first line: of the usual ones the most frequent outside quotes."""
+    first = re.sub(r'"[^"\n]*"', "", head.partition("\n")[0])
+    if any(mark in first for mark in ",\t;|"):
+        return max(",\t;|", key=first.count)
+    return "::" if "::" in first else ","
+
+
+def _is_quoted(head: str, separator: str) -> bool:
+    """Whether quotes are around fields; with tabs only if no quote is anywhere else."""
+    if separator == BLANKS:
+        return False
+    if separator != "\t":
+        return True
+    lines = head.split("\n")[: SAMPLE * 5]
+    lines = lines[:-1] if len(lines) > 1 else lines
+    fields = [f.strip("\r") for line in lines for f in line.split("\t") if '"' in f]
+    whole = (len(f) > 1 and f[0] == f[-1] == '"' for f in fields)
+    return bool(fields) and all(whole)
+
+
+def _is_header_comment(line: str, after: str, separator: str | None) -> bool:
+    """Whether ``# user,item`` is a header: the line below it has as many fields."""
+    below = after.partition("\n")[0]
+    separator = separator or _most_frequent(line)
+    fields = line.count(separator)
+    return fields > 0 and fields == below.count(separator) and not below.startswith("#")
+
+
+def _plain_integers(text: str, separator: str) -> bool:
+    """False if a field may be a number that pandas would change: 007, +7, -0."""
+    data = np.frombuffer(text.encode(), dtype=np.uint8)
+    if len(data) < 2:
+        return True
+    mark = ord(" ") if separator == BLANKS else ord(separator)
+    ends = (data == mark) | (data == 10) | (data == 13) | (data == ord('"'))
+    blank = data == ord(" ")
+    if separator == BLANKS:
+        ends |= data == 9
+        blank = np.zeros_like(ends)
+    start = np.concatenate([[True], ends[:-1]])
+    second = np.concatenate([[False], (start & blank)[:-1]])  # after one blank
+    start |= second
+    digit = (data[1:] >= 48) & (data[1:] <= 57)
+    zero, sign, minus = data[:-1] == 48, data[:-1] == ord("+"), data[:-1] == ord("-")
+    odd = start[:-1] & ((zero & digit) | sign | (minus & (data[1:] == 48)))
+    return not (odd.any() or (second & blank).any())

@@ -1,0 +1,412 @@
+"""A column of times -> numbers to sort by: epochs in any unit, counters, dates in usual spellings.
+
+Only the order matters to the model, so numbers are taken as they are, and dates become seconds
+since 1970 in UTC. Dates are read by pandas, by a pattern that is made from the first of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minisasrec.data.options import DAY_ORDERS, TIME_UNITS, spelled
+from minisasrec.data.values import MISSING, Unusable, as_objects, shown, texts
+
+MISSING_TIMES = MISSING | {"0000-00-00", "0000-00-00 00:00:00"}  # MySQL's dates of nothing
+# the years 1973 to 2286 in seconds, milliseconds, microseconds and nanoseconds
+UNITS = {"seconds": 1e8, "milliseconds": 1e11, "microseconds": 1e14, "nanoseconds": 1e17}
+SPREAD = 100  # largest over smallest time: above this, epochs are not all of one unit
+EXPECTED = "the time must be a number >= 0, or a date such as 2024-05-31 12:00:00, all lines alike"
+
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+LONG_MONTHS = (
+    "january february march april may june july august september october november december".split()
+)
+DAYS = "mon tue wed thu fri sat sun".split()
+LONG_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+TOKEN = re.compile(
+    r"(?P<clock>\d{1,2}:\d{2}(?P<second>:\d{2}(?P<fraction>[.,]\d+)?)?)"
+    r"|(?P<year>\d{4})(?!\d)|(?P<number>\d{1,2})(?!\d)|(?P<word>[A-Za-z]+)|(?P<other>.)"
+)
+DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
+ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
+CLOCK_IN = re.compile(r":|\dT\d")
+CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[Mm]?\.?")
+
+
+def pattern_of(text: str, order: str) -> str | None:
+    """The strptime pattern that a date follows, or None; ``order`` decides between 5/6 and 6/5.
+
+    >>> pattern_of("Tue Apr 03 18:00:09 +0000 2012", "day-first")
+    '%a %b %d %H:%M:%S %z %Y'
+    >>> pattern_of("5/31/2024 2:05 PM", "month-first")
+    '%m/%d/%Y %I:%M %p'
+    """
+    if re.match(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}", text):
+        numbers = ["%Y", "%m", "%d"]
+    elif re.search(r"[A-Za-z]{3}", re.sub(r"(?i)\b(am|pm|gmt|utc)\b", "", text)):
+        numbers = ["%d", "%Y"]  # the month is a word
+    else:
+        numbers = ["%d", "%m", "%Y"] if order == "day-first" else ["%m", "%d", "%Y"]
+    half = bool(re.search(r"(?i)\d\s*[ap]\.?m", text))
+    month_as_word = "%m" not in numbers
+    left, pattern, place = list(numbers), "", 0
+    while place < len(text):
+        if "%M" in pattern and (zone := ZONE.match(text, place)):
+            pattern += "%z"
+            place = zone.end()
+            continue
+        match = TOKEN.match(text, place)
+        assert match is not None
+        kind, token, place = match.lastgroup, match[0], match.end()
+        if match["clock"]:
+            pattern += "%I:%M" if half else "%H:%M"
+            if match["second"]:
+                pattern += ":%S"
+            if match["fraction"]:
+                pattern += match["fraction"][0] + "%f"
+        elif kind == "year" and "%Y" in left:
+            left.remove("%Y")
+            pattern += "%Y"
+        elif kind == "number" and left:
+            number = left.pop(0)
+            pattern += "%y" if number == "%Y" else number
+        elif kind == "word":
+            word = _word(token)
+            if word is None and "%M" in pattern:
+                return None  # a zone's name, which may mean several
+            pattern += word or token
+        elif kind == "other":
+            pattern += token.replace("%", "%%")
+        else:
+            return None
+    if left or (month_as_word and "%b" not in pattern and "%B" not in pattern):
+        return None
+    return pattern
+
+
+def _word(token: str) -> str | None:
+    low = token.lower()
+    for pattern, words in (("%b", MONTHS), ("%B", LONG_MONTHS), ("%a", DAYS), ("%A", LONG_DAYS)):
+        if low in words:
+            return pattern
+    return "%p" if low in ("am", "pm") else None
+
+
+def plain(text: str) -> str:
+    """A date in a spelling that pandas knows: one blank, +0000 for UTC, GMT and Z."""
+    text = re.sub(r"\[[\w/+-]+\]$", "", " ".join(text.split()))  # Java adds [Europe/Berlin]
+    for name in (" UTC", " GMT", "UTC", "GMT"):
+        if text.endswith(name):
+            return text.removesuffix(name) + (" +0000" if ":" in text else "")
+    return text
+
+
+def is_ambiguous(text: str) -> bool:
+    """Whether a date without a month's name does not say which number is the day: 5/6/2024."""
+    match = re.match(r"\s*(\d{1,2})([/-])(\d{1,2})\2\d{2}", text)
+    return match is not None and not re.match(r"\s*\d{4}", text)
+
+
+@dataclass
+class _Dates:
+    """Reads dates with the day first, or with the month first, and keeps what it has read."""
+
+    order: str
+    patterns: list[str] = field(default_factory=lambda: ["ISO8601"])
+    only: bool = False  # no pattern may be added
+    parts: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def read(self, values: Sequence[str]) -> NDArray[np.float64]:
+        """Seconds since 1970; NaN from the first that cannot be read."""
+        import pandas
+
+        codes, distinct = pandas.factorize(as_objects(values))
+        dates = as_objects([*map(plain, distinct.tolist())])
+        seconds = np.full(len(dates), np.nan)
+        left = np.arange(len(dates))
+        tried = 0
+        while len(left):
+            if tried == len(self.patterns):
+                new = None if self.only else pattern_of(dates[left[0]], self.order)
+                if new is None or new in self.patterns or tried > 20:
+                    break
+                self.patterns.append(new)
+            pattern = self.patterns[tried]
+            tried += 1
+            moments = pandas.to_datetime(dates[left], format=pattern, utc=True, errors="coerce")
+            micros = moments.tz_convert(None).to_numpy().astype("datetime64[us]")
+            good = ~np.isnat(micros)
+            seconds[left[good]] = micros[good].astype(np.int64) / 1e6
+            left = left[~good]
+        return seconds[codes]
+
+
+class TimeColumn:
+    """Takes blocks of a column of times; `result` are numbers to sort by."""
+
+    def __init__(self, time_format: str | None = None) -> None:
+        """``time_format`` as in `ReadingOptions`."""
+        self.time_format = time_format
+        self.kind = "number" if time_format in TIME_UNITS else None
+        self.numbers: list[NDArray[Any]] = []
+        self.dates: list[_Dates] = []
+        if time_format is not None and self.kind is None:
+            self.kind = "date"
+            if time_format in DAY_ORDERS:
+                self.dates = [_Dates(time_format)]
+            else:
+                pattern = " ".join(time_format.split())
+                self.dates = [_Dates("day-first", [pattern], only=True)]
+
+    @staticmethod
+    def missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where there is no time."""
+        if values.dtype.kind in "iu":
+            return np.zeros(len(values), dtype=bool)
+        if values.dtype.kind == "M":
+            return np.isnat(values)
+        if values.dtype.kind == "f":
+            return np.isnan(values)
+        return np.fromiter(map(_is_missing_time, values.tolist()), bool, len(values))
+
+    def add(self, values: NDArray[Any]) -> tuple[int, str] | None:
+        """Add times, none of them missing; the position of one that cannot be read, and why."""
+        if not len(values):
+            return None
+        if values.dtype.kind == "M":
+            return self._add_dates(None, values)
+        if values.dtype.kind in "iuf" and self.kind != "date":
+            return self._add_numbers(values, values)
+        strings: list[str] = []
+        for row, value in enumerate(values.tolist()):
+            try:
+                strings.append(_time_text(value))
+            except Unusable as error:
+                return row, f"the time {error}"
+        numbers = _numbers(strings)
+        if self.kind is None and not np.isnan(numbers[0]):
+            self.kind = "number"
+        if self.kind == "number":
+            return self._add_numbers(numbers, values)
+        return self._add_dates(strings, values)
+
+    def _add_numbers(self, numbers: NDArray[Any], values: NDArray[Any]) -> tuple[int, str] | None:
+        if self.kind == "date":
+            return 0, f"{EXPECTED}, got {_got(values, 0)}"
+        self.kind = "number"
+        bad = np.flatnonzero(~((numbers >= 0) & (numbers < np.inf)))
+        if len(bad):
+            return int(bad[0]), f"{EXPECTED}, got {_got(values, bad[0])}"
+        self.numbers.append(numbers.astype(np.int64 if numbers.dtype.kind in "iu" else np.float64))
+        return None
+
+    def _add_dates(
+        self, strings: Sequence[str] | None, values: NDArray[Any]
+    ) -> tuple[int, str] | None:
+        if self.kind == "number":
+            return 0, f"{EXPECTED}, got {_got(values, 0)}"
+        self.kind = "date"
+        if strings is None:
+            seconds = values.astype("datetime64[us]").astype(np.int64) / 1e6
+            self.dates = self.dates or [_Dates("day-first")]
+            for reader in self.dates:
+                reader.parts.append(seconds)
+            return None
+        if not self.dates:
+            self.dates = [_Dates(order) for order in DAY_ORDERS]
+        # where all agree, as for ISO dates, the second reader gives the same and is not asked
+        worst = -1
+        alive = []
+        shared: NDArray[np.float64] | None = None
+        ambiguous = len(self.dates) > 1 and any(map(is_ambiguous, strings))
+        for reader in self.dates:
+            if shared is not None and not ambiguous:
+                reader.parts.append(shared)
+                alive.append(reader)
+                continue
+            seconds = reader.read(strings)
+            failed = np.flatnonzero(np.isnan(seconds))
+            if len(failed):
+                worst = max(worst, int(failed[0]))
+            else:
+                reader.parts.append(seconds)
+                alive.append(reader)
+                shared = seconds
+        if not alive:
+            got = _got(values, worst)
+            if CLOCK.fullmatch(strings[worst]):
+                return worst, (
+                    f"the time is a time of day without its date, got {got}: name the column with "
+                    f"the whole time by {spelled('time_column')}"
+                )
+            if self.time_format:
+                return worst, f"the time must be written as {self.time_format!r}, got {got}"
+            return worst, (
+                f"{EXPECTED}, got {got}; if it is a date, say how it is written by "
+                f"{spelled('time_format', '%d.%m.%Y %H:%M')}"
+            )
+        self.dates = alive
+        return None
+
+    def in_words(self) -> str:
+        """How the times are written."""
+        if self.kind != "date":
+            return "numbers"
+        order = f"{self.dates[0].order}, " if len(self.dates) == 1 and not self.time_format else ""
+        return f"dates, {order}{' or '.join(self.dates[0].patterns)}"
+
+    def result(self) -> tuple[NDArray[Any], list[str]]:
+        """All times, and notes on what is odd; `Unusable` if day and month cannot be told apart."""
+        if self.kind == "date":
+            columns = [np.concatenate(reader.parts) for reader in self.dates]
+            if len(columns) > 1 and not np.array_equal(columns[0], columns[1]):
+                raise Unusable(
+                    "the dates may have the day first or the month first, and every one fits both: "
+                    "say which by --time-format day-first or month-first (time_format='day-first')"
+                )
+            return columns[0], []
+        times = np.concatenate(self.numbers) if self.numbers else np.zeros(0)
+        return (times, []) if self.time_format else one_unit(times)
+
+
+def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Epochs in seconds, milliseconds and so on, mixed, are put right; a note says so."""
+    if not len(times) or times.max() < SPREAD * max(1e8, float(times.min())):
+        return times, []
+    bounds = [*UNITS.values(), np.inf]
+    spread = (
+        f"times are a hundredfold apart, from {times.min():.0f} to {times.max():.0f}: are they of "
+        "one unit, and is any of them missing?"
+    )
+    unit = np.searchsorted(bounds, times, side="right") - 1
+    if (unit < 0).any():
+        few = int((times < 1e8).sum())
+        return times, [f"{spread} {few:,} row(s) are below {1e8:.0f}, that is before 1973"]
+    right = np.empty(len(times), dtype=np.float64)
+    counts = []
+    for number, (name, least) in enumerate(UNITS.items()):
+        rows = unit == number
+        if rows.any():
+            seconds = times[rows] / (least / 1e8)
+            if seconds.max() >= 1e10:  # between two units: no epoch of these years
+                return times, [spread]
+            right[rows] = seconds
+            counts.append(f"{rows.sum():,} in {name}")
+    return right, [f"times are in more than one unit and were put right: {', '.join(counts)}"]
+
+
+def clock_seconds(values: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Times of day as numbers to sort by: 23:59, 11:59 PM, 235959, an hour; else None."""
+    if values.dtype.kind in "iuf":
+        return values.astype(np.float64)
+    try:
+        strings = texts(values)
+    except Unusable:
+        return None
+    seconds = np.empty(len(strings))
+    for row, text in enumerate(strings):
+        match = CLOCK.fullmatch(text)
+        if match is None:
+            seconds[row] = number = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else np.nan
+            if np.isnan(number):
+                return None
+            continue
+        hour, minute, second, half = match.groups()
+        hours = int(hour) % 12 + 12 * (half in "Pp") if half else int(hour)
+        seconds[row] = 3600 * hours + 60 * int(minute) + float((second or "0").replace(",", "."))
+    return seconds
+
+
+def within_a_day(clock: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times of day as seconds below 86,400; numbers that are none are drawn together, in order."""
+    most = float(clock.max(initial=0))
+    if most < 24:
+        return clock * 3600
+    if most < 86_400 or not len(clock):
+        return clock
+    return clock / (most + 1) * 86_400
+
+
+def days(values: NDArray[Any]) -> NDArray[Any]:
+    """Days that are written as numbers, 20240531, as texts that are read as dates."""
+    if values.dtype.kind in "iu":
+        return as_objects(
+            [f"{v // 10000:04}-{v // 100 % 100:02}-{v % 100:02}" for v in values.tolist()]
+        )
+    if values.dtype.kind == "O":
+        strings = (v.strip() if isinstance(v, str) else v for v in values.tolist())
+        return as_objects(
+            [f"{v[:4]}-{v[4:6]}-{v[6:]}" if isinstance(v, str) and DAY_NUMBER.fullmatch(v) else v
+             for v in strings]
+        )  # fmt: skip
+    return values
+
+
+def kind_of(values: Sequence[Any], most: int = 20) -> str | None:
+    """What the first values of a column look like: "moment", "day", "clock", "number", or None."""
+    try:
+        strings = [_time_text(v) for v in values if not _is_missing_time(v)][:most]
+    except Unusable:
+        return None
+    if not strings:
+        return None
+    numbers = _numbers(strings)
+    if not np.isnan(numbers).any():
+        if all(
+            re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", s) for s in strings
+        ):
+            return "day"
+        return "moment" if numbers.min() >= 1e8 else "number"
+    if all(map(CLOCK.fullmatch, strings)):
+        return "clock"
+    if all(np.isnan(_Dates(order).read(strings)).any() for order in DAY_ORDERS):
+        return None
+    midnight = re.compile(r"[T ]00:00(:00(\.0+)?)?$")
+    return (
+        "moment" if any(CLOCK_IN.search(s) and not midnight.search(s) for s in strings) else "day"
+    )
+
+
+def _is_missing_time(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in MISSING_TIMES
+    if value is None:
+        return True
+    try:
+        return bool(value != value) or str(value) in MISSING
+    except (TypeError, ValueError):
+        return str(value) in MISSING
+
+
+def _time_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, (bool, np.bool_)):
+        raise Unusable(f"is a truth value ({value})")
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    if isinstance(value, (list, tuple, dict, set, bytes, np.ndarray)):
+        raise Unusable(f"is a {type(value).__name__}, not a number or a date")
+    return str(value)
+
+
+def _numbers(strings: Sequence[str]) -> NDArray[Any]:
+    """Texts as int64 if all are whole, else float64, NaN where they are no number."""
+    import pandas
+
+    column = as_objects(strings)
+    with np.errstate(all="ignore"):
+        numbers = np.asarray(pandas.to_numeric(column, errors="coerce"))
+    if numbers.dtype.kind not in "iuf":
+        numbers = numbers.astype(np.float64)
+    return numbers
+
+
+def _got(values: NDArray[Any], row: int) -> str:
+    return shown(values[row])

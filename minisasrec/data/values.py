@@ -1,0 +1,154 @@
+"""What a field may be: an id, a missing value, text. One rule for all formats.
+
+The rules stand in docs/your-data.md, in a table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# What stands for "nothing" in exports of pandas, R, SQL, Excel, Google Analytics and others.
+MISSING = frozenset(
+    "|NA|N/A|n/a|na|N.A.|n.a.|NaN|nan|NAN|-nan|NaT|null|NULL|Null|(null)|None|NONE|none|<NA>|<na>"
+    "|nil|\\N|undefined|(not set)|(none)|(blank)|-|--|?|#N/A|#N/A N/A|#NA|#NULL!|#VALUE!|#REF!"
+    "|#DIV/0!|#NAME?".split("|")
+)
+WHOLE = re.compile(r"-?[0-9]+(\.0*)?")
+LARGEST_EXACT_FLOAT = 2**53
+
+
+class Unusable(Exception):
+    """A value that cannot be an id; its text says why."""
+
+
+def as_text(value: Any) -> str:
+    """A value of any kind as the text that an id is made from; "" if it is missing."""
+    if isinstance(value, str):
+        return value.strip()
+    if value is None:
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        raise Unusable(f"is a truth value ({value}), not an id")
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise Unusable(f"is bytes ({shown(bytes(value))}): decode it to text first")
+    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        raise Unusable(
+            f"is a list of {len(value)} value(s) ({shown(list(value))}): one row for each action "
+            "is expected (pandas: frame.explode)"
+        )
+    if isinstance(value, dict):
+        raise Unusable(f"is an object ({shown(value)}): one value is expected")
+    if value != value or str(value) in MISSING:  # NaN, NaT, pandas.NA
+        return ""
+    if isinstance(value, (float, np.floating)):
+        if abs(float(value)) >= LARGEST_EXACT_FLOAT:
+            raise Unusable(f"is {value!r}: such large numbers lose digits as floats; read as text")
+        return repr(float(value))
+    return str(value).strip()
+
+
+def shown(value: Any) -> str:
+    """A value as an error quotes it."""
+    if isinstance(value, np.generic):
+        value = str(value) if isinstance(value, np.datetime64) else value.item()
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def texts(values: NDArray[Any]) -> list[str]:
+    """A column of any type as texts without blanks around them, "" where missing."""
+    if values.dtype.kind == "M":
+        return ["" if v is None else str(v) for v in values.astype("datetime64[us]").tolist()]
+    return [as_text(v) for v in values.tolist()]
+
+
+def as_objects(values: Sequence[Any]) -> NDArray[Any]:
+    """A one-dimensional array of Python objects, whatever these are."""
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+class Ids:
+    """Codes of the ids of one column: 0, 1, 2, ... in order of appearance; -1 where missing."""
+
+    def __init__(self) -> None:
+        """No id yet."""
+        self.codes: dict[Any, int] = {}  # by text as it stands in the file, or by whole number
+        self.names: list[str] = []
+        self._by_name: dict[str, int] = {}
+
+    def encode(self, values: NDArray[Any]) -> NDArray[np.int32]:
+        """The codes of a column: texts, numbers, dates or Python objects.
+
+        Raises `Unusable` for a value that cannot be an id.
+        """
+        import pandas
+
+        if values.dtype.kind in "fM" or (
+            values.dtype.kind not in "iu"
+            and pandas.api.types.infer_dtype(values, skipna=False) != "string"
+        ):
+            values = as_objects(texts(values))
+        codes, distinct = pandas.factorize(values, use_na_sentinel=False)
+        known = np.fromiter(map(self._code, distinct.tolist()), np.int32, len(distinct))
+        return known[codes]
+
+    def _code(self, raw: Any) -> int:
+        code = self.codes.get(raw)
+        if code is None:
+            name = as_text(raw)
+            if name in MISSING:
+                code = -1
+            else:
+                code = self._by_name.setdefault(name, len(self.names))
+                if code == len(self.names):
+                    self.names.append(name)
+            self.codes[raw] = code
+        return code
+
+    def finish(self) -> tuple[list[str], NDArray[np.int32] | None, str | None]:
+        """The ids, how codes change (None: not), and a note.
+
+        Where every id is a whole number, ``7.0`` is ``7``: a column of numbers that had a gap in it
+        somewhere becomes floats. In a column with other text it stays ``7.0``.
+        """
+        if not any(name.endswith(".0") for name in self.names):
+            return self.names, None, None
+        if not all(map(WHOLE.fullmatch, self.names)):
+            both = [name for name in self.names if name + ".0" in self._by_name]
+            if not both:
+                return self.names, None, None
+            other = next(name for name in self.names if not WHOLE.fullmatch(name))
+            return (
+                self.names,
+                None,
+                f"{both[0]!r} and {both[0] + '.0'!r} are two ids, since others, such as {other!r}, "
+                "are no whole numbers",
+            )
+        whole: dict[str, int] = {}
+        change = np.empty(len(self.names), dtype=np.int32)
+        for code, name in enumerate(self.names):
+            change[code] = whole.setdefault(name.partition(".")[0], len(whole))
+        return list(whole), change, None
+
+
+def first_unusable(values: NDArray[Any], check: Callable[[Any], Any] = as_text) -> tuple[int, str]:
+    """The position of the first value that `check` refuses, and why."""
+    for row, value in enumerate(values.tolist()):
+        try:
+            check(value)
+        except Unusable as error:
+            return row, str(error)
+    raise AssertionError("every value can be used")
+
+
+def looks_like_data(fields: Sequence[str]) -> bool:
+    """Whether the fields of a first line are values rather than names."""
+    full = [f.strip() for f in fields if f.strip()]
+    return any(re.fullmatch(r"[-+]?[0-9][0-9.,:/ TZ+-]*", f) for f in full)

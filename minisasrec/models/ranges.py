@@ -1,0 +1,24 @@
+"""The ranges that numbers among the settings must keep, whatever they mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from minisasrec.errors import ConfigError
+
+LARGEST = {"n": 2**20, "d": 2**16, "seed": 2**64 - 1}  # more would be a slip of the keyboard
+COUNT = 2**31 - 1  # of all other whole numbers
+
+
+def check_numbers(settings: Any) -> None:
+    """Raise `ConfigError` for a number that is NaN, infinite or absurdly large."""
+    for field in dataclasses.fields(settings):
+        value, flag = getattr(settings, field.name), field.name.replace("_", "-")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"--{flag} is {value}; give a finite number")
+        most = LARGEST.get(field.name, COUNT)
+        if isinstance(value, int) and not -most <= value <= most:
+            digits = f"{float(value):.3g}" if abs(value) < 1e300 else "a number of 300 digits"
+            raise ConfigError(f"--{flag} is {digits}; it must be at most {most:,}")

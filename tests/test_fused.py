@@ -1,0 +1,113 @@
+"""The fused ops against the compositions that they take the place of."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from minisasrec.backends import use_backend
+from minisasrec.data.batches import Batch
+from minisasrec.data.sequences import pack_sequences
+from minisasrec.kernels.threads import threads
+from minisasrec.models import SASRec, SASRecConfig
+from minisasrec.models.sasrec import Block
+from minisasrec.nn import LayerNorm
+from minisasrec.random import Keys
+
+ITEMS, N = 90, 12
+FUSED = (Block.__dict__["forward"], SASRec.__dict__["embed"])
+
+
+def batch_of(sequences: int = 30, seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, N + 1, sequences)
+    inputs = pack_sequences([rng.integers(1, ITEMS + 1, length) for length in lengths], N)
+    T = len(inputs.items)
+    targets = rng.integers(0, ITEMS + 1, T)
+    negatives = rng.integers(1, ITEMS + 1, (T, 2))
+    return Batch(inputs, targets, negatives, np.arange(sequences))
+
+
+def gradients(model: SASRec, batch: Batch, keys: Keys | None) -> dict[str, np.ndarray]:
+    loss = model.loss(batch, keys)
+    loss.backward()
+    found = {name: parameter.grad for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = None
+    return {"loss": np.asarray(loss.item()), **found}
+
+
+@pytest.fixture
+def composed(monkeypatch):
+    """A function after whose call the definitions run."""
+
+    def switch() -> None:
+        for each in FUSED:
+            monkeypatch.setattr(each, "adaptor", None)
+
+    return switch
+
+
+@pytest.mark.parametrize("d", [8, 16, 24, 50])
+@pytest.mark.parametrize(("heads", "dropout"), [(1, 0.3), (2, 0.3), (1, 0.0)])
+@pytest.mark.parametrize("training", [True, False])
+def test_loss_and_gradients_are_those_of_the_composition(d, heads, dropout, training, composed):
+    model = SASRec(ITEMS, SASRecConfig(n=N, d=d, heads=heads, blocks=2, dropout=dropout))
+    assert type(model) is SASRec
+    fused = gradients(model, batch_of(), Keys(1, 2) if training else None)
+    composed()
+    for name, expected in gradients(model, batch_of(), Keys(1, 2) if training else None).items():
+        if not name.endswith("key.b"):  # always 0: all scores of a query move alike
+            scale = np.abs(expected).max()
+            np.testing.assert_allclose(fused[name], expected, atol=1e-5 * scale, err_msg=name)
+
+
+def test_the_same_bits_with_any_number_of_threads():
+    model = SASRec(ITEMS, SASRecConfig(n=N, d=50, dropout=0.2))
+    batch = batch_of(120)
+    results = []
+    for count in (1, 2, 3):
+        with threads(count):
+            results.append(gradients(model, batch, Keys(0, 0)))
+    for other in results[1:]:
+        for name, expected in results[0].items():
+            np.testing.assert_array_equal(other[name], expected, err_msg=name)
+
+
+def ops_of(model: SASRec) -> set[str]:
+    loss = model.loss(batch_of(), Keys(0, 0))
+    names, stack = set(), [loss]
+    while stack:
+        tensor = stack.pop()
+        if tensor.op is not None:
+            names.add(tensor.op.name)
+            stack += tensor.parents
+    return names
+
+
+def test_who_runs_the_fused_ops():
+    config = SASRecConfig(n=N, d=16)
+    fused = {"embed", "norm_projections", "packed_self_attention", "feed_forward"}
+    assert ops_of(SASRec(ITEMS, config)) == fused | {"layer_norm", "sampled_bce"}
+    with use_backend("numpy"):  # by the book
+        assert not ops_of(SASRec(ITEMS, config)) & fused
+
+    class Named(LayerNorm):
+        """A student's own layer: what it computes is not known, so it is called."""
+
+    model = SASRec(ITEMS, config)
+    model.blocks[0].ffn_norm = Named(16)
+    found = ops_of(model)
+    assert {"add_dropout", "linear"} <= found and "feed_forward" in found  # in the other block
+    padded = SASRec(ITEMS, config)
+    batch = batch_of()
+    y = padded(batch.inputs.padded()).data  # the paper's layout has no fused ops
+    real = batch.inputs.padded().real
+    np.testing.assert_allclose(y[real], padded(batch.inputs).data, atol=2e-6)
+
+
+def test_the_paper_s_lines_are_what_a_reader_sees():
+    assert "self.attention_residual(x, s, keys" in inspect.getsource(Block.forward)
+    assert SASRec.embed.__doc__.startswith("E_i = sqrt(d)")

@@ -1,0 +1,244 @@
+"""The folder of a recommender: written whole or not at all, and enough on any machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from shop import COLUMNS, fitted, log, settings_of
+
+from minisasrec import Recommender
+from minisasrec.errors import CheckpointError, ConfigError, TrainingError
+from minisasrec.exchange import start_from
+from minisasrec.learn.runs import Run
+from minisasrec.models import MODELS, SASRec, SASRecConfig
+
+MODEL_NAMES = tuple(MODELS)
+FILES = {"config.json", "items.json", "users.json", "histories.safetensors", "best.safetensors"}
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m minisasrec.NAME ...`."""
+    name, *rest = arguments
+    env = {**os.environ, "COLUMNS": "100"}
+    line = [sys.executable, "-m", f"minisasrec.{name}", *rest]
+    return subprocess.run(line, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_it_holds_text_and_arrays_and_nothing_else(tmp_path: Path) -> None:
+    folder = fitted().save(tmp_path / "home")
+    assert contents(folder).keys() == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["format"] == 1 and config["version"] and config["settings"]["model"] == "sasrec"
+    assert config["files"].keys() == FILES - {"config.json"}
+    assert all(len(digest) == 64 for digests in config["files"].values() for digest in digests)
+
+
+def test_saving_again_replaces_the_whole(tmp_path: Path) -> None:
+    fitted("fmc").save(tmp_path / "home")
+    fitted("markov").save(tmp_path / "home", keep_histories=False)
+    assert contents(tmp_path / "home").keys() == FILES - {"users.json", "histories.safetensors"}
+    assert Recommender.load(tmp_path / "home").model == "markov"
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_an_interrupted_save_leaves_the_old_one(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted("fmc").save(tmp_path / "home")
+    before, calls = contents(tmp_path / "home"), iter(range(99))
+    replace = os.replace
+
+    def interrupted(*arguments: Any) -> None:
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    try:
+        fitted("markov").save(tmp_path / "home")
+    except KeyboardInterrupt:
+        assert contents(tmp_path / "home") == before
+    else:
+        assert next(calls) <= at  # there were not so many steps
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    Recommender.load(tmp_path / "home")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        fitted().save(tmp_path / "home")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_else_a_folder_may_hold(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "run").mkdir()
+    for name in ("config.json", "last.safetensors"):
+        (tmp_path / "run" / name).touch()
+    for name, says in (("photos", "other files"), ("file", "is a file"), ("run", "a run of train")):
+        with pytest.raises(ConfigError, match=says):
+            fitted().save(tmp_path / name)
+    for name in ("photos", "file", "nowhere"):
+        with pytest.raises(CheckpointError, match="holds no recommender"):
+            Recommender.load(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    fitted().save(tmp_path / "empty")
+
+
+def test_a_run_of_an_earlier_version_is_told(tmp_path: Path) -> None:
+    folder = fitted().save(tmp_path / "home")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    old = {"settings": config["settings"], "data": config["data"], "version": "0.0.9"}
+    (folder / "config.json").write_text(json.dumps(old), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="holds no items and titles: .* train it anew"):
+        Recommender.load(folder)
+
+
+def test_without_histories_nothing_is_left_of_users(tmp_path: Path) -> None:
+    folder = fitted().save(tmp_path / "private", keep_histories=False)
+    told = b"".join(contents(folder).values())
+    assert b'"u1"' not in told and b'"p1"' in told
+    loaded = Recommender.load(folder)
+    assert loaded.user_ids == []
+    pd.testing.assert_frame_equal(
+        loaded.recommend(histories=[["p3"]]), fitted().recommend(histories=[["p3"]])
+    )
+    with pytest.raises(Exception, match="saved without users; give histories="):
+        loaded.recommend(["u1"])
+    with pytest.raises(Exception, match="saved without histories, so there is nothing to go on"):
+        loaded.update(log(2), user="visitor", item="page")
+    by_setting = Recommender("markov", keep_histories=False).fit(log(), **COLUMNS)
+    assert "users.json" not in contents(by_setting.save(tmp_path / "setting"))
+    with pytest.raises(ConfigError, match="BPR answers for known users only"):
+        fitted("bpr").save(tmp_path / "bpr", keep_histories=False)
+    assert not (tmp_path / "bpr").exists()
+
+
+# --- weights carry their settings ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "value"), [("norm", "post"), ("heads", 2), ("residual", False)])
+def test_weights_of_other_settings_are_refused(name: str, value: Any, tmp_path: Path) -> None:
+    folder = fitted().save(tmp_path / "home")
+    run = Run(folder)
+    config = run.read_config()
+    config["settings"]["sasrec"][name] = value  # as if two folders had been mixed
+    run.write_config(config)
+    with pytest.raises(CheckpointError, match=f"has weights of {name} = .* not of one model"):
+        Recommender.load(folder)
+    known = fitted().known
+    settings = {**vars(fitted().model_.config), name: value}
+    other = SASRec(len(known.item_ids) - 1, SASRecConfig(**settings))
+    before = {key: array.copy() for key, array in other.state().items()}
+    option = name.replace("_", "-")
+    with pytest.raises(ConfigError, match=f"was trained with {name} = .*; give --{option} "):
+        start_from(other, folder / "best.safetensors")
+    assert all(np.array_equal(before[key], array) for key, array in other.state().items())
+    same = SASRec(len(known.item_ids) - 1, dataclasses.replace(fitted().model_.config, dropout=0.9))
+    start_from(same, folder / "best.safetensors")
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    one, other = fitted("bpr").save(tmp_path / "one"), fitted("fmc").save(tmp_path / "other")
+    shutil.copy(other / "best.safetensors", one / "best.safetensors")
+    with pytest.raises(CheckpointError, match="best.safetensors was damaged or changed"):
+        Recommender.load(one)
+
+
+def test_new_recommenders_may_start_from_weights(tmp_path: Path) -> None:
+    folder = fitted().save(tmp_path / "home")
+    settings = {**settings_of("sasrec"), "epochs": 1, "lr": 1e-9}
+    again = Recommender(**settings, init_from=folder / "best.safetensors").fit(log(), **COLUMNS)
+    for name, array in fitted().model_.state().items():
+        np.testing.assert_allclose(again.model_.state()[name], array, atol=1e-6)
+
+
+# --- a run of `train` is such a folder -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run on a log, and what the command said."""
+    shop = tmp_path_factory.mktemp("shop")
+    log().to_csv(shop / "log.csv", index=False)
+    columns = ("--user-column", "visitor", "--item-column", "page", "--time-column", "at")
+    small = ("--title-column", "name", "--min-actions", "1", "--epochs", "2", "--d", "8")
+    options = (*columns, *small, "--n", "10", "--batch-size", "32", "--out", "run")
+    done = command("train", "--dataset", "log.csv", *options, cwd=shop)
+    assert done.returncode == 0, done.stderr
+    return shop, done.stdout
+
+
+def test_a_run_answers_elsewhere_and_after_the_log_has_grown(
+    trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    shop, said = trained
+    assert said.splitlines()[-1] == "to go on: python -m minisasrec.recommend run --user u0"
+    asked = ("--user", "u3", "--k", "4", "--json")
+    want = json.loads(command("recommend", "run", *asked, cwd=shop).stdout)
+    rows = json.loads(command("evaluate", "run", "--json", cwd=shop).stdout)["rows"]
+    with (shop / "log.csv").open("a") as file:
+        file.write("u3,p1,9999999999,Page 1\n")
+    shutil.move(shop / "run", tmp_path / "moved")
+    (shop / "log.csv").rename(shop / "other.csv")
+    try:
+        elsewhere = command("recommend", "moved", *asked, cwd=tmp_path)
+        assert json.loads(elsewhere.stdout) == want, elsewhere.stderr
+        again = command("evaluate", "moved", "--json", cwd=tmp_path)
+        assert json.loads(again.stdout)["rows"] == rows, again.stderr
+        loaded = Recommender.load(tmp_path / "moved")
+        assert loaded.recommend(["u3"], k=4)["item"].tolist() == [entry["item"] for entry in want]
+        assert loaded.titles is not None and loaded.titles["p1"] == "Page 1"
+    finally:
+        shutil.move(tmp_path / "moved", shop / "run")
+        (shop / "other.csv").rename(shop / "log.csv")
+
+
+def test_a_recommender_of_the_same_settings_is_the_same(trained: tuple[Path, str]) -> None:
+    shop, _ = trained
+    run = Recommender.load(shop / "run")
+    log().to_csv(shop / "first.csv", index=False)
+    same = Recommender("sasrec", epochs=2, d=8, n=10, batch_size=32).fit(
+        shop / "first.csv", **COLUMNS
+    )
+    pd.testing.assert_frame_equal(same.recommend(k=3), run.recommend(k=3), check_exact=True)
+    assert run.get_params() == same.get_params()
+
+
+def test_a_run_that_may_not_name_users(trained: tuple[Path, str], tmp_path: Path) -> None:
+    log().to_csv(tmp_path / "log.csv", index=False)
+    options = ("--dataset", "log.csv", "--user-column", "visitor", "--item-column", "page")
+    options += ("--min-actions", "1", "--no-keep-histories", "--out", "run")
+    done = command("train", *options, "--model", "markov", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "users.json" not in contents(tmp_path / "run")
+    assert done.stdout.splitlines()[-1].startswith("to go on: ")
+    assert " run --items p" in done.stdout.splitlines()[-1]
+    assert len(Recommender.load(tmp_path / "run").recommend(histories=[["p3"]], k=2)) == 2
+    refused = command("train", *options[:-1], "other", "--model", "bpr", cwd=tmp_path)
+    assert refused.returncode == 2 and "BPR answers for known users only" in refused.stderr
+    assert not (tmp_path / "other").exists()
