@@ -24,8 +24,10 @@ from minisasrec.commands.cli import (
     check_data,
     errors_in_one_line,
     load_split,
+    print_json,
     run_command,
 )
+from minisasrec.commands.description import describe
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
@@ -70,7 +72,8 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     elif known.resume and known.out:  # so that --resume --out RUN needs nothing else
         settings = Run.open(known.out).settings()[0].to_json()
     from_json(settings)  # before a part of it is used
-    settings.pop("json", None)  # how to print is decided by this command, not by an earlier run
+    for of_this_command in ("json", "dry_run"):  # not of an earlier run
+        settings.pop(of_this_command, None)
     dataset = known.dataset or settings.get("dataset", "bookshop")
     model = known.model or settings.get("model", "sasrec")
     if model not in MODELS:
@@ -120,6 +123,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, write the run's files."""
     config = parse(argv)
     use_machine(config.machine)
+    if config.dry_run:
+        _show_data(config)
+        return
     split = load_split(config)
     model = make_model(config, split)
     if config.init_from and not config.resume:
@@ -149,6 +155,22 @@ def main(argv: Sequence[str] | None = None) -> None:
                     f"whole epochs are kept; go on with --resume --out {run.folder}"
                 ) from None
             raise
+
+
+def _show_data(config: TrainConfig) -> None:
+    found = describe(
+        config.dataset,
+        data_dir=config.data_dir,
+        columns=config.columns,
+        repeats=config.repeats,
+        split=config.split,
+    )
+    if config.json:
+        print_json({**found.facts(), **found.understood()})
+        return
+    found.show()
+    found.show_understood()
+    show("", "nothing was trained or written (--dry-run)")
 
 
 def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run) -> None:
@@ -209,7 +231,7 @@ def open_run(run: Run, config: TrainConfig, known: Known) -> None:
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
     free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
-    free |= {"detect_anomaly", "tensorboard"}
+    free |= {"detect_anomaly", "tensorboard", "dry_run"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:

@@ -73,7 +73,7 @@ class Experiment:
 
 
 MACHINE = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume", "json"}
-MACHINE |= {"detect_anomaly", "tensorboard"}
+MACHINE |= {"detect_anomaly", "tensorboard", "dry_run"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 

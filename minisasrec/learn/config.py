@@ -121,6 +121,9 @@ class TrainConfig:
     """Folder for checkpoints, history and plot; by default a new one in runs/."""
     resume: bool = False
     """Go on with the run in --out (by default the newest of this data set in runs/)."""
+    dry_run: bool = False
+    """Train nothing and write nothing: show how the data was understood, and how much is left of it
+    after the filter."""
     tensorboard: bool = False
     """Write the curves for TensorBoard, too: tensorboard --logdir RUN (needs the extra
     tensorboard)."""
