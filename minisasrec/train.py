@@ -27,6 +27,7 @@ from minisasrec.commands.cli import (
     run_command,
 )
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
+from minisasrec.commands.understood import understood
 from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
 from minisasrec.errors import ConfigError
@@ -68,6 +69,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         file = known.out / "config.json"  # so that --resume --out RUN needs nothing else
     settings: dict[str, Any] = read_json(file) if file else {}
     settings = settings.get("settings", settings)  # config.json of a run holds more than settings
+    settings.pop("dry_run", None)
     settings.pop("json", None)  # how to print is decided by this command, not by an earlier run
     dataset = known.dataset or settings.get("dataset", "bookshop")
     model = known.model or settings.get("model", "sasrec")
@@ -119,6 +121,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = parse(argv)
     use_machine(config.machine)
     split = load_split(config)
+    if config.dry_run:
+        show(f"{split.dataset.name}: {split.dataset.statistics()}")
+        for line in understood(split.dataset):
+            show(line)
+        return
     model = make_model(config, split)
     if config.init_from and not config.resume:
         start_from(model, config.init_from)
@@ -197,7 +204,17 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
     run = Run.open(config.out or newest_folder(config.dataset, config.model))
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
+    free = {
+        "keep_histories",
+        "epochs",
+        "patience",
+        "machine",
+        "out",
+        "resume",
+        "dry_run",
+        "json",
+        "data_dir",
+    }
     free |= {"detect_anomaly", "tensorboard"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)

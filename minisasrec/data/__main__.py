@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from minisasrec.commands.cli import print_json, read_options, run_command
+from minisasrec.commands.understood import understood
 from minisasrec.data import DATASETS, Dataset, DataWarning, Split, load_dataset, make_split
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
@@ -36,6 +37,8 @@ class DataConfig:
     """What is trained on and what is held out: leave-one-out, or time:0.9, as for train."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
+    dry_run: bool = False
+    """Show what was understood, too: which column is what, and the first sequences."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
@@ -80,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"targets and {repeats['test']:.2%} of the test targets were met before"
     )
     show(f"source        {dataset.source}")
+    for line in understood(dataset) if options.dry_run else []:
+        show(line)
     for note in notes:
         show(f"note          {note}")
     show(f"fingerprint   {facts['fingerprint']}")

@@ -74,7 +74,17 @@ class Experiment:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-MACHINE = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume", "json"}
+MACHINE = {
+    "dataset",
+    "data_dir",
+    "columns",
+    "machine",
+    "keep_histories",
+    "out",
+    "resume",
+    "dry_run",
+    "json",
+}
 MACHINE |= {"detect_anomaly", "tensorboard"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 

@@ -124,6 +124,8 @@ class TrainConfig:
     tensorboard: bool = False
     """Write the curves for TensorBoard, too: tensorboard --logdir RUN (needs the extra
     tensorboard)."""
+    dry_run: bool = False
+    """Show what was understood of the data, and stop: nothing is trained or written."""
     json: bool = False
     """Print the final result as one JSON object instead of tables."""
 
