@@ -119,6 +119,8 @@ def arrow_column(column: Any) -> NDArray[Any]:
     if isinstance(column, pyarrow.ChunkedArray):
         column = column.combine_chunks()
     if types.is_dictionary(column.type):
+        if str(column.type.value_type) == "string_view":  # of polars; Arrow cannot decode it so
+            column = column.cast(pyarrow.dictionary(column.type.index_type, pyarrow.large_string()))
         column = column.dictionary_decode()
     if types.is_timestamp(column.type) or types.is_date(column.type):
         micros = column.cast(pyarrow.timestamp("us"), safe=False)
