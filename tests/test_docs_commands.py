@@ -35,6 +35,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     "recommend.md": (),
     "splits.md": (),
     "tune.md": ("optuna",),
+    "your-data.md": (),
 }
 NOT_HOW_TO = {
     "contributing.md": "sets up a clone; `.ci/run` is these commands",

@@ -89,6 +89,21 @@ class Replica:
         return path
 
 
+def as_options(options: dict[str, Any]) -> str:
+    """Keywords of `load_dataset` as the command line has them, for docs/your-data.md."""
+    words = []
+    for name, value in options.items():
+        if name == "header":
+            words.append("--no-header")
+        elif value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        else:
+            for each in value if isinstance(value, list) else [value]:
+                text = f'"{each}"' if " " in str(each) or "#" in str(each) else str(each)
+                words.append(f"--{name.replace('_', '-')} {text}")
+    return f"`{' '.join(words)}`" if words else "none"
+
+
 def dated(template: str, pattern: str, zone: float = 0) -> Callable[..., str]:
     """A line with the time as a date in {d}."""
     return lambda u, i, t, n: template.format(u=u, i=i, n=n, t=t, d=moment(t, pattern, zone))
@@ -468,3 +483,10 @@ def test_a_form_without_rows_or_with_lists_says_what_is_wrong(tmp_path: Path) ->
     with pytest.raises(DataError) as told:  # Netflix: the film stands on a line of its own
         load(tmp_path / "combined_data_1.txt")
     assert re.search(r"line 1", str(told.value)) and len(str(told.value)) < 500
+
+
+def test_the_page_names_the_options_of_every_format() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "your-data.md").read_text(encoding="utf-8")
+    for replica in REPLICAS:
+        row = f"| {replica.name} | `{replica.file}` | {as_options(replica.options)} |"
+        assert row in page, row
