@@ -53,6 +53,8 @@ from minisasrec.learn.queries import (
     Unknown,
     allowed_items,
     answer,
+    check_choice,
+    check_count,
     item_numbers,
     note,
     values_of,
@@ -138,8 +140,7 @@ class Recommender:
         so many epochs on all actions: for use, not for measuring, since nothing is left to measure
         on.
         """
-        if on not in get_args(On):
-            raise ConfigError(f"on is {on!r}; choose train or everything")
+        check_choice("on", on, get_args(On))
         reading = _named(reading, user=user, item=item, time=time, title=title)
         name = _preset_name(data)
         config = configure(self.model, self.seed, self.settings, name)
@@ -282,15 +283,10 @@ class Recommender:
         Arguments are checked at once. There is at least one table; it may be empty.
         """
         fitted = self.fitted
-        for name, value in (("k", k), ("block", block)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number, at least 1")
-        if repeats not in (None, *get_args(Repeats)):
-            raise ConfigError(
-                f"repeats is {repeats!r}; choose one of {', '.join(get_args(Repeats))}"
-            )
-        if unknown not in get_args(Unknown):
-            raise ConfigError(f"unknown is {unknown!r}; choose error or skip")
+        check_count("k", k)
+        check_count("block", block)
+        check_choice("repeats", repeats, (None, *get_args(Repeats)))
+        check_choice("unknown", unknown, get_args(Unknown))
         library = next(filter(None, map(frames.library, (users, histories))), self._library)
         queries = Queries(fitted.model, fitted.known, users, histories, unknown)
         allowed = allowed_items(fitted.known, candidates, exclude, untrained)
@@ -344,8 +340,7 @@ class Recommender:
         Raises `DataError` for an unknown item, `ConfigError` for a model without vectors of items.
         """
         fitted, known = self.fitted, self.fitted.known
-        if k < 1:
-            raise ConfigError(f"k is {k}; it must be at least 1")
+        check_count("k", k)
         if not isinstance(fitted.model, SequenceModel):
             raise ConfigError(
                 f"{fitted.config.model} has no vectors of items; use sasrec or another model that "
@@ -416,6 +411,8 @@ class Recommender:
         for what comes back. Raises what `recommend` does.
         """
         fitted = self.fitted
+        check_count("k", k)
+        check_choice("repeats", repeats, (None, *get_args(Repeats)))
         users = None if user is None else [user]
         if history is None and user is None:
             raise ConfigError("give a history, a list of item ids, or user=ID")
@@ -461,10 +458,8 @@ class Recommender:
         Raises `DataError` where the histories were left out, for there is nothing to go on with.
         """
         fitted, known = self.fitted, self.fitted.known
-        if on not in (None, *get_args(On)):
-            raise ConfigError(f"on is {on!r}; choose train or everything")
-        if epochs < 1:
-            raise ConfigError(f"epochs is {epochs}; it must be at least 1")
+        check_choice("on", on, (None, *get_args(On)))
+        check_count("epochs", epochs)
         if known.split is None:
             raise DataError(
                 f"{known.name} was saved without histories, so there is nothing to go on with; "
@@ -476,8 +471,10 @@ class Recommender:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # few actions each are to be expected
             new, _ = _read(data, _without_titles(fitted.config, data), reading, progress)
-            dataset = extended(known.split.dataset, new)
+            dataset, notes = extended(known.split.dataset, new)
             split = make_split(dataset, fitted.config.split)
+        for text in notes:
+            note(text, stacklevel=2)
         on = on or known.on
         if on == "everything":
             split = _everything(split)
@@ -500,7 +497,7 @@ class Recommender:
                 f"users, {dataset.num_items - len(known.item_ids) + 1:,} new items; trained "
                 f"{len(history.epochs)} epochs on {split.num_train_actions:,} actions"
             )
-        known = Known.of(split, on, known.whole)
+        known = Known.of(split, on, known.still_whole(dataset))
         self._fitted = _Fitted(fitted.config, model, known, history)
         return self
 

@@ -317,11 +317,11 @@ def test_options_of_commands_are_those_of_python(
             "--drop-missing", "--min-actions", "0", "--encoding", "utf-8"]  # fmt: skip
     assert run_command(data_command, [str(path), *told, "--dry-run"]) == 0
     out = capsys.readouterr().out
-    for line in ("user          user", "where         event=buy, item>1", "separator     ;",
-                 "first users   0: 3, 5, 7 (3 actions)", "encoding      utf-8"):  # fmt: skip
-        assert line in out
+    for line in ("user user", "where event=buy, item>1", "separator ;", "encoding utf-8",
+                 "user 0: 3 actions 3 5 7"):  # fmt: skip
+        assert line in " ".join(out.split())
     assert run_command(train_command, ["--dataset", str(path), *told, "--dry-run"]) == 0
-    assert "first users   0: 3, 5, 7 (3 actions)" in capsys.readouterr().out
+    assert "user 0: 3 actions 3 5 7" in " ".join(capsys.readouterr().out.split())
     assert not list(tmp_path.glob("runs*")) and not Path("runs").joinpath("a").exists()
     config = parse(["--dataset", str(path), *told])
     assert config.columns == ReadingOptions(

@@ -117,7 +117,7 @@ def test_everything_is_trained_on_when_asked(tmp_path: Path) -> None:
     [
         ({"users": ["u99"]}, DataError, "no user 'u99' in frame; did you mean u9"),
         ({"users": "u1"}, ConfigError, r"users is 'u1'; give a list of ids, such as \['u1'\]"),
-        ({"users": [None]}, DataError, "a user id is missing"),
+        ({"users": [None]}, DataError, "the user id is missing"),
         ({"histories": [["p1", "Page 5"]]}, DataError, "that is the title of item 'p5'"),
         ({"histories": ["p1", "p2"]}, ConfigError, r"list of lists of item ids, such as \[\['p1'"),
         ({"histories": [["p1"]], "users": ["a", "b"]}, ConfigError, "2 users and 1 histories"),
@@ -128,7 +128,7 @@ def test_everything_is_trained_on_when_asked(tmp_path: Path) -> None:
         ({"candidates": []}, DataError, "none of the 0 candidates is known"),
         ({"candidates": ["p1"], "exclude": ["p1"]}, DataError, "no item is left to recommend"),
         ({"repeats": "never"}, ConfigError, "repeats is 'never'"),
-        ({"unknown": "guess"}, ConfigError, "unknown is 'guess'; choose error or skip"),
+        ({"unknown": "guess"}, ConfigError, "unknown is 'guess'; choose one of error, skip"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(
@@ -137,6 +137,28 @@ def test_what_cannot_be_answered_is_one_line(
     with pytest.raises(kind, match=says) as caught:
         fitted().recommend(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [0, -1, True, 2.0, "2", None])
+def test_a_wrong_number_is_one_line_in_every_method(bad: Any) -> None:
+    recommender = fitted()
+    calls = {
+        "k": [
+            lambda: recommender.recommend(k=bad),
+            lambda: recommender.similar_items(["p1"], k=bad),
+            lambda: recommender.explain(["p1", "p2"], k=bad),
+        ],
+        "epochs": [lambda: recommender.update(more(), epochs=bad, **UPDATE)],
+    }
+    for name, those in calls.items():
+        for call in those:
+            with pytest.raises(ConfigError, match=f"^{name} is {bad!r}; it must be a whole number"):
+                call()
+
+
+def test_explain_refuses_a_rule_that_there_is_not() -> None:
+    with pytest.raises(ConfigError, match="repeats is 'never'; choose one of auto, allow, forbid"):
+        fitted().explain(["p1", "p2"], repeats="never")  # type: ignore[arg-type]
 
 
 def test_before_fit() -> None:
@@ -290,6 +312,33 @@ def test_actions_that_come_late_go_where_they_belong(tmp_path: Path) -> None:
     assert with_times is not None
     sequence = with_times.dataset.sequence(recommender.user_ids.index("u1"))
     assert [recommender.known.item_ids[i] for i in sequence[:3]] == ["p3", "p900", "p4"]
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 1000), (1000, 1), (10**6, 1000)])
+def test_an_update_in_another_unit_of_time_is_put_right(old: int, new: int) -> None:
+    """Else actions in seconds would all come before those in milliseconds, without a word."""
+    known, late = log(), more(START + 3 * 86_400 + 9)  # in the middle of what is known
+    want = Recommender("poprec").fit(known, **COLUMNS).update(late, **UPDATE).known.split
+    made = Recommender("poprec").fit(known.assign(at=known["at"] * old), **COLUMNS)
+    in_other = late.assign(at=late["at"] * new)
+    with pytest.warns(DataWarning, match="times are in more than one unit and were put right"):
+        found = made.update(in_other, **UPDATE).known.split
+    assert want is not None and found is not None
+    np.testing.assert_array_equal(found.dataset.items, want.dataset.items)
+
+
+def test_an_update_may_bring_the_first_ids_of_text(tmp_path: Path) -> None:
+    numbers = log()
+    numbers = numbers.assign(visitor=numbers.visitor.str[1:].astype(int))
+    recommender = Recommender("poprec").fit(numbers, **COLUMNS)
+    assert recommender.user_ids[0] == 0
+    recommender.update(more(), **UPDATE)  # u1, u2, ...
+    assert recommender.recommend(k=1)["user"].tolist() == [
+        *map(str, range(40)),
+        *sorted(set(more().visitor)),
+    ]
+    again = Recommender.load(recommender.save(tmp_path / "home"))
+    assert again.user_ids == recommender.user_ids
 
 
 # --- scikit-learn's conventions --------------------------------------------------------------

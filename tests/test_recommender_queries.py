@@ -100,6 +100,44 @@ def test_histories_as_a_table() -> None:
         recommender.recommend(["a"], table)
 
 
+def test_the_times_of_a_table_of_histories_are_read_as_those_of_a_log() -> None:
+    recommender = fitted()
+    table = pd.DataFrame({"user": ["a", "a", "a"], "item": ["p3", "p4", "p9"]})
+    want = recommender.recommend(histories=table, k=3)
+    dates = pd.to_datetime(["2020-01-09", "2020-01-10", "2020-01-11"])
+    for times in (["9", "10", "11"], [9, 10.5, 11], dates, dates.strftime("%d.%m.%Y"), dates.date):
+        shuffled = table.assign(time=times).iloc[[1, 2, 0]]
+        pd.testing.assert_frame_equal(recommender.recommend(histories=shuffled, k=3), want)
+    for times, says in (
+        ([9, "soon", 11], "row 1: the time must be a number"),
+        ([9, None, 11], "no time in row 1"),
+        ([dates[0], pd.NaT, dates[1]], "no time in row 1"),
+        (["1/2/2020", "3/4/2020", "5/6/2020"], "day first or the month first"),
+    ):
+        with pytest.raises(DataError, match=says):
+            recommender.recommend(histories=table.assign(time=times))
+
+
+def test_columns_that_are_numbers_or_categories() -> None:
+    frame = renamed(lambda text: int(text[1:]))
+    want = small(frame).recommend(k=2)
+    categories = frame.astype({"user": "category", "item": "category"})
+    pd.testing.assert_frame_equal(small(categories).recommend(k=2), want)
+    unnamed = frame.set_axis([0, 1, 2], axis=1)
+    found = small(unnamed, user="0", item="1", time="2").recommend(k=2)
+    pd.testing.assert_frame_equal(found, want)
+
+
+def test_categories_of_polars() -> None:
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    frame = polars.from_pandas(renamed(str))
+    want = small(frame).recommend(k=2)
+    kinds = (polars.Categorical, polars.Enum(frame["user"].unique().to_list()))
+    for kind in kinds:
+        found = small(frame.with_columns(polars.col("user").cast(kind))).recommend(k=2)
+        assert found.equals(want)
+
+
 def test_polars_in_polars_out(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars", reason="polars is not installed")
     frame = renamed(lambda text: int(text[1:]))

@@ -7,9 +7,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
-
-from tyro.conf import UseAppendAction
+from typing import Any, Literal, get_args
 
 from minisasrec.errors import ConfigError
 
@@ -52,7 +50,7 @@ class ReadingOptions:
     """Lines to skip before the header."""
     time_format: str | None = None
     """How times are written: day-first, month-first, or as in "%d.%m.%Y %H:%M"."""
-    where: Annotated[tuple[str, ...], UseAppendAction] = ()
+    where: tuple[str, ...] = ()
     """Take only rows of which this is true: event=purchase, rating>=4, type!=ad, lang=en,fr.
     May be given more than once."""
     drop_missing: bool = False

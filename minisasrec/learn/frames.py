@@ -24,22 +24,32 @@ def is_frame(value: Any) -> bool:
 
 def has_column(frame: Any, name: str) -> bool:
     """Whether a table has a column of this name."""
-    return name in [str(column) for column in frame.columns]
+    return _position(frame, name) is not None
+
+
+def _position(frame: Any, name: str) -> int | None:
+    """Where the column is; a name may be a number: the columns of a table without a header."""
+    return next((i for i, column in enumerate(frame.columns) if str(column) == name), None)
 
 
 def column(frame: Any, name: str, what: str) -> list[Any]:
     """A column as a list. Raises `DataError` with the names of those that there are."""
-    if not has_column(frame, name):
+    position = _position(frame, name)
+    if position is None:
         there = ", ".join(map(str, frame.columns)) or "none"
-        raise DataError(f"{what} has no column {name!r}; its columns are {there}")
-    [position] = [i for i, column in enumerate(frame.columns) if str(column) == name][:1]
-    values = frame[frame.columns[position]]
-    return values.to_list()
+        raise DataError(f"{what} has no column {name!r}; its columns are {there}; rename one")
+    return frame[frame.columns[position]].to_list()
 
 
 def is_whole_numbers(frame: Any, name: str) -> bool:
     """Whether the type of a column is one of whole numbers."""
-    return has_column(frame, name) and str(frame[name].dtype).lower().startswith(("int", "uint"))
+    position = _position(frame, name)
+    if position is None:
+        return False
+    dtype = frame[frame.columns[position]].dtype
+    if hasattr(dtype, "ordered") and hasattr(dtype.categories, "dtype"):  # categories of pandas
+        dtype = dtype.categories.dtype
+    return str(dtype).lower().startswith(("int", "uint"))
 
 
 def make_frame(columns: Mapping[str, Sequence[Any] | np.ndarray], library: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,12 +20,14 @@ import numpy as np
 from minisasrec.data.dataset import PAD, Dataset, Repeats
 from minisasrec.data.registry import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT, Split
+from minisasrec.data.times import one_unit
 from minisasrec.errors import CheckpointError, ConfigError, DataError, MinisasrecError
 from minisasrec.learn.runs import HISTORIES, ITEMS, USERS, Run, to_safetensors
 from minisasrec.models.base import Model
 
 Array = np.ndarray
 ARRAYS = ("items", "offsets", "train_end", "valid_at", "test_at")
+WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")  # the text of a whole number
 NEAR_AMONG = 100_000  # ids that are looked at for one that is meant
 
 
@@ -69,7 +72,7 @@ class Ids:
     def find(self, values: Iterable[Any]) -> Array:
         """The number of each id, -1 for an unknown one."""
         number = self.number
-        texts = [id_text(value, f"a {self.what} id") for value in values]
+        texts = [id_text(value, f"the {self.what} id") for value in values]
         # blanks around an id are not read from files and tables either
         found = (number.get(text, number.get(text.strip(), -1)) for text in texts)
         return np.fromiter(found, np.int64, len(texts))
@@ -152,6 +155,11 @@ class Known:
                 "cannot be left out; use a model that goes by the history, such as sasrec"
             )
         return replace(self, split=None, user_ids=())
+
+    def still_whole(self, data: Dataset) -> tuple[str, ...]:
+        """Which of `whole` are so in `data`, too: an update may bring the first id of text."""
+        ids = {"user": data.user_ids, "item": data.item_ids[1:]}
+        return tuple(what for what in self.whole if all(map(WHOLE.fullmatch, ids[what])))
 
     @cached_property
     def users(self) -> Ids:
@@ -262,11 +270,13 @@ class Known:
             raise CheckpointError(f"{run.folder} cannot be used: {_line(error)}") from None
 
 
-def extended(known: Dataset, new: Dataset) -> Dataset:
+def extended(known: Dataset, new: Dataset) -> tuple[Dataset, list[str]]:
     """`known` with the actions of `new`, and new users and items behind the known ones.
 
     So numbers of users and items stay. The titles of known items stay, too. Where both have times,
     these say where an action goes; else the new actions of a user come after the known ones.
+    The second result are notes: times in two units, such as seconds and milliseconds, are put right
+    as they are within one file.
     """
     users, user_ids = _renumbered(known.user_ids, new.user_ids)
     items, item_ids = _renumbered(known.item_ids, new.item_ids)
@@ -281,13 +291,13 @@ def extended(known: Dataset, new: Dataset) -> Dataset:
             np.repeat(users, np.diff(new.offsets)),
         ]
     )
-    times = None
+    times, notes = None, list[str]()
     if known.times is not None and new.times is not None:
-        times = np.concatenate([known.times, new.times])
+        times, notes = one_unit(np.concatenate([known.times, new.times]))
     order = np.argsort(who, kind="stable") if times is None else np.lexsort((times, who))
     offsets = np.zeros(len(user_ids) + 1, np.int64)
     np.cumsum(np.bincount(who, minlength=len(user_ids)), out=offsets[1:])
-    return Dataset(
+    dataset = Dataset(
         known.name,
         np.concatenate([known.items, items[new.items].astype(np.int32)])[order],
         offsets,
@@ -299,6 +309,7 @@ def extended(known: Dataset, new: Dataset) -> Dataset:
         repeats=known.repeats,
         times=None if times is None else times[order],
     )
+    return dataset, notes
 
 
 def _renumbered(known: Sequence[str], new: Sequence[str]) -> tuple[Array, list[str]]:

@@ -14,6 +14,8 @@ import numpy as np
 
 from minisasrec.data.dataset import DataWarning, Repeats
 from minisasrec.data.sequences import pack
+from minisasrec.data.times import TimeColumn
+from minisasrec.data.values import Unusable
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.learn import frames
 from minisasrec.learn.known import Known
@@ -22,6 +24,18 @@ from minisasrec.models.base import NOBODY, Model, SequenceModel
 
 Array = np.ndarray
 Unknown = Literal["error", "skip"]
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise `ConfigError` unless an argument is a whole number, at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number, at least 1")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
+    """Raise `ConfigError` unless an argument is one of the choices."""
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(filter(None, choices))}")
 
 
 def values_of(given: Any, what: str, column: str) -> list[Any]:
@@ -195,12 +209,32 @@ def _histories(users: Any, histories: Any) -> tuple[list[Any] | None, list[list[
     items = frames.column(histories, "item", "the table of histories")
     order = list(range(len(items)))
     if frames.has_column(histories, "time"):
-        times = frames.column(histories, "time", "the table of histories")
-        order = sorted(order, key=times.__getitem__)
+        times = _times(frames.column(histories, "time", "the table of histories"))
+        order = np.argsort(times, kind="stable").tolist()
     found: dict[Any, list[Any]] = {name: [] for name in names}
     for i in order:
         found[names[i]].append(items[i])
     return list(found), list(found.values())
+
+
+def _times(values: list[Any]) -> Array:
+    """Times to sort by, read as those of a log are: text, such as "9" and "10", is no order."""
+    column = TimeColumn()
+    array = _array([str(v) if hasattr(v, "isoformat") and v == v else v for v in values])
+    if (missing := TimeColumn.missing(array)).any():
+        raise DataError(
+            f"the table of histories has no time in row {np.argmax(missing)}; leave the row or the "
+            "column out"
+        )
+    if wrong := column.add(array):
+        raise DataError(f"the table of histories, row {wrong[0]}: {wrong[1]}")
+    try:
+        times, notes = column.result()
+    except Unusable as error:
+        raise DataError(f"the table of histories: {error}") from None
+    for text in notes:
+        note(f"the table of histories: {text}", stacklevel=6)
+    return times
 
 
 def _array(values: Sequence[Any]) -> Array:
@@ -251,6 +285,6 @@ def answer(
     }
 
 
-def note(text: str) -> None:
+def note(text: str, stacklevel: int = 3) -> None:
     """Say something that does not stop the answer: a `DataWarning`."""
-    warnings.warn(text, DataWarning, stacklevel=4)
+    warnings.warn(text, DataWarning, stacklevel=stacklevel + 1)

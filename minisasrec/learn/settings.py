@@ -18,8 +18,8 @@ NOT_SETTINGS = {
     "dataset",
     "out",
     "resume",
-    "dry_run",
     "json",
+    "dry_run",
 }  # of `train`, but not here
 
 
