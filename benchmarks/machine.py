@@ -82,6 +82,11 @@ def peak_mib() -> float:
         import psutil
 
         return float(psutil.Process().memory_info().peak_wset / 2**20)
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss of a child begins with the parent's
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if peak:
+            return int(peak[1]) / 1024
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -29,6 +29,7 @@ TINY = {  # sizes at which nothing is worth measuring, and the tables that come 
     "fused": ("--scale .002 --steps 1 --threads 2", ["fused"]),
     "large": ("--scale .002 --steps 1 --items 2000 --users 10 --threads 1", ["large"]),
     "recommend": ("--users 30 60 --items 50 --repeats 1 --threads 1", ["recommend"]),
+    "reading": ("--rows 500 --threads 1", ["reading"]),
     "startup": ("--repeats 1 --warm-only --threads 1", ["startup"]),
     "ladder": ("--names softmax --budget .001 --threads 1", ["ladder"]),
 }

@@ -20,7 +20,7 @@ from typing import IO, Any
 from minisasrec.errors import DataError
 from minisasrec.terminal import on_terminal
 
-TEXT_BLOCK = 1 << 22  # bytes of text that are in memory at a time
+TEXT_BLOCK = 1 << 20  # bytes of text that are in memory at a time
 LONGEST_LINE = 16 << 20  # characters; a "line" above this is no line, and would fill the memory
 BAR_DELAY = 2  # seconds of reading before a progress bar appears
 

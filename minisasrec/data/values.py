@@ -81,7 +81,6 @@ class Ids:
         """No id yet."""
         self.codes: dict[Any, int] = {}  # by text as it stands in the file, or by whole number
         self.names: list[str] = []
-        self._by_name: dict[str, int] = {}
 
     def encode(self, values: NDArray[Any]) -> NDArray[np.int32]:
         """The codes of a column: texts, numbers, dates or Python objects.
@@ -106,7 +105,7 @@ class Ids:
             if name in MISSING:
                 code = -1
             else:
-                code = self._by_name.setdefault(name, len(self.names))
+                code = self.codes.setdefault(name, len(self.names))
                 if code == len(self.names):
                     self.names.append(name)
             self.codes[raw] = code
@@ -121,7 +120,7 @@ class Ids:
         if not any(name.endswith(".0") for name in self.names):
             return self.names, None, None
         if not all(map(WHOLE.fullmatch, self.names)):
-            both = [name for name in self.names if name + ".0" in self._by_name]
+            both = [name for name in self.names if name + ".0" in self.codes]
             if not both:
                 return self.names, None, None
             other = next(name for name in self.names if not WHOLE.fullmatch(name))
