@@ -24,8 +24,7 @@ class GradientError(MinisasrecError, RuntimeError):
 class DataError(MinisasrecError, ValueError):
     """A data set that cannot be found, read or used.
 
-    Its message may quote a file, so it is made one line: control characters are escaped, and what
-    is longer than 500 characters loses its middle.
+    Its message may quote a file, so it is made one line of limited length (`terminal.printable`).
     """
 
     def __init__(self, message: str = "") -> None:
