@@ -6,6 +6,8 @@ The command line prints such an error as one line and exits with status 2 for a 
 
 from __future__ import annotations
 
+from minisasrec.terminal import LONGEST, printable
+
 
 class MinisasrecError(Exception):
     """Base class of the errors below."""
@@ -27,8 +29,7 @@ class DataError(MinisasrecError, ValueError):
     """
 
     def __init__(self, message: str = "") -> None:
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        super().__init__(text if len(text) <= 500 else f"{text[:300]} ... {text[-190:]}")
+        super().__init__(printable(message, LONGEST))
 
 
 class ConfigError(MinisasrecError, ValueError):

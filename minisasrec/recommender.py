@@ -225,18 +225,18 @@ class Recommender:
         The columns are `user` (or `row`, the place of a history), `item`, `title`, `score` and
         `rank`, which begins at 1. It is a table of polars if the data or the arguments are.
 
-        users        ids of users that the model knows: what comes after all they did. By default
-                     all of them.
-        histories    lists of item ids, oldest first; or a table with columns `user` (or `row`),
-                     `item` and, optionally, `time`. With `users`, one history for each of them;
-                     these need not be known.
-        candidates   ids of the items that may be recommended; `exclude`: of those that may not
-        repeats      whether items of the history may come again: "allow", "forbid", or "auto",
-                     which allows it to a history that itself holds an item twice. By default the
-                     rule of the data.
-        unknown      what to do about an id that is not known: "error", or "skip", which leaves the
-                     user or the item out and says how many
-        untrained    whether items without a train action may be recommended
+        * `users`: ids of users that the model knows: what comes after all they did. By default all
+          of them.
+        * `histories`: lists of item ids, oldest first; or a table with columns `user` (or `row`),
+          `item` and, optionally, `time`. With `users`, one history for each of them; these need
+          not be known.
+        * `candidates`: ids of the items that may be recommended; `exclude`: of those that may not
+        * `repeats`: whether items of the history may come again: "allow", "forbid", or "auto",
+          which allows it to a history that itself holds an item twice. By default the rule of the
+          data.
+        * `unknown`: what to do about an id that is not known: "error", or "skip", which leaves the
+          user or the item out and says how many
+        * `untrained`: whether items without a train action may be recommended
 
         Of a history longer than the model's n, the last n items count. An empty history gets the
         most popular items, with their number of train actions as the score. Models with a vector

@@ -24,12 +24,14 @@ from minisasrec.commands.cli import (
     check_data,
     errors_in_one_line,
     load_split,
+    print_json,
     run_command,
 )
+from minisasrec.commands.description import describe
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
-from minisasrec.errors import ConfigError
+from minisasrec.errors import ConfigError, TrainingError
 from minisasrec.exchange import start_from
 from minisasrec.learn.config import (
     TrainConfig,
@@ -63,12 +65,15 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         known, _ = first.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise ConfigError(str(error)) from None
-    file = known.config
-    if known.resume and known.out and not file and (known.out / "config.json").is_file():
-        file = known.out / "config.json"  # so that --resume --out RUN needs nothing else
-    settings: dict[str, Any] = read_json(file) if file else {}
-    settings = settings.get("settings", settings)  # config.json of a run holds more than settings
-    settings.pop("json", None)  # how to print is decided by this command, not by an earlier run
+    settings: dict[str, Any] = {}
+    if known.config:
+        settings = read_json(known.config)
+        settings = settings.get("settings", settings)  # config.json of a run holds more than those
+    elif known.resume and known.out:  # so that --resume --out RUN needs nothing else
+        settings = Run.open(known.out).settings()[0].to_json()
+    from_json(settings)  # before a part of it is used
+    for of_this_command in ("json", "dry_run"):  # not of an earlier run
+        settings.pop(of_this_command, None)
     dataset = known.dataset or settings.get("dataset", "bookshop")
     model = known.model or settings.get("model", "sasrec")
     if model not in MODELS:
@@ -118,6 +123,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, write the run's files."""
     config = parse(argv)
     use_machine(config.machine)
+    if config.dry_run:
+        _show_data(config)
+        return
     split = load_split(config)
     model = make_model(config, split)
     if config.init_from and not config.resume:
@@ -131,16 +139,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     known = Known.of(split)
     if not config.keep_histories:
         known = known.without_histories(model)
-    run, config = open_run(config, known)
-    try:
-        _train_and_report(model, split, config, run)
-    except BaseException as ended:
-        run.discard_unless_begun()
-        if isinstance(ended, KeyboardInterrupt) and run.begun:
-            raise KeyboardInterrupt(
-                f"whole epochs are kept; go on with --resume --out {run.folder}"
-            ) from None
-        raise
+    of = config.dataset, config.model
+    if config.resume:
+        run = Run.open(config.out or newest_folder(*of))
+    else:
+        run = Run(config.out or new_folder(*of))
+    with run.owned():
+        open_run(run, config, known)
+        try:
+            _train_and_report(model, split, config, run)
+        except BaseException as ended:
+            run.discard_unless_begun()
+            if isinstance(ended, KeyboardInterrupt) and run.begun:
+                raise KeyboardInterrupt(
+                    f"whole epochs are kept; go on with --resume --out {run.folder}"
+                ) from None
+            raise
+
+
+def _show_data(config: TrainConfig) -> None:
+    found = describe(
+        config.dataset,
+        data_dir=config.data_dir,
+        columns=config.columns,
+        repeats=config.repeats,
+        split=config.split,
+    )
+    if config.json:
+        print_json({**found.facts(), **found.understood()})
+        return
+    found.show()
+    found.show_understood()
+    show("", "nothing was trained or written (--dry-run)")
 
 
 def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run) -> None:
@@ -153,7 +183,6 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
     if isinstance(model, SequenceModel):
         tell(f"{config.model}: {model.num_parameters():,} parameters, {backend()} backend")
         history = fit(model, split, config, run)
-        run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
     else:
         run.save_arrays(WEIGHTS, model.state(), model_settings(config.model, model))
     rows = final_rows(model, split, config)
@@ -169,6 +198,11 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
         }
     )
     run.write_json("result.json", result)
+    if history.epochs:
+        try:
+            run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
+        except TrainingError as error:  # a picture less: the result is there
+            say(f"note: {error}")
     if config.json:
         print(json.dumps(result))
         return
@@ -188,17 +222,16 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
     )
 
 
-def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
-    """The run's folder, new or to be resumed, and the configuration that applies."""
+def open_run(run: Run, config: TrainConfig, known: Known) -> None:
+    """Make a new run's first files, or see that the old one was begun with the same settings."""
     if not config.resume:
-        folder = config.out or new_folder(config.dataset, config.model)
         facts = {**known.facts(), "version": __version__}
-        return Run.create(folder, config, facts, known.files()), config
-    run = Run.open(config.out or newest_folder(config.dataset, config.model))
+        Run.create(run.folder, config, facts, known.files())
+        return
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
     free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
-    free |= {"detect_anomaly", "tensorboard"}
+    free |= {"detect_anomaly", "tensorboard", "dry_run"}
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
         if field.name not in free and old != new:
@@ -206,7 +239,6 @@ def open_run(config: TrainConfig, known: Known) -> tuple[Run, TrainConfig]:
                 f"--{field.name.replace('_', '-')} is {new}, but the run in {run.folder} was "
                 f"started with {old}; resume with its settings (--config {run.path('config.json')})"
             )
-    return run, config
 
 
 def _silent(*_: object) -> None:

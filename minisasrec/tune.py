@@ -16,6 +16,7 @@ import tyro
 from minisasrec import __version__
 from minisasrec.commands.cli import load_split, print_json, read_options, run_command
 from minisasrec.data.options import ReadingOptions
+from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.experiments import search
 from minisasrec.experiments.search import OutOfTime, Record, Search
@@ -103,10 +104,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     folder = options.out or (new_folder(config.dataset, config.model, BASE))
     run = Run(folder)
-    if before is None:
-        _create(run, facts)
-    else:
-        _check_same(run, before, facts)
+    with run.owned():
+        if before is None:
+            _create(run, facts)
+        else:
+            _check_same(run, before, facts)
+        _search(run, config, split, space, options)
+
+
+def _search(run: Run, config: TrainConfig, split: Split, space: Any, options: TuneConfig) -> None:
     found = Search(
         config, search.without_test(split), space, run.path("trials.jsonl"), options.prune
     )
@@ -116,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         say(f"{options.minutes:g} minutes are over; the trial at work was dropped")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{len(found.trials)} finished trials are kept; go on with --resume --out {folder}"
+            f"{len(found.trials)} finished trials are kept; go on with --resume --out {run.folder}"
         ) from None
     finally:
         if found.best is not None:
@@ -192,10 +198,6 @@ def _create(run: Run, facts: Record) -> None:
             f"{run.folder} holds a search already; add --resume to go on with it, or choose "
             "another --out"
         )
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"cannot write {run.folder}: {error.strerror or error}") from None
     run.write_json("tune.json", facts)
 
 

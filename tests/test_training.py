@@ -19,7 +19,7 @@ from minisasrec.learn import fit as training
 from minisasrec.learn.config import TrainConfig, make_model
 from minisasrec.learn.evaluation import Evaluation, evaluate
 from minisasrec.learn.fit import History, fit
-from minisasrec.learn.runs import Run, new_folder, newest_folder
+from minisasrec.learn.runs import LOCK, Run, new_folder, newest_folder
 from minisasrec.models import SASRec, SASRecConfig
 
 SMALL = TrainConfig(
@@ -206,6 +206,7 @@ def test_what_is_left_of_a_run_is_gone_on_with_or_left_alone(
         fit(new_model(split), split, config, Run.open(run.folder), progress=False)
     run.discard_unless_begun()  # as the command does when it fails
     after = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    assert after.pop(LOCK) == b""
     assert before.keys() == after.keys()
     assert all(after[name] == before[name] for name in before if name != "history.jsonl")
     run.path("config.json").unlink()

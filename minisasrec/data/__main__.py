@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from minisasrec.commands.cli import print_json, read_options, run_command
-from minisasrec.data import DATASETS, Dataset, DataWarning, Split, load_dataset, make_split
+from minisasrec.commands.description import describe
+from minisasrec.data import DATASETS
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions, use_machine
-from minisasrec.terminal import show
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,9 @@ class DataConfig:
     """What is trained on and what is held out: leave-one-out, or time:0.9, as for train."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     """Threads and backend."""
+    dry_run: bool = False
+    """Show, too, how the file was understood: the columns taken and those left, separator,
+    encoding, how times are written, and the first actions of three users."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
@@ -49,57 +51,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             "give the path of a file, or the name of a public data set: "
             f"{', '.join(DATASETS)} (minisasrec datasets lists them)"
         )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
-        dataset = load_dataset(
-            options.data,
-            data_dir=options.data_dir,
-            repeats=options.repeats,
-            **options.columns.given(),
-        )
-        split = make_split(dataset, options.split)
-        told = [str(w.message).removeprefix(f"{dataset.name}: ") for w in caught]
-        told = [text for text in told if text != split.repeats_note()]  # the line `repeats` below
-    facts = describe(dataset, split)
-    notes = list(dict.fromkeys([*dataset.warnings, *told]))
+    found = describe(
+        options.data,
+        data_dir=options.data_dir,
+        columns=options.columns,
+        repeats=options.repeats,
+        split=options.split,
+    )
     if options.json:
-        print_json({**facts, "notes": notes})
+        print_json({**found.facts(), **(found.understood() if options.dry_run else {})})
         return
-    statistics, repeats = dataset.statistics(), facts["repeats"]
-    show(f"name          {dataset.name}")
-    show(f"all           {statistics}")
-    show(
-        f"train part    {facts['train_actions']:,} actions; "
-        f"{facts['train_actions'] / statistics.users:.1f} actions/user, "
-        f"{facts['train_actions'] / statistics.items:.1f} actions/item"
-    )
-    show(f"evaluated     {facts['evaluated_users']:,} users")
-    chosen = " (auto)" if dataset.repeats == "auto" else ""
-    show(
-        f"repeats       {repeats['rule']}{chosen}; {repeats['valid']:.2%} of the validation "
-        f"targets and {repeats['test']:.2%} of the test targets were met before"
-    )
-    show(f"source        {dataset.source}")
-    for note in notes:
-        show(f"note          {note}")
-    show(f"fingerprint   {facts['fingerprint']}")
-
-
-def describe(dataset: Dataset, split: Split) -> dict[str, Any]:
-    """What `--json` says of a data set; the lines that are printed say the same."""
-    return {
-        "name": dataset.name,
-        **vars(dataset.statistics()),
-        "train_actions": split.num_train_actions,
-        "evaluated_users": len(split.eval_users("test")),
-        "repeats": {
-            "rule": split.repeats,
-            "valid": split.repeat_share("valid"),
-            "test": split.repeat_share("test"),
-        },
-        "source": dataset.source,
-        "fingerprint": dataset.fingerprint(),
-    }
+    found.show()
+    if options.dry_run:
+        found.show_understood()
 
 
 if __name__ == "__main__":

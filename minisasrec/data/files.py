@@ -132,7 +132,7 @@ class Text:
                 end = text.rfind("\n") + 1
                 if len(text) - end > LONGEST_LINE:
                     raise DataError(
-                        f"{self.source} line {line + text.count(chr(10))} : it is longer than "
+                        f"{self.source} line {line + text.count(chr(10))}: it is longer than "
                         f"{LONGEST_LINE >> 20} MB: this is no text in lines"
                     )
                 block, rest = text[:end], text[end:]

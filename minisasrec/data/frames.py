@@ -119,9 +119,9 @@ def arrow_column(column: Any) -> NDArray[Any]:
     if isinstance(column, pyarrow.ChunkedArray):
         column = column.combine_chunks()
     if types.is_dictionary(column.type):
-        if str(column.type.value_type) == "string_view":  # of polars; Arrow cannot decode it so
-            column = column.cast(pyarrow.dictionary(column.type.index_type, pyarrow.large_string()))
-        column = column.dictionary_decode()
+        values = as_objects([*arrow_column(column.dictionary).tolist(), None])
+        codes = column.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
+        return np.asarray(values[codes])
     if types.is_timestamp(column.type) or types.is_date(column.type):
         micros = column.cast(pyarrow.timestamp("us"), safe=False)
         return np.asarray(micros.to_numpy(zero_copy_only=False)).astype("datetime64[us]")

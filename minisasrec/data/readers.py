@@ -79,7 +79,7 @@ class Headerless:
         number, first = _first_line(source, options)
         fields = first.split(self.separator)
         if {simple(field) for field in fields} & {*USER_COLUMNS, *ITEM_COLUMNS}:
-            return _text_table(source, options, None if self.separator else BLANKS)
+            return _text_table(source, options)
         if first and len(fields) != len(names):
             marks = set(",\t;|") - {self.separator}
             if any(mark in first for mark in marks):

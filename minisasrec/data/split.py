@@ -336,8 +336,8 @@ def show_time(times: NDArray[Any], moment: float) -> str:
     """A moment among `times` as a date in UTC, or as it is where the times are no dates."""
     day = units_per_day(times)
     if day is None:
-        return f"{moment:g}"
-    seconds = int(float(moment) / day * 86_400)
+        return f"{moment:.15g}"
+    seconds = int(float(moment) / (day / 86_400))  # exact: the divisor is a power of ten
     return str(np.datetime64(seconds, "s")).replace("T", " ")
 
 

@@ -119,6 +119,7 @@ class _Dates:
 
     order: str
     patterns: list[str] = field(default_factory=lambda: ["ISO8601"])
+    used: dict[str, None] = field(default_factory=dict)  # the patterns that read something
     only: bool = False  # no pattern may be added
     parts: list[NDArray[np.float64]] = field(default_factory=list)
 
@@ -142,6 +143,8 @@ class _Dates:
             moments = pandas.to_datetime(dates[left], format=pattern, utc=True, errors="coerce")
             micros = moments.tz_convert(None).to_numpy().astype("datetime64[us]")
             good = ~np.isnat(micros)
+            if good.any():
+                self.used[pattern] = None
             seconds[left[good]] = micros[good].astype(np.int64) / 1e6
             left = left[~good]
         return seconds[codes]
@@ -259,7 +262,7 @@ class TimeColumn:
         if self.kind != "date":
             return "numbers"
         order = f"{self.dates[0].order}, " if len(self.dates) == 1 and not self.time_format else ""
-        return f"dates, {order}{' or '.join(self.dates[0].patterns)}"
+        return f"dates, {order}{' or '.join(self.dates[0].used)}"
 
     def result(self) -> tuple[NDArray[Any], list[str]]:
         """All times, and notes on what is odd; `Unusable` if day and month cannot be told apart."""
@@ -277,7 +280,7 @@ class TimeColumn:
 
 def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Epochs in seconds, milliseconds and so on, mixed, are put right; a note says so."""
-    if not len(times) or times.max() < SPREAD * max(1e8, float(times.min())):
+    if not len(times) or times.max() < max(1e8, SPREAD * float(times.min())):
         return times, []
     bounds = [*UNITS.values(), np.inf]
     spread = (
@@ -336,9 +339,7 @@ def within_a_day(clock: NDArray[np.float64]) -> NDArray[np.float64]:
 def days(values: NDArray[Any]) -> NDArray[Any]:
     """Days that are written as numbers, 20240531, as texts that are read as dates."""
     if values.dtype.kind in "iu":
-        return as_objects(
-            [f"{v // 10000:04}-{v // 100 % 100:02}-{v % 100:02}" for v in values.tolist()]
-        )
+        values = as_objects([str(v) for v in values.tolist()])
     if values.dtype.kind == "O":
         strings = (v.strip() if isinstance(v, str) else v for v in values.tolist())
         return as_objects(

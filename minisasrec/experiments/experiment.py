@@ -13,12 +13,10 @@ import functools
 import hashlib
 import json
 import statistics
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -75,7 +73,7 @@ class Experiment:
 
 
 MACHINE = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume", "json"}
-MACHINE |= {"detect_anomaly", "tensorboard"}
+MACHINE |= {"detect_anomaly", "tensorboard", "dry_run"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
@@ -136,7 +134,7 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
     result.json. An experiment without `test` has validation.json instead of these two; the same
     experiment with `test` goes on from its weights.
     """
-    with _one_at_a_time, _alone(experiment.folder):
+    with _one_at_a_time, Run(experiment.folder).owned(wait=True):
         if experiment.state() == "done":
             return _found(experiment)
         start = time.perf_counter()
@@ -246,24 +244,6 @@ def load(
     told = (str(w.message).removeprefix(f"{data.name}: ") for w in caught)
     notes = [data.source, *dict.fromkeys([*data.warnings, *told])]
     return made, [f"{data.name}: {note}" for note in notes if note]
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process works on this folder; a lock ends with its process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
-    except OSError as error:
-        raise TrainingError(f"cannot write {folder}: {error.strerror}") from None
-    with file:
-        if (
-            sys.platform != "win32"
-        ):  # on Windows there is no such lock: do not run two commands at a time there
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _threads() -> int:

@@ -121,6 +121,9 @@ class TrainConfig:
     """Folder for checkpoints, history and plot; by default a new one in runs/."""
     resume: bool = False
     """Go on with the run in --out (by default the newest of this data set in runs/)."""
+    dry_run: bool = False
+    """Train nothing and write nothing: show how the data was understood, and how much is left of it
+    after the filter."""
     tensorboard: bool = False
     """Write the curves for TensorBoard, too: tensorboard --logdir RUN (needs the extra
     tensorboard)."""
@@ -204,6 +207,8 @@ def unchosen(config: TrainConfig) -> str:
 
 def from_json(values: dict[str, Any], base: TrainConfig | None = None) -> TrainConfig:
     """`base` with `values` set; raises `ConfigError` for a name that is no setting."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"settings are {values!r:.50}, a JSON object was expected")
     return _replace(base or TrainConfig(), values, "")
 
 
@@ -220,7 +225,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no such file: {path}") from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}, a JSON object was expected")

@@ -21,14 +21,14 @@ Array = np.ndarray
 class Explanation:
     """What `Recommender.explain` found, for k recommended items and a history of L items.
 
-    table       a row for each recommended item and each item of the history: `item`, `title`,
-                `rank` and `score` of the recommended one; `position` (1 is the oldest), `past` and
-                `past_title` of the other; `adds`, the score with it minus the score without it.
-                The numbers do not sum to the score: items act together.
-    adds        the same as an array, (k, L); NaN for a history of one item
-    attention   for each block the attention weights of each head, (h, L, L): row t says how much
-                position t looks at each s <= t. Empty for models other than SASRec.
-    recommended, past   titles, k and L
+    * `table`: a row for each recommended item and each item of the history: `item`, `title`,
+      `rank` and `score` of the recommended one; `position` (1 is the oldest), `past` and
+      `past_title` of the other; `adds`, the score with it minus the score without it. The numbers
+      do not sum to the score: items act together.
+    * `adds`: the same as an array, (k, L); NaN for a history of one item
+    * `attention`: for each block the attention weights of each head, (h, L, L): row t says how
+      much position t looks at each s <= t. Empty for models other than SASRec.
+    * `recommended`, `past`: titles, k and L
     """
 
     table: Any

@@ -29,7 +29,7 @@ from minisasrec.learn.evaluation import (
     too_few_negatives,
     usual_protocols,
 )
-from minisasrec.learn.runs import Run
+from minisasrec.learn.runs import CHECKPOINT_FORM, Run, check_form
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
@@ -115,42 +115,42 @@ def fit(
     best_weights = _copy(model.state())
     with_threads = _with_threads(config)
     described = model_settings(config.model, model)
-    if run is not None:
-        if run.path("last.safetensors").exists():
-            best_weights = _resume(run, model, optimizer, history, described)
-        elif run.begun:
-            raise CheckpointError(
-                f"{run.folder} cannot be gone on with: last.safetensors is missing, and training "
-                "anew would overwrite what is there; train with another --out"
-            )
-        else:
-            run.keep_history(
-                0
-            )  # an earlier attempt ended before its first checkpoint: its epochs count for nothing
+    with run.owned() if run is not None else nullcontext():
+        if run is not None:
+            if run.path("last.safetensors").exists():
+                best_weights = _resume(run, model, optimizer, history, described)
+            elif run.begun:
+                raise CheckpointError(
+                    f"{run.folder} cannot be gone on with: last.safetensors is missing, and "
+                    "training anew would overwrite what is there; train with another --out"
+                )
+            else:
+                # an earlier attempt ended before its first checkpoint: its epochs count for nothing
+                run.keep_history(0)
 
-    with (
-        _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar,
-        closing(board) if board else nullcontext(),
-    ):
-        while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
-            epoch = len(history.epochs)
-            entry = train_epoch(model, batches, optimizer, config, epoch, bar, with_threads)
-            _refuse_infinite(model, epoch)
-            due = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
-            if due and validate is not None:
-                entry |= validate(model).metrics()
-            improved = history.add(entry)
-            if improved:
-                best_weights = _copy(model.state())
-            if run is not None:
-                _save(run, model, optimizer, history, improved, described)
-            if board is not None:
-                board.show(history.epochs)
-            bar.epoch(entry, improved)
-            if on_epoch is not None:
-                on_epoch(entry)
-    if run is not None:
-        run.write("history.csv", lambda path: write_csv(history.epochs, path))
+        with (
+            _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar,
+            closing(board) if board else nullcontext(),
+        ):
+            while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
+                epoch = len(history.epochs)
+                entry = train_epoch(model, batches, optimizer, config, epoch, bar, with_threads)
+                _refuse_infinite(model, epoch)
+                due = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
+                if due and validate is not None:
+                    entry |= validate(model).metrics()
+                improved = history.add(entry)
+                if improved:
+                    best_weights = _copy(model.state())
+                if run is not None:
+                    _save(run, model, optimizer, history, improved, described)
+                if board is not None:
+                    board.show(history.epochs)
+                bar.epoch(entry, improved)
+                if on_epoch is not None:
+                    on_epoch(entry)
+        if run is not None:
+            run.write("history.csv", lambda path: write_csv(history.epochs, path))
     if validate is not None:
         model.load_state(best_weights)
     return history
@@ -262,17 +262,13 @@ def _resume(
 ) -> dict[str, np.ndarray]:
     """Set model, optimiser and history to the run's last checkpoint; returns the best weights."""
     arrays, facts = run.load_arrays("last.safetensors")
+    check_form(facts, CHECKPOINT_FORM, run.path("last.safetensors"))
 
     def part(prefix: str) -> dict[str, np.ndarray]:
         return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
     model.load_state(part("model."))
-    try:
-        optimizer.load_state(part("adam."))
-    except KeyError as error:
-        raise CheckpointError(
-            f"{run.path('last.safetensors')} lacks adam.{error.args[0]}"
-        ) from None
+    optimizer.load_state(part("adam."))
     history.epochs = run.history(facts["epochs"])
     if len(history.epochs) != facts["epochs"]:
         raise CheckpointError(
@@ -286,7 +282,7 @@ def _resume(
     history.best = facts["best"]
     if run.path("best.safetensors").exists() or history.best_epoch != facts["epochs"]:
         best, best_facts = run.load_arrays("best.safetensors")
-        if best_facts["best_epoch"] == history.best_epoch:
+        if best_facts.get("best_epoch") == history.best_epoch:
             return best
         if history.best_epoch != facts["epochs"]:
             raise CheckpointError(

@@ -16,11 +16,12 @@ What else is needed to resume, or to look at:
     last.safetensors      weights and optimiser after the last epoch
     result.json           the final metrics
     learning_curve.png
+    .lock                 held by the process that writes (`Run.owned`)
 
 Every file is written under another name first and then renamed, so that an interrupted write
-leaves the old file whole. config.json holds the SHA-256 of the files that recommend, and one of
-its own content; they are compared when a file is read. No pickle: safetensors hold arrays and text
-only.
+leaves the old file whole. One process at a time writes into a folder; any number may read.
+config.json holds the SHA-256 of the files that recommend, and one of its own content; they are
+compared when a file is read. No pickle: safetensors hold arrays and text only.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +46,9 @@ Arrays = dict[str, np.ndarray]
 FORMAT = 1  # of the folder; a change that older versions would misread makes it 2
 CONFIG, WEIGHTS = "config.json", "best.safetensors"
 ITEMS, USERS, HISTORIES = "items.json", "users.json", "histories.safetensors"
+LOCK = ".lock"
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.")  # the beginning of a temporary name
+PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds between attempts to rename
 
 
 class Run:
@@ -50,6 +56,52 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+
+    @contextmanager
+    def owned(self, wait: bool = False) -> Iterator[None]:
+        """Inside this block no other process writes into the folder, which is made if need be.
+
+        The lock ends with its process, however that ends. Raises `TrainingError` if another
+        process has it; with `wait`, waits until it is free.
+        """
+        import filelock
+
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        # one lock in a process, which can hold it more than once: a command, and `fit` within it
+        path = self.folder.resolve() / LOCK
+        lock = filelock.FileLock(path, thread_local=False, is_singleton=True)
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except filelock.Timeout:
+            raise TrainingError(
+                f"{self.folder} is in use by another process: wait until that one ends, or choose "
+                "another --out"
+            ) from None
+        except OSError as error:
+            raise TrainingError(f"cannot write {path}: {error.strerror or error}") from None
+        except NotImplementedError:  # file systems of some clusters know no locks
+            yield
+            return
+        try:
+            self._clean()
+            yield
+        finally:
+            with suppress(OSError):  # it may be gone by now
+                if all(path.name == LOCK for path in self.folder.iterdir()):
+                    self._remove()  # nothing came of it
+            lock.release()
+
+    def _clean(self) -> None:
+        """Remove what killed processes left half written. Only the owner may."""
+        for path in self.folder.iterdir():
+            if HALF_WRITTEN.match(path.name):
+                path.unlink(missing_ok=True)
+
+    def _remove(self) -> None:
+        with suppress(OSError):  # the folder holds other files, too
+            self.path(LOCK).unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def path(self, name: str) -> Path:
         """A file of the run."""
@@ -144,14 +196,15 @@ class Run:
     def discard_unless_begun(self) -> None:
         """Remove the files of a run that ended before its first checkpoint: they are of no use."""
         if not self.begun:
-            with suppress(OSError):  # the folder holds other files, too
+            with suppress(OSError):
                 for name in ("history.jsonl", HISTORIES, USERS, ITEMS, CONFIG):
                     self.path(name).unlink(missing_ok=True)
-                self.folder.rmdir()
+            self._remove()
 
     def settings(self) -> tuple[TrainConfig, dict[str, Any]]:
         """The settings and the facts given to `create`."""
         values = self.read_config()
+        check_form(values, CONFIG_FORM, self.path(CONFIG))
         settings = values.pop("settings", {})
         return from_json(settings), values
 
@@ -164,17 +217,19 @@ class Run:
         self.write(name, lambda path: path.write_bytes(content))
 
     def write(self, name: str, writer: Callable[[Path], Any]) -> None:
-        """Let `writer` fill a temporary file, then give it its name."""
+        """Let `writer` fill a temporary file, then give it its name.
+
+        Nobody can guess the temporary name, so nobody can have put a link there.
+        """
         target = self.path(name)
-        temporary = target.with_name(
-            f".{name}"
-        )  # the next write replaces what a killed process left here
+        temporary = self.path(f".{secrets.token_hex(8)}.{name}")
         with _writing(target):
             try:
+                os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
                 writer(temporary)
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())  # or a power cut may keep the name and lose the content
-                os.replace(temporary, target)
+                rename(temporary, target)
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -185,7 +240,9 @@ class Run:
             # config.json first: between the two writes the old file is still one of those listed
             config = self.read_config()
             before = config.setdefault("files", {}).get(name, [])
-            config["files"][name] = [_sha256(content), *before[:1]]
+            there = _sha256_of_file(self.path(name)) if before and self.path(name).exists() else ""
+            listed = [_sha256(content), *(digest for digest in before if digest == there)]
+            config["files"][name] = list(dict.fromkeys(listed))
             self.write_config(config)
         self.write_bytes(name, content)
 
@@ -203,8 +260,10 @@ class Run:
             with safe_open(path, framework="np") as file:
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
                 metadata = json.loads((file.metadata() or {}).get("minisasrec", "{}"))
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from None
+        if not isinstance(metadata, dict):
+            raise CheckpointError(f"{path} describes itself by {metadata!r:.50}, no JSON object")
         return arrays, metadata
 
     def load_json(self, name: str) -> dict[str, Any]:
@@ -242,21 +301,33 @@ class Run:
     def append_history(self, entry: dict[str, Any]) -> None:
         """Add an epoch to history.jsonl."""
         path = self.path("history.jsonl")
-        with _writing(path), path.open("a", encoding="utf-8") as file:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        with _writing(path), open(os.open(path, flags, 0o666), "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def history(self, epochs: int | None = None) -> list[dict[str, Any]]:
-        """The epochs in history.jsonl, or the first `epochs` of them."""
+        """The epochs in history.jsonl, or the first `epochs` of them.
+
+        Raises `CheckpointError` unless they are those from 1 on, in this order.
+        """
         path = self.path("history.jsonl")
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines()[:epochs]
         try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
+            lines = path.read_text(encoding="utf-8").splitlines()[:epochs]
+            entries = [json.loads(line) for line in lines]
+        except (ValueError, RecursionError, OSError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from None
+        for number, entry in enumerate(entries, 1):
+            check_form(entry, HISTORY_FORM, f"{path} line {number}")
+            if entry["epoch"] != number:
+                raise CheckpointError(
+                    f"{path} line {number} is of epoch {entry['epoch']}; two programs wrote it, or "
+                    "it was changed by hand"
+                )
+        return entries
 
     def keep_history(self, epochs: int) -> list[dict[str, Any]]:
         """Drop epochs after the last checkpoint (they will be run again)."""
@@ -293,6 +364,49 @@ def _checksum(values: dict[str, Any]) -> str:
     return _sha256(json.dumps(values, sort_keys=True).encode())
 
 
+NUMBER = (int, float)
+CONFIG_FORM = {"settings": dict, "files?": dict, "known?": dict, "data?": str}
+HISTORY_FORM = {"epoch": int, "loss": NUMBER, "seconds": NUMBER}
+CHECKPOINT_FORM = {"epochs": int, "best_epoch": int, "best": (*NUMBER, type(None))}
+
+
+def check_form(values: Any, form: Mapping[str, Any], where: object) -> None:
+    """Raise `CheckpointError` unless `values` is an object with these names and types.
+
+    A name that ends in "?" may be missing. `where` is the file, for the message.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{where} holds {values!r:.50}, a JSON object was expected")
+    for name, kinds in form.items():
+        key = name.removesuffix("?")
+        if key not in values and key == name:
+            raise CheckpointError(f"{where} has no {key!r}; it is damaged or was changed by hand")
+        value = values.get(key)
+        right = isinstance(value, kinds) and not isinstance(value, bool)
+        if key in values and not right:
+            raise CheckpointError(
+                f"{where}: {key!r} is {value!r:.50}; it is damaged or was changed by hand"
+            )
+
+
+def rename(temporary: Path, target: Path) -> None:
+    """Give a whole file its name, and let the folder remember it over a power cut."""
+    for seconds in (*PATIENCE, None):
+        try:
+            os.replace(temporary, target)
+            break
+        except PermissionError:  # Windows: a virus scanner or an indexer looks at it
+            if seconds is None:
+                raise
+            time.sleep(seconds)
+    with suppress(OSError):  # Windows opens no folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -302,12 +416,21 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def new_folder(dataset: str, model: str, base: Path = Path("runs")) -> Path:
-    """runs/DATASET-MODEL, or with -2, -3, ... if that is taken."""
+    """A folder that is made now: runs/DATASET-MODEL, or with -2, -3, ... if that is taken.
+
+    Two programs that start together get two folders.
+    """
+    with _writing(base):
+        base.mkdir(parents=True, exist_ok=True)
     folder, i = base / _name(dataset, model), 1
-    while folder.exists():
-        i += 1
-        folder = base / f"{_name(dataset, model)}-{i}"
-    return folder
+    with _writing(folder):
+        while True:
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                i += 1
+                folder = base / f"{_name(dataset, model)}-{i}"
 
 
 def newest_folder(dataset: str, model: str, base: Path = Path("runs")) -> Path:

@@ -12,7 +12,15 @@ from minisasrec.errors import ConfigError
 from minisasrec.learn.config import TrainConfig, from_json, preset
 from minisasrec.models import MODELS
 
-NOT_SETTINGS = {"model", "seed", "dataset", "out", "resume", "json"}  # of `train`, but not here
+NOT_SETTINGS = {
+    "model",
+    "seed",
+    "dataset",
+    "out",
+    "resume",
+    "json",
+    "dry_run",
+}  # of `train`, but not here
 
 
 def configure(

@@ -172,16 +172,32 @@ class Adam(Optimizer):
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, as arrays by name."""
-        state = {"steps": np.array([self.steps])}
+        state = {"steps": np.array([self.steps], np.int64)}
         for i in range(len(self.parameters)):
             state[f"m.{i}"], state[f"v.{i}"] = self.m[i], self.v[i]
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state()` returned; a `CheckpointError` for NaN or infinity in it."""
-        for name, value in state.items():
-            if not np.isfinite(value).all():
+        """Go on from what `state()` returned.
+
+        Raises `CheckpointError` for a state of other parameters, or one that no training leaves.
+        Then nothing has changed.
+        """
+        wanted = self.state()
+        if wanted.keys() != state.keys():
+            odd = ", ".join(sorted(wanted.keys() ^ state.keys()))
+            raise CheckpointError(f"the optimiser's state has other parts than the model: {odd}")
+        for name, array in wanted.items():
+            found = np.asarray(state[name])
+            if (found.shape, found.dtype) != (array.shape, array.dtype):
+                raise CheckpointError(
+                    f"the optimiser's {name} is {found.dtype} of shape {found.shape}, but "
+                    f"{array.dtype} of shape {array.shape} was expected: it is of another model"
+                )
+            if not np.isfinite(found).all():
                 raise CheckpointError(f"the optimiser's {name} holds NaN or infinity")
+            if name[0] in "vs" and (found < 0).any():
+                raise CheckpointError(f"the optimiser's {name} holds a number below 0")
         self.steps = int(state["steps"][0])
         for i in range(len(self.parameters)):
             self.m[i][...], self.v[i][...] = state[f"m.{i}"], state[f"v.{i}"]
