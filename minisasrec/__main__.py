@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from minisasrec.terminal import ended, say, streams
 
@@ -54,7 +55,9 @@ def _about(name: str) -> int:
 
         print(f"minisasrec {__version__}")
     else:
-        say(f"minisasrec: no command {name!r}; choose one of: {', '.join(COMMANDS)}")
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        say(f"minisasrec: no command {name!r}; {hint}choose one of: {', '.join(COMMANDS)}")
         return 2
     return 0
 

@@ -80,7 +80,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         raise ConfigError(f"--model is {model!r}; choose one of {', '.join(MODELS)}")
     default = from_json({**settings, "model": model}, preset(dataset, model))
     offered = offered_options(default, known.config)
-    with errors_in_one_line():
+    with errors_in_one_line(type(offered)):
         options = tyro.cli(
             type(offered),
             prog="python -m minisasrec.train",

@@ -400,3 +400,11 @@ def test_a_training_may_start_from_the_weights_of_another(
         done = run(*again, *options, "--out", str(tmp_path / "no"), cwd=clicks.parent)
         assert says in is_one_line(done, code)
         assert not (tmp_path / "no").exists()
+
+
+def test_a_file_or_a_mistyped_command_is_told_as_such(clicks: Path) -> None:
+    wrong = run("recommend", str(clicks), "--user", "u1", cwd=clicks.parent)
+    assert wrong.stderr == f"error: {clicks} is a file; give the folder of a run\n"
+    command = [sys.executable, "-m", "minisasrec", "recomend"]
+    wrong = subprocess.run(command, capture_output=True, text=True)
+    assert wrong.returncode == 2 and "'recomend'; did you mean recommend?" in wrong.stderr

@@ -94,3 +94,27 @@ def test_conditions_on_the_rows_add_up_in_every_command() -> None:
 def test_a_mistyped_option_is_no_value(wrong: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError):
         read("R", *wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--epohcs", "1"), "--epohcs, 1; did you mean --epochs?"),
+        (("--drop_uot=.2",), "did you mean --dropout?"),
+        (("--epohcs", "1", "--threds", "1"), "did you mean --epochs, --threads?"),
+        (("--user", "visitor", "--item", "p"), "did you mean --user-column, --item-column?"),
+        (("--zzzz", "1"), "Unrecognized options: --zzzz, 1"),
+        (("--row-l3", "1"), "Unrecognized options: --row-l3, 1"),  # --row-l2 is one of bpr
+    ],
+)
+def test_a_mistyped_option_gets_the_one_that_is_meant(
+    arguments: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(["--dataset", "bookshop", *arguments])
+    assert str(caught.value).endswith(says)
+
+
+def test_so_it_is_in_every_command() -> None:
+    with pytest.raises(ConfigError, match="--item, a; did you mean --items?"):
+        read("R", "--item", "a")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 GUARD = "="  # before each text value while tyro reads, so that none looks like an option
@@ -63,6 +64,25 @@ def unguard(options: Any) -> Any:
     return options
 
 
+def meant(message: str, options: type[Any]) -> str:
+    """What to add to tyro's message about options that the command lacks: those that are like them.
+
+    >>> from minisasrec.learn.config import TrainConfig
+    >>> meant("Unrecognized options: --epohcs, 1", TrainConfig)
+    '; did you mean --epochs?'
+    """
+    title, _, words = message.partition(":")
+    if title != "Unrecognized options":
+        return ""
+    flags, found = _flags(options, hidden=False), list[str]()
+    for word in words.split(", "):
+        flag = word.strip().partition("=")[0].replace("_", "-")
+        if flag.startswith("--"):
+            longer = sorted(other for other in flags if other.startswith(flag))
+            found += get_close_matches(flag, sorted(flags), n=1, cutoff=0.75) or longer[:1]
+    return f"; did you mean {', '.join(dict.fromkeys(found))}?" if found else ""
+
+
 def _is_option(word: str, flags: set[str]) -> bool:
     flag = word.partition("=")[0].replace("_", "-")
     return flag in flags or (word.startswith("--") and len(word) > 2 and _is_near(flag, flags))
@@ -70,24 +90,30 @@ def _is_option(word: str, flags: set[str]) -> bool:
 
 def _is_near(flag: str, flags: set[str]) -> bool:
     """A mistyped option is better refused than taken for an item."""
-    from difflib import get_close_matches
-
     return bool(get_close_matches(flag, flags, n=1, cutoff=0.8))
 
 
-def _flags(options: type[Any]) -> set[str]:
-    """All options of a command, sections included."""
+def _flags(options: type[Any], hidden: bool = True) -> set[str]:
+    """All options of a command, sections included; `hidden`: those of other models, too."""
     found = {"-h", "--help"}
-    hints = get_type_hints(options)
+    hints, marked = get_type_hints(options), get_type_hints(options, include_extras=True)
     for field in fields(options):
+        if not hidden and _is_suppressed(marked[field.name]):
+            continue
         flag = "--" + field.name.replace("_", "-")
         if is_dataclass(hints[field.name]):
-            found |= _flags(hints[field.name])
+            found |= _flags(hints[field.name], hidden)
         elif hints[field.name] is bool:
             found |= {flag, "--no-" + flag[2:]}
         else:
             found.add(flag)
     return found
+
+
+def _is_suppressed(hint: Any) -> bool:
+    from tyro.conf import Suppress  # late: tyro is slow to import
+
+    return any(mark is Suppress for mark in getattr(hint, "__metadata__", ()))
 
 
 def _lists(options: type[Any], outer: bool = True) -> dict[str, bool]:

@@ -17,7 +17,7 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minisasrec.commands.arguments import gather, unguard
+from minisasrec.commands.arguments import gather, meant, unguard
 from minisasrec.data import DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, make_split
@@ -71,7 +71,7 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
     import tyro
 
     arguments = gather(options, sys.argv[1:] if argv is None else argv)
-    with errors_in_one_line():
+    with errors_in_one_line(options):
         read = tyro.cli(
             options,
             prog=f"python -m minisasrec.{command}",
@@ -98,8 +98,11 @@ def _with_null(value: Any) -> Any:
 
 
 @contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """Inside this block, what tyro prints about a wrong option becomes a `ConfigError`."""
+def errors_in_one_line(options: type[Any] | None = None) -> Iterator[None]:
+    """Inside this block, what tyro prints about a wrong option becomes a `ConfigError`.
+
+    With the options of the command, it names those that may be meant.
+    """
     said = io.StringIO()
     try:
         with redirect_stderr(said), _wide_enough():
@@ -113,7 +116,8 @@ def errors_in_one_line() -> Iterator[None]:
         lines = [line.strip("│| ") for line in plain.split("\n")]
         below = dropwhile(_is_rule, dropwhile(lambda line: not _is_rule(line), lines))
         message = " ".join(takewhile(lambda line: not _is_rule(line), below))
-        raise ConfigError(message or " ".join(plain.split())) from None
+        message = message or " ".join(plain.split())
+        raise ConfigError(message + (meant(message, options) if options else "")) from None
 
 
 @contextmanager

@@ -148,6 +148,8 @@ class Run:
         """An existing run. Raises `CheckpointError` if there is none."""
         run = cls(folder)
         if not run.path(CONFIG).is_file():
+            if folder.is_file():
+                raise CheckpointError(f"{folder} is a file; give the folder of a run")
             raise CheckpointError(
                 f"{folder} holds no run (no config.json); train one with --out {folder}"
             )
