@@ -228,6 +228,21 @@ def test_another_time_and_another_user_are_named(tmp_path: Path) -> None:
     assert any("'when' looks like one: --time-column when (time_column='when')" in n for n in notes)
 
 
+def test_advice_is_that_of_the_form(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "alice,apple\nbob,pear\n")
+    with pytest.raises(
+        DataError, match="one of: alice, apple; if the first line holds no names, g"
+    ):
+        load(path)
+    with pytest.raises(DataError, match="one of: 0, 1$"):
+        load({0: [1], 1: [2]})
+    path = write(tmp_path / "a.json", '[{"user": 1, "item": 2}]')
+    with pytest.raises(DataError, match=r"to_json\(orient='records', lines=True\)$"):
+        load(path)
+    path = write(tmp_path / "a.tsv", '"user"\t"item"\n"1"\t"a\tb"\n')
+    assert load(path).item_ids == ["<pad>", "a\tb"]
+
+
 def test_a_missing_column_is_guessed_at(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "client,item\n1,2\n")
     with pytest.raises(DataError, match="no column 'clint' for user_column: did you mean 'client'"):
