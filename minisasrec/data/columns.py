@@ -126,7 +126,8 @@ class Header:
         if len(found) > 1:
             raise DataError(
                 f"{self.source} has {len(found)} columns {self.columns[found[0]]!r}, which is the "
-                f"{option}? Rename the others; the columns are: {self.listed()}"
+                f"{option}? Rename the others, or name all by {spelled('columns')}, with - for one "
+                f"that is not needed; the columns are: {self.listed()}"
             )
         return found[0]
 
