@@ -6,9 +6,11 @@ what else the machine does meets both. The half vectors of `simd/tile.py` are in
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from benchmarks import machine
 from minisasrec.data.batches import TrainingBatches
@@ -66,6 +68,22 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows.append([f"{dataset}, {threads} thread{'s' * (threads > 1)}", *row])
     head = ["a step", "composed, median ms", "fused", "gain", "composed, best ms", "fused", "gain"]
     machine.save("fused", args, facts, {"fused": machine.table(head, rows)})
+    plot(facts, args)
+
+
+def plot(facts: dict[str, Any], args: argparse.Namespace) -> None:
+    """Every step, fused and composed beside each other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    panels = figure.subplots(1, len(facts))
+    for panel, (name, taken) in zip(panels, facts.items(), strict=True):
+        for place, (kind, seconds) in enumerate(taken.items()):
+            panel.plot([place] * len(seconds), [1000 * s for s in seconds], "o", alpha=0.4)
+            panel.text(place, 0, kind, ha="center", va="bottom", fontsize=8)
+        panel.set(title=f"{name} threads", xticks=[], xlim=(-0.5, 1.5), ylim=(0, None))
+    panels[0].set_ylabel("ms, a point a step")
+    figure.savefig(args.out / "fused.png", dpi=120)
 
 
 if __name__ == "__main__":

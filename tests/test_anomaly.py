@@ -169,7 +169,7 @@ def test_a_damaged_state_of_the_optimiser_is_refused(split: Split) -> None:
     model = make_model(config, split)
     assert isinstance(model, SequenceModel)
     optimizer = Adam(model.parameters(), 1e-3)
-    state = {name: np.array(value, float) for name, value in optimizer.state().items()}
+    state = {name: value.copy() for name, value in optimizer.state().items()}
     state["v.0"].flat[3] = np.inf
     with pytest.raises(CheckpointError, match="the optimiser's v.0 holds NaN or infinity"):
         optimizer.load_state(state)

@@ -51,7 +51,11 @@ LETTERS = st.characters(codec="utf-8", exclude_categories=("C", "Z"), include_ch
 TEXT = st.text(LETTERS, min_size=1, max_size=8).map(str.strip)
 # 7.0 is 7 where all ids are whole numbers: test_whole_floats_zeros_and_blanks
 ID = st.integers(0, 10**9).map(str) | TEXT.filter(
-    lambda text: text not in MISSING and not re.fullmatch(r"-?[0-9]+\.0*", text)
+    lambda text: (
+        text not in MISSING
+        and not re.fullmatch(r"-?[0-9]+\.0*", text)
+        and not re.fullmatch('".*"', text)
+    )  # with tabs between, it may be a quoted field
 )
 ROWS = st.lists(st.tuples(ID, ID, TEXT), min_size=1, max_size=12)
 HARD = [("#1", "=1+2", "#x"), ("-1", '"', 'c"d'), ("'", "a,b", "e;f"), ("007", "\\", "NULL 1")]
@@ -253,6 +257,21 @@ def test_another_time_and_another_user_are_named(tmp_path: Path) -> None:
     text = "user,item,when\n1,a,2020-05-01 10:00\n"
     notes = load(write(tmp_path / "a.csv", text)).warnings
     assert any("'when' looks like one: --time-column when (time_column='when')" in n for n in notes)
+
+
+def test_advice_is_that_of_the_form(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "alice,apple\nbob,pear\n")
+    with pytest.raises(
+        DataError, match="one of: alice, apple; if the first line holds no names, g"
+    ):
+        load(path)
+    with pytest.raises(DataError, match="one of: 0, 1$"):
+        load({0: [1], 1: [2]})
+    path = write(tmp_path / "a.json", '[{"user": 1, "item": 2}]')
+    with pytest.raises(DataError, match=r"to_json\(orient='records', lines=True\)$"):
+        load(path)
+    path = write(tmp_path / "a.tsv", '"user"\t"item"\n"1"\t"a\tb"\n')
+    assert load(path).item_ids == ["<pad>", "a\tb"]
 
 
 def test_a_missing_column_is_guessed_at(tmp_path: Path) -> None:

@@ -118,6 +118,17 @@ def test_the_times_of_a_table_of_histories_are_read_as_those_of_a_log() -> None:
             recommender.recommend(histories=table.assign(time=times))
 
 
+def test_a_user_whom_the_filter_left_out_is_told_of_it() -> None:
+    few = pd.concat([log(), pd.DataFrame([("few", "p1", START, "Page 1")], columns=list(log()))])
+    columns = {**COLUMNS, "min_actions": 3}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        recommender = Recommender("markov").fit(few, **columns)
+    says = "somebody new, or left out by the one-pass filter, min_actions=3, give histories="
+    with pytest.raises(DataError, match=says):
+        recommender.recommend(["few"])
+
+
 def test_columns_that_are_numbers_or_categories() -> None:
     frame = renamed(lambda text: int(text[1:]))
     want = small(frame).recommend(k=2)

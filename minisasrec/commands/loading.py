@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,8 +58,7 @@ def check_users(recommender: Recommender, users: Sequence[str]) -> None:
 def _left_out(recommender: Recommender, user: str) -> str:
     """What to say of a user whom the filter has dropped; "" for one who was never there."""
     known, config = recommender.known, recommender.config
-    rule = re.search(r"(one-pass|iterative) filter, min_actions=\d+", known.source)
-    if not rule:
+    if not known.filter:
         return ""
     try:
         with warnings.catch_warnings():
@@ -78,6 +76,6 @@ def _left_out(recommender: Recommender, user: str) -> str:
         return ""
     actions = len(everyone.sequence(list(everyone.user_ids).index(user)))
     return (
-        f"user {user!r} was left out of the training by the {rule[0]} ({actions} "
+        f"user {user!r} was left out of the training by the {known.filter} ({actions} "
         f"action{'s' * (actions != 1)} in {config.dataset})"
     )

@@ -64,7 +64,7 @@ class Table(Protocol):
 def read_actions(table: Table, options: ReadingOptions) -> Actions:
     """The actions of a table, by the rules of docs/your-data.md. DataError names the row."""
     header = Header(table.name, table.names)
-    roles = choose(header, table.sample(), options)
+    roles = choose(header, table.sample(), options, "header" in table.facts)
     builder = ActionsBuilder(header, roles, options)
     for block in table.blocks(roles.kinds()):
         builder.add(block)

@@ -126,25 +126,27 @@ class Header:
         if len(found) > 1:
             raise DataError(
                 f"{self.source} has {len(found)} columns {self.columns[found[0]]!r}, which is the "
-                f"{option}? Rename the others, or name all by {spelled('columns')}, with - for one "
-                f"that is not needed; the columns are: {self.listed()}"
+                f"{option}? Name another one, rename the others, or name all columns of a text "
+                f"file by {spelled('columns')}, with - for one that is not needed; the columns are: "
+                f"{self.listed()}"
             )
         return found[0]
 
 
 def choose(
-    header: Header, sample: Sequence[Sequence[Any]], options: ReadingOptions, *, rows: str = "rows"
+    header: Header, sample: Sequence[Sequence[Any]], options: ReadingOptions, lines: bool = False
 ) -> Roles:
     """The roles of the columns, by the options, the usual names and the values of a few rows.
 
-    ``sample[i]`` are the first values of column i. Raises DataError where no column, or the same
+    ``sample[i]`` are the first values of column i, ``lines`` says whether the names are a header
+    line. Raises DataError where no column, or the same
     column twice, would be user and item.
     """
     notes: list[str] = []
     user = _user(header, sample, options, notes)
     item = _item(header, options, user)
     if user is None or item is None:
-        _refuse(header, sample, options, "user" if user is None else "item")
+        _refuse(header, sample, "user" if user is None else "item", lines and not options.columns)
     assert user is not None and item is not None
     if user == item:
         raise DataError(
@@ -276,27 +278,27 @@ def _is_like_a_time(name: str, values: Sequence[Any]) -> bool:
     return dates or re.search("time|date|stamp|zeit|datum", name) is not None
 
 
-def _refuse(
-    header: Header, sample: Sequence[Sequence[Any]], options: ReadingOptions, role: str
-) -> None:
-    """Say why there is no user or item, and what to do."""
+def _refuse(header: Header, sample: Sequence[Sequence[Any]], role: str, first_line: bool) -> None:
+    """Say why there is no user or item, and what to do; ``first_line``: the names come from it."""
     option = f"{role}_column"
     lists = [
         name
         for name, values in zip(header.columns, sample, strict=True)
         if any(isinstance(v, (list, dict)) for v in values)
     ]
-    if looks_like_data(header.columns) and not options.columns:
+    if first_line and looks_like_data(header.columns):
         guess = suggestion(header.columns)
         raise DataError(
             f"the first line of {header.source} looks like data, not like names "
             f"({', '.join(header.columns)[:80]}): say what its columns are, for example "
             f"--no-header --columns {guess} (header=False, columns={guess!r})"
         )
-    inside = f"; {lists[0]!r} holds lists: one row for each action is expected" if lists else ""
+    more = f"; {lists[0]!r} holds lists: one row for each action is expected" if lists else ""
+    if first_line:
+        more += "; if the first line holds no names, give --no-header --columns (header=False)"
     raise DataError(
         f"{header.source}: no column has a usual name for {option}: name it by {spelled(option)}, "
-        f"one of: {header.listed()} (these must be names: the first line is a header{inside})"
+        f"one of: {header.listed() or 'none'}{more}"
     )
 
 

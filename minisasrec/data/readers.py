@@ -285,8 +285,11 @@ class RecordTable:
         try:
             return read(line, *arguments)
         except _UNREADABLE as error:
+            array = line.lstrip().startswith("[")
+            help = "; pandas writes them by to_json(orient='records', lines=True)" if array else ""
             raise DataError(
-                f"{self.source} line {number}: expected {self.what}, got {line.strip()[:60]!r}"
+                f"{self.source} line {number}: expected {self.what}, got "
+                f"{line.strip()[:60]!r}{help}"
             ) from error
 
 

@@ -353,9 +353,13 @@ def _is_quoted(head: str, separator: str) -> bool:
         return True
     lines = head.split("\n")[: SAMPLE * 5]
     lines = lines[:-1] if len(lines) > 1 else lines
+    first = [f.strip("\r") for f in lines[0].split("\t")]
     fields = [f.strip("\r") for line in lines for f in line.split("\t") if '"' in f]
-    whole = (len(f) > 1 and f[0] == f[-1] == '"' for f in fields)
-    return bool(fields) and all(whole)
+    return all(map(_is_whole, first)) or (bool(fields) and all(map(_is_whole, fields)))
+
+
+def _is_whole(field: str) -> bool:
+    return len(field) > 1 and field[0] == field[-1] == '"'
 
 
 def _is_header_comment(line: str, after: str, separator: str | None) -> bool:

@@ -161,6 +161,12 @@ class Known:
         ids = {"user": data.user_ids, "item": data.item_ids[1:]}
         return tuple(what for what in self.whole if all(map(WHOLE.fullmatch, ids[what])))
 
+    @property
+    def filter(self) -> str:
+        """What left out users and items: "one-pass filter, min_actions=5", or "" if nothing did."""
+        found = re.search(r"(one-pass|iterative) filter, min_actions=\d+", self.source)
+        return found[0] if found else ""
+
     @cached_property
     def users(self) -> Ids:
         """The users by their ids."""

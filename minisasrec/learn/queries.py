@@ -122,8 +122,10 @@ class Queries:
             numbers = known.users.find(given)
             if self.unknown == "error" and (numbers < 0).any():
                 value = given[int(np.argmin(numbers))]
+                rule = f", or left out by the {known.filter}," if known.filter else ""
                 raise DataError(
-                    f"{known.users.unknown(value, known.name)}; for somebody new give histories="
+                    f"{known.users.unknown(value, known.name)}; for somebody new{rule} give "
+                    "histories="
                 )
             if (numbers < 0).any():
                 note(f"{(numbers < 0).sum():,} of {len(given):,} users are not known: left out")
