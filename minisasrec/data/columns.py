@@ -127,7 +127,7 @@ class Header:
             raise DataError(
                 f"{self.source} has {len(found)} columns {self.columns[found[0]]!r}, which is the "
                 f"{option}? Name another one, rename the others, or name all columns of a text "
-                f"file by {spelled('columns')}, with - for one that is not needed; the columns are: "
+                f"file by {spelled('columns')}, - for one not needed; the columns are: "
                 f"{self.listed()}"
             )
         return found[0]
