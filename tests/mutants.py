@@ -5,7 +5,7 @@ turned round, a statement left out. The tests of that file run on it. If they pa
 survived: either the change makes no difference, or a test is missing. The files on disk stay as
 they are: a mutant lives in one process, which imports it in the place of the module.
 
-`--show` prints the survivors with their lines; docs/reliability.md gives the reason of each.
+Survivors are printed with their lines.
 """
 
 from __future__ import annotations
@@ -211,10 +211,10 @@ def run(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> bool:
 def arguments(file: str) -> tuple[str, ...]:
     """What pytest is given for the mutants of a file."""
     if TESTS[file] is not OPS:
-        return TESTS[file]
+        return ("tests/test_defaults.py", *TESTS[file])
     tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
     names = [f.name for f in tree.body if isinstance(f, ast.FunctionDef) and f.name[0] != "_"]
-    return (*OPS, "-k", " or ".join(names))
+    return ("tests/test_defaults.py", *OPS, "-k", " or ".join([*names, "test_defaults"]))
 
 
 def prepare() -> None:

@@ -1,0 +1,174 @@
+"""What holds without being asked for: defaults, edges, and which backend computes.
+
+Each of these is a change of the code that no other test noticed (`tests/mutants.py`).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from strategies import make_split
+
+from minisasrec import kernels, ops
+from minisasrec.backends import use_backend
+from minisasrec.data.sampling import SeenItems, sample_negatives, sample_other_items
+from minisasrec.data.sequences import pack_sequences
+from minisasrec.errors import GradientError, ShapeError
+from minisasrec.learn.evaluation import Evaluator
+from minisasrec.models.base import Model
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
+from minisasrec.nn import Parameter
+from minisasrec.nn.optim import Adam
+from minisasrec.random import make_key
+
+BACKENDS = ["numpy", "numba"]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    with use_backend(request.param):
+        yield request.param
+
+
+# --- ops -------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_papers_unless_beta_is_given(backend):
+    h, items = np.zeros((3, 2)), np.ones((5, 2))
+    targets, negatives = np.array([1, 2, 3]), np.array([[4], [4], [4]])
+    loss = ops.sampled_bce(h, items, targets=targets, negatives=negatives).item()
+    assert loss == pytest.approx(2 * np.log(2), abs=1e-12)
+    half = ops.sampled_bce(h, items, targets=targets, negatives=negatives, beta=0.5).item()
+    assert half == pytest.approx(1.5 * np.log(2), abs=1e-12)
+    none = ops.sampled_bce(h, items, targets=targets, negatives=negatives, beta=0.0).item()
+    assert none == pytest.approx(np.log(2), abs=1e-12)
+
+
+def test_attention_drops_nothing_unless_asked_to(backend):
+    x = np.random.default_rng(0).standard_normal((2, 4, 6))
+    real = np.ones((2, 4), bool)
+    padded = ops.causal_attention(x, x, x, real=real)
+    assert np.array_equal(
+        padded.data, ops.causal_attention(x, x, x, real=real, rate=0.0, heads=1).data
+    )
+    rows, offsets = x.reshape(8, 6), np.array([0, 4, 8])
+    packed = ops.packed_causal_attention(rows, rows, rows, offsets=offsets)
+    np.testing.assert_allclose(packed.data.reshape(2, 4, 6), padded.data, atol=1e-12)
+
+
+def test_a_mean_drops_the_axes_unless_asked_not_to():
+    x = np.arange(6.0).reshape(2, 3)
+    assert ops.mean(x, axis=1).shape == (2,) and ops.sum(x, axis=1).shape == (2,)
+    assert ops.mean(x, axis=1, keepdims=True).shape == (2, 1)
+
+
+def test_slot_ids_are_checked_where_sequences_are_empty(backend):
+    """An empty one at the start must not excuse a gap at the end, nor one at the end break."""
+    x, key = np.ones((3, 2)), make_key(1)
+
+    def attend(offsets, slot_ids):
+        constants = {"offsets": np.array(offsets), "slot_ids": np.array(slot_ids)}
+        return ops.packed_causal_attention(x, x, x, rate=0.5, key=key, **constants)
+
+    for offsets in ([0, 3], [0, 0, 3], [0, 3, 3], [0, 0, 3, 3]):
+        assert attend(offsets, [0, 1, 2]).shape == (3, 2)
+        with pytest.raises(ShapeError, match="slot_ids"):
+            attend(offsets, [0, 1, 5])
+    assert attend([0, 2, 3], [0, 1, 5]).shape == (3, 2)
+
+
+@pytest.mark.parametrize("padding_id", [True, 1.0, "1", -1, 4])
+def test_a_padding_id_is_the_number_of_a_row(backend, padding_id):
+    with pytest.raises(ShapeError, match="padding_id is"):
+        ops.embedding(np.ones((4, 2)), ids=np.array([1, 2]), padding_id=padding_id)
+
+
+# --- optimiser -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3,), (300, 300)], ids=["small", "large"])
+def test_a_graph_from_before_a_step_is_refused(backend, shape):
+    """Its gradients would be of weights that are no longer there."""
+    w = Parameter(np.ones(shape, np.float32))
+    optimizer = Adam([w], 0.1)
+    loss = ops.sum(w * w)
+    w.grad = np.ones(shape, np.float32)
+    optimizer.step()
+    with pytest.raises(GradientError):
+        loss.backward()
+
+
+@pytest.mark.parametrize("shape", [(3,), (300, 300)], ids=["small", "large"])
+@pytest.mark.parametrize("name", BACKENDS)
+def test_adam_calls_the_kernel_on_its_backend_only(monkeypatch, shape, name):
+    called = []
+    real = kernels.adam.adam_step
+    monkeypatch.setattr(
+        kernels.adam, "adam_step", lambda *given: (called.append(1), real(*given))[1]
+    )
+    w = Parameter(np.ones(shape, np.float32))
+    w.grad = np.ones(shape, np.float32)
+    with use_backend(name):
+        Adam([w], 0.1).step()
+    assert bool(called) == (name == "numba")
+
+
+# --- sampling and evaluation -----------------------------------------------------------------
+
+
+class Same(Model):
+    """The same score for every item."""
+
+    def __init__(self, split):
+        self.num_items, self.n = split.dataset.num_items, 5
+
+    def all_scores(self, users, histories):
+        return np.zeros((len(users), self.num_items + 1))
+
+
+def test_equal_scores_where_repeats_are_forbidden():
+    """Sampled: in the middle. As the authors do: an order that sorting gives, whole numbers."""
+    sequences = [[1 + (u + t) % 130 for t in range(6)] for u in range(130)]
+    split = make_split(sequences, 130)
+    assert set(Evaluator(split, "test", "sampled")(Same(split)).ranks) == {51}
+    authors = Evaluator(split, "test", "authors", negatives=99)(Same(split)).ranks
+    assert (authors == authors.astype(int)).all()  # the middle would be 50.5
+
+
+def test_sampling_calls_the_kernel_on_its_backend_only(monkeypatch):
+    seen = SeenItems(make_split([[1, 2, 3, 4], [2, 3, 4, 5]], 20))
+    inputs = pack_sequences([[1, 2], [2, 3]], 5)
+    called = []
+    real = kernels.sampling.sample_negatives
+    monkeypatch.setattr(
+        kernels.sampling, "sample_negatives", lambda *given: (called.append(1), real(*given))[1]
+    )
+    users, targets, key = np.array([0, 1]), np.array([2, 3, 3, 4]), make_key(1)
+    for sample in (
+        lambda: sample_negatives(seen, users, inputs, 3, key),
+        lambda: sample_other_items(targets, inputs, 3, 20, key),
+    ):
+        drawn = {}
+        for name in BACKENDS:
+            called.clear()
+            with use_backend(name):
+                drawn[name] = sample()
+            assert bool(called) == (name == "numba")
+        assert np.array_equal(drawn["numpy"], drawn["numba"])
+
+
+# --- first weights ---------------------------------------------------------------------------
+
+
+def test_no_two_weights_start_equal():
+    """Two parts that draw from the same key would learn the same, one of them for nothing."""
+    model = SASRec(7, SASRecConfig(n=8, d=8, blocks=2), seed=0)
+    drawn = {name: p.data for name, p in model.named_parameters() if np.ptp(p.data) > 0}
+    assert len(drawn) >= 2 + 2 * 5
+    for one, other in itertools.combinations(drawn, 2):
+        # rows 1 and 2: row 0 of the item table is the padding
+        a, b = drawn[one][1:3].reshape(-1), drawn[other][1:3].reshape(-1)
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.99, (one, other)
