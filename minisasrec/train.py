@@ -43,7 +43,7 @@ from minisasrec.learn.config import (
     read_json,
     unchosen,
 )
-from minisasrec.learn.fit import History, fit
+from minisasrec.learn.fit import History, fit, selection
 from minisasrec.learn.known import Known
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
@@ -192,6 +192,7 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
             "model": config.model,
             "seed": config.seed,
             **history.summary(),
+            "selected_by": selection(split, config) if history.epochs else None,
             "total_seconds": time.perf_counter() - start,
             "out": str(run.folder),
             "test": rows,
@@ -208,8 +209,8 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
         return
     if history.epochs:
         print(
-            f"\nstopped after epoch {len(history.epochs)}, best validation at "
-            f"{history.best_epoch}; test part, read once:\n"
+            f"\nstopped after epoch {len(history.epochs)}; epoch {history.best_epoch} validated "
+            f"best, by {selection(split, config)} ranking; test part, read once:\n"
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
