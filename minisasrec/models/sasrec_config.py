@@ -82,8 +82,8 @@ class SASRecConfig:
 
         if self.positions_from == "beginning" and self.padding != "hidden":
             raise ConfigError(
-                f"positions-from is 'beginning' and padding {self.padding!r}; padding stands before "
-                "the first item, so a position has to be counted from the end there"
+                f"positions-from is 'beginning' and padding {self.padding!r}; padding stands "
+                "before the first item, so a position has to be counted from the end there"
             )
 
     @property
