@@ -24,6 +24,10 @@ from minisasrec.models.ranges import check_numbers
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import RecentConfig
 
+# settings that change no number, or say where the data is, which has a fingerprint
+NO_NUMBERS = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume"}
+NO_NUMBERS |= {"detect_anomaly", "tensorboard", "dry_run", "json"}
+
 ModelName = Literal[
     "sasrec",
     "bpr",
