@@ -227,7 +227,7 @@ def run(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> str:
 
 def arguments(file: str) -> tuple[str, ...]:
     """What pytest is given for the mutants of a file."""
-    tests = (*ALL, *TESTS[file])
+    tests = (*TESTS[file], *ALL)
     if not set(OPS) <= set(tests):
         return tests
     tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
@@ -242,7 +242,9 @@ def prepare() -> None:
     os.environ["CI"] = "1"  # Hypothesis draws the same examples for every mutant
     os.environ.pop("MINISASREC_DATA_DIR", None)  # the same tests whatever data are there
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    for name in ("numpy", "numba", "pandas", "hypothesis", "pytest", "torch", "tqdm"):
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # some take seconds to import
+    needed = "numpy numba pandas scipy.stats hypothesis pytest torch sympy tqdm platformdirs"
+    for name in needed.split():
         if importlib.util.find_spec(name):
             __import__(name)
 
