@@ -14,7 +14,8 @@ ROOT = Path(minisasrec.__file__).parent
 # From the ground up. A folder imports its own files and what stands on the floors below it.
 FLOORS = (
     ("terminal",),
-    ("errors", "random"),
+    ("errors",),
+    ("random",),
     ("kernels", "plots"),
     ("backends",),
     ("autograd",),
@@ -27,7 +28,17 @@ FLOORS = (
     ("recommender",),
     ("commands", "lenskit"),
     ("teach",),
-    ("train", "evaluate", "tune", "datasets", "recommend", "similar", "reproduce", "explain"),
+    (
+        "train",
+        "evaluate",
+        "tune",
+        "datasets",
+        "recommend",
+        "similar",
+        "reproduce",
+        "explain",
+        "receipt",
+    ),
     ("completion",),
     ("__main__",),
 )
