@@ -255,6 +255,7 @@ ARGUMENTS = {
     "evaluate": ("nowhere",),
     "recommend": ("nowhere", "--user", "u"),
     "similar": ("nowhere", "--items", "i"),
+    "explore": ("nowhere",),
     "reproduce": ("table3", "--dry-run"),
     "explain": ("softmax",),
     "data": ("nowhere.csv",),
@@ -277,7 +278,12 @@ def test_every_command_takes_threads_and_backend(
     monkeypatch.setattr(module, "use_machine", asked.append, raising=False)
     run_command(module.main, [*ARGUMENTS[command], "--threads", "3", "--backend", "numpy"])
     told = capsys.readouterr().err
-    if command in ("evaluate", "recommend", "similar"):  # which first need a run that there is
+    if command in (
+        "evaluate",
+        "recommend",
+        "similar",
+        "explore",
+    ):  # which first need a run that there is
         assert "nowhere holds no run" in told
     else:
         assert asked == [MachineOptions(threads=3, backend="numpy")]

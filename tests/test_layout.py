@@ -25,9 +25,12 @@ FLOORS = (
     ("learn",),
     ("experiments", "exchange"),
     ("recommender",),
-    ("commands", "lenskit"),
+    ("commands", "explorer", "lenskit"),
     ("teach",),
-    ("train", "evaluate", "tune", "datasets", "recommend", "similar", "reproduce", "explain"),
+    (
+        *("train", "evaluate", "tune", "datasets", "recommend", "similar"),
+        *("explore", "reproduce", "explain"),
+    ),
     ("completion",),
     ("__main__",),
 )
