@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minisasrec.errors import ConfigError
+
 _MASK64 = (1 << 64) - 1
 
 
@@ -32,12 +34,15 @@ class Key(NamedTuple):
 def make_key(*words: int | str) -> Key:
     """The key of numbers and names such as (seed, "negatives", step), by splitmix64.
 
-    Numbers, also those of NumPy, are taken modulo 2^64; a name counts as the first 64 bits of its
-    BLAKE2b hash.
+    Numbers, also those of NumPy, are from -2^63 to 2^64 - 1, those below 0 in two's complement; a
+    name counts as the first 64 bits of its BLAKE2b hash. Raises `ConfigError` for other numbers:
+    2^64 as a seed would be 0.
     """
     state = 0
     for word in words:
         number = _number_of(word) if isinstance(word, str) else operator.index(word)
+        if not -(2**63) <= number < 2**64:
+            raise ConfigError(f"{number} is too large for a seed: the largest is 2^64 - 1")
         state = (state + 0x9E3779B97F4A7C15 + (number & _MASK64)) & _MASK64
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK64

@@ -59,6 +59,7 @@ from minisasrec.learn.queries import (
     note,
     values_of,
 )
+from minisasrec.learn.receipt import origin, origin_in, updated
 from minisasrec.learn.recommendation import top_lists
 from minisasrec.learn.runs import CONFIG, WEIGHTS, Run
 from minisasrec.learn.settings import configure, differing
@@ -160,8 +161,9 @@ class Recommender:
                 split = _everything(split)
                 config = _as_chosen(config, model)
                 model, _ = _trained(config, split, progress, history.best_epoch)
+            begun = origin(config)
         known = Known.of(split, on, whole)
-        self._fitted = _Fitted(config, model, known, history)
+        self._fitted = _Fitted(config, model, known, history, begun)
         self._library = frames.library(data)
         return self
 
@@ -371,15 +373,16 @@ class Recommender:
     def evaluate(
         self,
         part: Part = "test",
-        protocols: Sequence[Protocol] | None = None,
+        protocols: Protocol | Sequence[Protocol] | None = None,
         *,
         seed: int | None = None,
         max_users: int | None = None,
     ) -> Any:
         """How well it ranks what was held out: a table, as `python -m minisasrec.evaluate` shows.
 
-        `part` is "test" or "valid"; `protocols` are "sampled", "full" and "authors", by default the
-        first two; see `Evaluator`. `seed` and `max_users` are by default those of the settings.
+        `part` is "test" or "valid"; `protocols` are one or more of "sampled", "full" and "authors",
+        by default the first two; see `Evaluator`. `seed` and `max_users` are by default those of
+        the settings.
         Raises `ConfigError` after `fit(on="everything")`, which leaves nothing to measure on.
         """
         fitted, known = self.fitted, self.fitted.known
@@ -391,11 +394,16 @@ class Recommender:
         split = known.measured(known.repeats)
         if split is None:
             raise DataError(f"{known.name} was saved without histories: nothing to measure on")
+        chosen: tuple[Any, ...] | None = None
+        if protocols is not None:
+            several = isinstance(protocols, list | tuple | set)
+            chosen = tuple(protocols) if several else (protocols,)
+            for name in chosen:
+                check_choice("protocols", name, get_args(Protocol))
         changes = {"seed": seed, "max_users": max_users}
         given = {name: value for name, value in changes.items() if value is not None}
         config = from_json(given, fitted.config)
         with on_machine(config.machine):
-            chosen = None if protocols is None else tuple(protocols)
             rows = final_rows(fitted.model, split, config, part, chosen)
         names = dict.fromkeys(name for row in rows for name in row)
         columns = {name: [row.get(name) for row in rows] for name in names}
@@ -498,7 +506,8 @@ class Recommender:
                 f"{len(history.epochs)} epochs on {split.num_train_actions:,} actions"
             )
         known = Known.of(split, on, known.still_whole(dataset))
-        self._fitted = _Fitted(fitted.config, model, known, history)
+        begun = updated(fitted.origin, epochs)
+        self._fitted = _Fitted(fitted.config, model, known, history, begun)
         return self
 
     # --- a folder to take home -----------------------------------------------------------------
@@ -511,7 +520,7 @@ class Recommender:
         histories; by default the setting of that name decides. Raises `ConfigError` for a folder
         that holds something else, `TrainingError` if it cannot be written.
         """
-        fitted, folder = self.fitted, Path(folder).absolute()
+        fitted, folder = self.fitted, _path(folder, "save").absolute()
         keep = fitted.config.keep_histories if keep_histories is None else keep_histories
         known = fitted.known if keep else fitted.known.without_histories(fitted.model)
         _check_free(folder)
@@ -521,7 +530,9 @@ class Recommender:
         except OSError as error:
             raise TrainingError(f"cannot write {folder}: {error.strerror or error}") from None
         try:
-            run = Run.create(part / "new", fitted.config, known.facts() | _version(), known.files())
+            run = Run.create(
+                part / "new", fitted.config, known.facts() | fitted.origin, known.files()
+            )
             facts = fitted.history.summary() if fitted.history.epochs else {}
             described = model_settings(fitted.config.model, fitted.model)
             run.save_arrays(WEIGHTS, fitted.model.state(), facts | described)
@@ -548,7 +559,7 @@ class Recommender:
         one line that says what to do, for a folder that is missing something, was damaged or was
         written by a newer version.
         """
-        run = Run(Path(folder))
+        run = Run(_path(folder, "load"))
         if not run.path(CONFIG).is_file():
             raise CheckpointError(
                 f"{folder} holds no recommender (no {CONFIG}); give the folder that "
@@ -559,13 +570,19 @@ class Recommender:
         except ConfigError as error:
             raise CheckpointError(f"{run.path(CONFIG)}: {error}") from None
         known = Known.read(run, facts)
-        return cls.of(config, known, load_model(run, config, known))
+        return cls.of(config, known, load_model(run, config, known), origin_in(facts))
 
     @classmethod
-    def of(cls, config: TrainConfig, known: Known, model: Model) -> Recommender:
-        """A recommender of parts that are there already."""
+    def of(
+        cls,
+        config: TrainConfig,
+        known: Known,
+        model: Model,
+        origin: dict[str, Any] | None = None,
+    ) -> Recommender:
+        """A recommender of parts that are there already, and the `origin` that `save` notes."""
         made = cls(config.model, seed=config.seed, **differing(config))
-        made._fitted = _Fitted(config, model, known, History())
+        made._fitted = _Fitted(config, model, known, History(), origin or {})
         return made
 
 
@@ -617,6 +634,7 @@ class _Fitted:
     model: Model
     known: Known
     history: History
+    origin: dict[str, Any]  # how its training began (`receipt.origin`)
 
 
 def load_model(run: Run, config: TrainConfig, known: Known) -> Model:
@@ -646,10 +664,13 @@ def _difference(found: Any, wanted: Any) -> str:
     return repr(found)
 
 
-def _version() -> dict[str, str]:
-    from minisasrec import __version__
-
-    return {"version": __version__}
+def _path(folder: Any, method: str) -> Path:
+    """`folder` as a path. Raises `ConfigError` for what is none."""
+    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+        raise ConfigError(
+            f'{method} takes the path of a folder, such as {method}("shop"); got {folder!r:.50}'
+        )
+    return Path(folder)
 
 
 def _check_free(folder: Path) -> None:

@@ -11,13 +11,12 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from minisasrec import __version__
 from minisasrec.backends import backend
 from minisasrec.commands.arguments import gather
 from minisasrec.commands.cli import (
@@ -31,9 +30,10 @@ from minisasrec.commands.description import describe
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
-from minisasrec.errors import ConfigError, TrainingError
+from minisasrec.errors import ConfigError
 from minisasrec.exchange import start_from
 from minisasrec.learn.config import (
+    NO_NUMBERS,
     TrainConfig,
     from_json,
     is_chosen,
@@ -43,9 +43,10 @@ from minisasrec.learn.config import (
     read_json,
     unchosen,
 )
-from minisasrec.learn.fit import History, fit
+from minisasrec.learn.fit import History, finished, fit, selection
 from minisasrec.learn.known import Known
 from minisasrec.learn.machine import use_machine
+from minisasrec.learn.receipt import SHOWN, Receipt, origin
 from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
 from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.plots import learning_curve
@@ -142,12 +143,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     of = config.dataset, config.model
     if config.resume:
         run = Run.open(config.out or newest_folder(*of))
+        check_resumed(run, config, known)
+        if (history := finished(run, config)) is not None:  # nothing to write: perhaps it cannot be
+            if isinstance(model, SequenceModel):
+                model.load_state(run.load_arrays(WEIGHTS)[0])
+            _report(model, split, config, run, history, run.result())
+            return
     else:
         run = Run(config.out or new_folder(*of))
     with run.owned():
-        open_run(run, config, known)
+        if not config.resume:
+            Run.create(run.folder, config, known.facts() | origin(config), known.files())
         try:
-            _train_and_report(model, split, config, run)
+            history, result = _train(model, split, config, run)
+            _report(model, split, config, run, history, result)
         except BaseException as ended:
             run.discard_unless_begun()
             if isinstance(ended, KeyboardInterrupt) and run.begun:
@@ -173,7 +182,10 @@ def _show_data(config: TrainConfig) -> None:
     show("", "nothing was trained or written (--dry-run)")
 
 
-def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run) -> None:
+def _train(
+    model: Model, split: Split, config: TrainConfig, run: Run
+) -> tuple[History, dict[str, Any]]:
+    """Train, measure, and write the result: what happened, and what result.json says."""
     tell = _silent if config.json else show
     tell(f"{split.dataset.name}: {split.dataset.statistics()}")
     if split.dataset.source:
@@ -192,24 +204,37 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
             "model": config.model,
             "seed": config.seed,
             **history.summary(),
+            "selected_by": selection(split, config) if history.epochs else None,
             "total_seconds": time.perf_counter() - start,
             "out": str(run.folder),
             "test": rows,
         }
     )
-    run.write_json("result.json", result)
     if history.epochs:
         try:
             run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
-        except TrainingError as error:  # a picture less: the result is there
-            say(f"note: {error}")
+        except Exception as error:  # whatever is wrong with a picture, the result counts
+            say(f"note: no learning curve: {error}")
+    run.write_json("result.json", result)  # last: who finds it finds all
+    return history, result
+
+
+def _report(
+    model: Model,
+    split: Split,
+    config: TrainConfig,
+    run: Run,
+    history: History,
+    result: dict[str, Any],
+) -> None:
+    rows = result["test"]
     if config.json:
-        print(json.dumps(result))
+        print(json.dumps({**result, "out": str(run.folder)}))
         return
     if history.epochs:
         print(
-            f"\nstopped after epoch {len(history.epochs)}, best validation at "
-            f"{history.best_epoch}; test part, read once:\n"
+            f"\nstopped after epoch {len(history.epochs)}; epoch {history.best_epoch} validated "
+            f"best, by {selection(split, config)} ranking; test part, read once:\n"
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))
@@ -218,27 +243,36 @@ def _train_and_report(model: Model, split: Split, config: TrainConfig, run: Run)
     show(
         "",
         f"checkpoints, history and learning curve: {run.folder}",
+        f"receipt: {Receipt.of(run).overall[:SHOWN]}, to compare with a neighbour's: python -m "
+        f"minisasrec.receipt {run.folder}",
         f"to go on: python -m minisasrec.recommend {run.folder} {whom}",
     )
 
 
-def open_run(run: Run, config: TrainConfig, known: Known) -> None:
-    """Make a new run's first files, or see that the old one was begun with the same settings."""
-    if not config.resume:
-        facts = {**known.facts(), "version": __version__}
-        Run.create(run.folder, config, facts, known.files())
-        return
+def check_resumed(run: Run, config: TrainConfig, known: Known) -> None:
+    """Raise `ConfigError` unless the run was begun with the same settings and data."""
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = {"keep_histories", "epochs", "patience", "machine", "out", "resume", "json", "data_dir"}
-    free |= {"detect_anomaly", "tensorboard", "dry_run"}
-    for field in dataclasses.fields(TrainConfig):
-        old, new = getattr(before, field.name), getattr(config, field.name)
-        if field.name not in free and old != new:
-            raise ConfigError(
-                f"--{field.name.replace('_', '-')} is {new}, but the run in {run.folder} was "
-                f"started with {old}; resume with its settings (--config {run.path('config.json')})"
-            )
+    free = NO_NUMBERS - {"dataset", "columns"} | {"epochs", "patience"}
+    for name, old, new in _differing(before, config, free):
+        raise ConfigError(
+            f"--{name.replace('_', '-')} is {new}, but the run in {run.folder} was started with "
+            f"{old}; resume with its settings (--config {run.path('config.json')})"
+        )
+
+
+def _differing(
+    before: Any, now: Any, free: Collection[str] = ()
+) -> Iterator[tuple[str, object, object]]:
+    """The options that differ, each with both values, also within sections."""
+    for field in dataclasses.fields(before):
+        old, new = getattr(before, field.name), getattr(now, field.name)
+        if field.name in free or old == new:
+            continue
+        if dataclasses.is_dataclass(old):
+            yield from _differing(old, new)
+        else:
+            yield field.name, old, new
 
 
 def _silent(*_: object) -> None:

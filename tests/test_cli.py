@@ -176,6 +176,11 @@ def test_a_run_is_not_overwritten_and_resumes_only_with_its_settings(
     assert "--resume" in is_one_line(run("train", *config, cwd=out.parent), 1)
     other = run("train", *config, "--resume", "--batch-size", "16", cwd=out.parent)
     assert "--batch-size is 16" in is_one_line(other, 2)
+    wider = run("train", *config, "--resume", "--d", "48", "--title-column", "page", cwd=out.parent)
+    told = is_one_line(wider, 2)
+    assert "--title-column is page, but the run in" in told and "was started with name" in told
+    wider = run("train", *config, "--resume", "--d", "48", cwd=out.parent)
+    assert "--d is 48, but the run in" in is_one_line(wider, 2)
     assert (out / "best.safetensors").read_bytes() == before
     done = run("train", "--resume", "--out", str(out), "--json", cwd=out.parent)
     assert done.returncode == 0 and json.loads(done.stdout)["epochs"] == 2
@@ -226,6 +231,7 @@ def test_a_run_of_a_bigger_machine_is_read_on_this_one(
         (("--beta2", "2", "--out", "new"), 2, "beta2 is 2"),
         (("--threads", "0"), 2, "--threads is 0"),
         (("--seed", "-1"), 2, "--seed is -1"),
+        (("--seed", str(2**64)), 2, "it must be at most 18,446,744,073,709,551,615"),
         (("--lr", "0"), 2, "--lr is 0"),
         (("--config", "nowhere.json"), 2, "nowhere.json"),
         (("--config", "wrong.json"), 2, "epoks is no setting"),
@@ -260,6 +266,7 @@ ARGUMENTS = {
     "explain": ("softmax",),
     "data": ("nowhere.csv",),
     "datasets": ("bookshop",),
+    "receipt": ("nowhere",),
 }
 
 
@@ -278,14 +285,10 @@ def test_every_command_takes_threads_and_backend(
     monkeypatch.setattr(module, "use_machine", asked.append, raising=False)
     run_command(module.main, [*ARGUMENTS[command], "--threads", "3", "--backend", "numpy"])
     told = capsys.readouterr().err
-    if command in (
-        "evaluate",
-        "recommend",
-        "similar",
-        "explore",
-    ):  # which first need a run that there is
+    first_a_run = "evaluate", "recommend", "similar", "receipt", "explore"
+    if command in first_a_run:
         assert "nowhere holds no run" in told
-    else:
+    if command not in ("evaluate", "recommend", "similar", "explore"):  # and then look for its backend
         assert asked == [MachineOptions(threads=3, backend="numpy")]
 
 

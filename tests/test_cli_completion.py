@@ -42,7 +42,7 @@ def tab(script: Path, *words: str) -> set[str]:
 
 def test_commands(script: Path) -> None:
     assert tab(script, "") >= set(COMMANDS)
-    assert tab(script, "re") == {"recommend", "reproduce"}
+    assert tab(script, "re") == {"receipt", "recommend", "reproduce"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -112,6 +112,28 @@ def test_a_fixed_release_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     assert load_dataset("ml-1m", data_dir=tmp_path, min_actions=5).num_actions == 25
 
 
+def test_the_source_says_which_order_the_actions_have(tmp_path: Path, toy_counts: None) -> None:
+    loose(tmp_path / "ml-1m")
+    first = load_dataset("ml-1m", data_dir=tmp_path)
+    assert "not the actions and the order of the paper's authors" in first.source
+    spec = DATASETS["ml-1m"]
+    DATASETS["ml-1m"] = replace(spec, orders={**spec.orders, first.fingerprint(): "the known one"})
+    assert load_dataset("ml-1m", data_dir=tmp_path).source.endswith("; the known one")
+    other = load_dataset("ml-1m", data_dir=tmp_path, min_actions=0, filter="none")
+    assert other.fingerprint() == first.fingerprint()  # nothing to filter: the same data
+    swapped = RATINGS.replace("1::1::4::11", "1::1::4::13")  # behind 1::2
+    (tmp_path / "ml-1m" / "ratings.dat").write_text(swapped)
+    assert "not the actions" in load_dataset("ml-1m", data_dir=tmp_path).source
+
+
+@pytest.mark.parametrize("name", ["ml-1m", "amazon-games"])
+def test_the_authors_own_order_is_recognised(name: str, data_dir: Path) -> None:
+    dataset = load_dataset(name, data_dir=data_dir / name)
+    assert dataset.source.endswith(
+        "the order of the paper's authors, on which published figures stand"
+    )
+
+
 def test_a_variant_is_used_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "Video.txt").write_text("1 1\n1 2\n1 3\n2 2\n")
     with pytest.warns(

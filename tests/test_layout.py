@@ -14,7 +14,8 @@ ROOT = Path(minisasrec.__file__).parent
 # From the ground up. A folder imports its own files and what stands on the floors below it.
 FLOORS = (
     ("terminal",),
-    ("errors", "random"),
+    ("errors",),
+    ("random",),
     ("kernels", "plots"),
     ("backends",),
     ("autograd",),
@@ -29,7 +30,7 @@ FLOORS = (
     ("teach",),
     (
         *("train", "evaluate", "tune", "datasets", "recommend", "similar"),
-        *("explore", "reproduce", "explain"),
+        *("explore", "reproduce", "explain", "receipt"),
     ),
     ("completion",),
     ("__main__",),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minisasrec import kernels, ops
+from minisasrec.errors import ConfigError
 from minisasrec.ops.attention import attention_keep
 from minisasrec.ops.dropout import keep_mask
 from minisasrec.random import (
@@ -40,7 +41,9 @@ def test_keys_differ_by_every_word():
     assert len(keys) == 8 * 11 * 8
     assert len({make_key(1), make_key(1, 0), make_key(0, 1), make_key(1, 1)}) == 4
     assert all(0 <= word < 2**32 for key in keys for word in key)
-    assert make_key(2**64 + 5) == make_key(5)  # words are taken modulo 2^64
+    for number in (2**64, 2**64 + 5, -(2**63) - 1):  # not the same as a smaller one
+        with pytest.raises(ConfigError, match=f"{number} is too large for a seed"):
+            make_key(number)
 
 
 def test_names_are_words_of_a_key():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from minisasrec import MinisasrecError, Recommender, top_items
 from minisasrec.data import DataWarning
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError, DataError
-from minisasrec.models import MODELS, SequenceModel
+from minisasrec.models import MODELS, SASRec, SASRecConfig, SequenceModel
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -393,6 +394,27 @@ def test_a_split_by_time(tmp_path: Path) -> None:
         Recommender.load(tmp_path / "home").evaluate(protocols=["full"]),
         recommender.evaluate(protocols=["full"]),
     )
+
+
+def test_one_protocol_needs_no_list() -> None:
+    recommender = fitted("markov")
+    one = recommender.evaluate(protocols="full")
+    pd.testing.assert_frame_equal(one, recommender.evaluate(protocols=["full"]))
+    for wrong in ("f", ["full", "f"]):
+        with pytest.raises(ConfigError, match="protocols is 'f'; choose one of sampled, full"):
+            recommender.evaluate(protocols=wrong)
+    with pytest.raises(ConfigError, match="protocols is 7; choose one"):
+        recommender.evaluate(protocols=7)
+
+
+def test_a_seed_that_is_too_large_is_not_a_small_one() -> None:
+    for call in (lambda seed: Recommender(seed=seed), partial(fitted("markov").evaluate, "test")):
+        with pytest.raises(
+            ConfigError, match="--seed is .* must be at most 18,446,744,073,709,551,615"
+        ):
+            call(seed=2**64)
+    with pytest.raises(ConfigError, match="too large for a seed"):
+        SASRec(5, SASRecConfig(n=4, d=4), seed=2**64)
 
 
 def test_the_window_of_recent_popularity_is_kept() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -16,10 +17,11 @@ import pandas as pd
 import pytest
 from shop import COLUMNS, fitted, log, settings_of
 
+import minisasrec
 from minisasrec import Recommender
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.exchange import start_from
-from minisasrec.learn.runs import Run
+from minisasrec.learn.runs import Run, to_safetensors
 from minisasrec.models import MODELS, SASRec, SASRecConfig
 
 MODEL_NAMES = tuple(MODELS)
@@ -43,7 +45,8 @@ def test_it_holds_text_and_arrays_and_nothing_else(tmp_path: Path) -> None:
     assert contents(folder).keys() == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert config["format"] == 1 and config["version"] and config["settings"]["model"] == "sasrec"
+    assert config["format"] == 1 and config["settings"]["model"] == "sasrec"
+    assert config["made_by"][0]["minisasrec"] == minisasrec.__version__
     assert config["files"].keys() == FILES - {"config.json"}
     assert all(len(digest) == 64 for digests in config["files"].values() for digest in digests)
 
@@ -242,3 +245,95 @@ def test_a_run_that_may_not_name_users(trained: tuple[Path, str], tmp_path: Path
     refused = command("train", *options[:-1], "other", "--model", "bpr", cwd=tmp_path)
     assert refused.returncode == 2 and "BPR answers for known users only" in refused.stderr
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("folder", [None, "", 7, b"home", ["home"]])
+def test_a_folder_that_is_no_path(folder: Any) -> None:
+    for method in (fitted().save, Recommender.load):
+        with pytest.raises(ConfigError, match=f"{method.__name__} takes the path of a folder, "):
+            method(folder)
+
+
+def signed(folder: Path, name: str, content: bytes) -> None:
+    """Write a file of a folder as the package would: config.json knows it."""
+    run = Run(folder)
+    run.write_bytes(name, content)
+    values = run.read_config()
+    values["files"][name] = [hashlib.sha256(content).hexdigest()]
+    run.write_config(values)
+
+
+def changed(name: str, **values: Any) -> Any:
+    """A change of the JSON in a file."""
+
+    def change(folder: Path) -> None:
+        found = json.loads((folder / name).read_bytes())
+        signed(folder, name, json.dumps({**found, **values}).encode())
+
+    return change
+
+
+def known(**values: Any) -> Any:
+    """A change of what config.json says about the data."""
+
+    def change(folder: Path) -> None:
+        config = Run(folder).read_config()
+        Run(folder).write_config({**config, "known": {**config["known"], **values}})
+
+    return change
+
+
+def arrays(**values: Any) -> Any:
+    """A change of the histories; None leaves an array out."""
+
+    def change(folder: Path) -> None:
+        found, _ = Run(folder).load_arrays("histories.safetensors")
+        changed = {name: values.get(name, lambda a: a)(array) for name, array in found.items()}
+        kept = {name: array for name, array in changed.items() if array is not None}
+        signed(folder, "histories.safetensors", to_safetensors(kept, {}))
+
+    return change
+
+
+DAMAGE: dict[str, Any] = {
+    "no name": known(name=None),
+    "notes are no list": known(notes=3),
+    "whole is no list": known(whole="user"),
+    "another rule": known(repeats="maybe"),
+    "trained on what": known(on=[]),
+    "less than no users": known(num_users=-1),
+    "users that are a text": known(num_users="40"),
+    "an id that is a number": changed("items.json", ids=[1] * 120),
+    "ids that are no list": changed("items.json", ids={"a": 1}),
+    "ids twice": changed("items.json", ids=["p"] * 120),
+    "titles that are numbers": changed("items.json", titles=[1.5] * 120),
+    "one title": changed("items.json", titles=["a"]),
+    "no counts": changed("items.json", trained=[]),
+    "counts that are texts": changed("items.json", trained=["x"] * 120),
+    "counts in counts": changed("items.json", trained=[[1]] * 120),
+    "counts too large": changed("items.json", trained=[10**30] * 120),
+    "no users": changed("users.json", ids=[]),
+    "a user who is null": changed("users.json", ids=[None] * 40),
+    "users are no JSON": lambda folder: signed(folder, "users.json", b"\xff{"),
+    "items too deep": lambda folder: signed(folder, "items.json", b"[" * 100_000),
+    "no offsets": arrays(offsets=lambda a: None),
+    "items of another type": arrays(items=lambda a: a.astype(np.float32)),
+    "items out of range": arrays(items=lambda a: a + 1000),
+    "offsets that fall": arrays(offsets=lambda a: a[::-1].copy()),
+    "a split of other users": arrays(train_end=lambda a: a[:-1].copy()),
+    "a split outside": arrays(valid_at=lambda a: a + 10_000),
+    "a split before": arrays(test_at=lambda a: a - 9),
+    "a split of another shape": arrays(train_end=lambda a: a[None]),
+    "a split of another type": arrays(train_end=lambda a: a.astype(np.float64)),
+    "times of another shape": arrays(times=lambda a: a[:-1].copy()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_whatever_the_files_hold_it_is_one_line(damage: str, tmp_path: Path) -> None:
+    """Also where somebody made the checksums fit."""
+    folder = fitted().save(tmp_path / "home")
+    DAMAGE[damage](folder)
+    with pytest.raises(CheckpointError) as told:
+        Recommender.load(folder)
+    assert str(folder) in str(told.value) and "\n" not in str(told.value)

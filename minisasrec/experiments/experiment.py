@@ -23,7 +23,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from minisasrec import __version__
 from minisasrec.backends import backend
 from minisasrec.data import DataWarning, Split, load_dataset, make_split
 from minisasrec.data.dataset import Repeats
@@ -39,10 +38,11 @@ from minisasrec.errors import (
 from minisasrec.experiments.cluster import connect, extra
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import thread_count
-from minisasrec.learn.config import TrainConfig, make_model, read_json
+from minisasrec.learn.config import NO_NUMBERS, TrainConfig, make_model, read_json
 from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
+from minisasrec.learn.receipt import origin
 from minisasrec.learn.runs import Run, to_plain
 from minisasrec.models import MODELS, SequenceModel
 from minisasrec.terminal import on_terminal, say
@@ -72,8 +72,6 @@ class Experiment:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-MACHINE = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume", "json"}
-MACHINE |= {"detect_anomaly", "tensorboard", "dry_run"}
 _one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
 
 
@@ -112,12 +110,12 @@ def make_experiment(
     """The experiment of a configuration; its folder is named by all that its result depends on.
 
     The name holds a hash of the data's fingerprint and of the settings that differ from the frozen
-    defaults. `repeats` is the rule that "auto" means for these data. Settings of the machine
-    (`MACHINE`) and of other models are left out. Delete an experiment's folder to have it
-    computed again.
+    defaults. `repeats` is the rule that "auto" means for these data. Settings that change no
+    number (`NO_NUMBERS`) and those of other models are left out. Delete an experiment's folder to
+    have it computed again.
     """
     own = MODELS[config.model][1]
-    left_out = (MACHINE | {section for _, section in MODELS.values()}) - {own}
+    left_out = (NO_NUMBERS | {section for _, section in MODELS.values()}) - {own}
     settings = {**config.to_json(), "repeats": repeats}
     chosen = _differing(settings, frozen_defaults(), type(config)().to_json())
     chosen = {key: value for key, value in chosen.items() if key not in left_out}
@@ -145,8 +143,8 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
         if (experiment.folder / "config.json").is_file():
             run = Run.open(experiment.folder)
         else:
-            origin = {"data": split.fingerprint(), "version": __version__}
-            run = Run.create(experiment.folder, config, origin)
+            facts = {"data": split.fingerprint(), **origin(config)}
+            run = Run.create(experiment.folder, config, facts)
         history = History()
         if isinstance(model, SequenceModel):
             history = fit(model, split, config, run, progress=progress)
@@ -186,14 +184,12 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
 
 def _found(experiment: Experiment) -> Record:
     """The result of an experiment that is done, read from its file."""
-    result = read_json(experiment.file())
-    wanted = {"model", "seed", "epochs", "total_seconds", *(["test"] if experiment.test else [])}
-    if missing := wanted - result.keys():
+    try:
+        return Run(experiment.folder).result(experiment.file().name)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"{experiment.file()} has no {', '.join(sorted(missing))}; delete {experiment.folder} "
-            "to have it computed again"
-        )
-    return result
+            f"{error}; delete {experiment.folder} to have it computed again"
+        ) from None
 
 
 def _data_of(experiment: Experiment) -> Split:

@@ -24,6 +24,10 @@ from minisasrec.models.ranges import check_numbers
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import RecentConfig
 
+# settings that change no number, or say where the data is, which has a fingerprint
+NO_NUMBERS = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume"}
+NO_NUMBERS |= {"detect_anomaly", "tensorboard", "dry_run", "json"}
+
 ModelName = Literal[
     "sasrec",
     "bpr",
@@ -102,6 +106,9 @@ class TrainConfig:
     """every-user: each once an epoch. with-replacement: drawn as the authors' sampler does."""
     eval_every: int = 1
     """Epochs from one validation to the next."""
+    select: Literal["sampled", "full"] = "sampled"
+    """Which ranking of the validation items chooses the epoch: against 100 sampled items, as in the
+    paper, or against all of them. Choose by the one that you are going to report."""
     patience: int = 20
     """Stop at a validation when the best NDCG@10 is this many epochs old, or older. Paper: 20;
     0 = never."""
@@ -143,6 +150,8 @@ class TrainConfig:
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
         if not self.lr > 0:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
+        if self.select not in ("sampled", "full"):
+            raise ConfigError(f"select is {self.select!r}; choose one of sampled, full")
         self.machine.check()
         parse_rule(self.split)
         for name in ("l2", "clip_norm"):

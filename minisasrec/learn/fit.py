@@ -25,17 +25,20 @@ from minisasrec.learn.config import TrainConfig, model_settings
 from minisasrec.learn.curves import TensorBoard, write_csv
 from minisasrec.learn.evaluation import (
     Evaluator,
+    Protocol,
     negatives_left,
     too_few_negatives,
     usual_protocols,
 )
+from minisasrec.learn.receipt import go_on
 from minisasrec.learn.runs import CHECKPOINT_FORM, Run, check_form
+from minisasrec.models import MODELS
 from minisasrec.models.base import SequenceModel
 from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
 from minisasrec.terminal import on_terminal, say
 
-SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
+SELECT = "NDCG@10"  # on the validation part, under the protocol of `selection`
 ADVICE = "lower --lr or set --clip-norm 1, and check the data"
 TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
 
@@ -119,6 +122,7 @@ def fit(
         if run is not None:
             if run.path("last.safetensors").exists():
                 best_weights = _resume(run, model, optimizer, history, described)
+                go_on(run, config)
             elif run.begun:
                 raise CheckpointError(
                     f"{run.folder} cannot be gone on with: last.safetensors is missing, and "
@@ -127,6 +131,7 @@ def fit(
             else:
                 # an earlier attempt ended before its first checkpoint: its epochs count for nothing
                 run.keep_history(0)
+                go_on(run, config, anew=True)
 
         with (
             _ProgressBar(config.epochs, len(batches), len(history.epochs), progress) as bar,
@@ -150,16 +155,39 @@ def fit(
                 if on_epoch is not None:
                     on_epoch(entry)
         if run is not None:
-            run.write("history.csv", lambda path: write_csv(history.epochs, path))
+            try:
+                run.write("history.csv", lambda path: write_csv(history.epochs, path))
+            except TrainingError as error:  # a spreadsheet may hold it open; history.jsonl is there
+                say(f"note: {error}")
     if validate is not None:
         model.load_state(best_weights)
     return history
 
 
+def selection(split: Split, config: TrainConfig) -> Protocol:
+    """The protocol that chooses the epoch: the wanted one, or full where too few can be sampled."""
+    return "full" if config.select == "full" else usual_protocols(split)[0]
+
+
+def finished(run: Run, config: TrainConfig) -> History | None:
+    """What happened in a run that has its result and nothing left to train; None for any other."""
+    if not run.path("result.json").is_file():
+        return None
+    history = History()
+    for entry in run.history():
+        history.add(entry)
+    if not issubclass(MODELS[config.model][0], SequenceModel):
+        return history  # it has counted
+    done = len(history.epochs) >= config.epochs or history.should_stop(config.patience)
+    # another number: the result is of before it was resumed with more epochs
+    whole = history.epochs and run.result()["epochs"] == len(history.epochs)
+    return history if whole and done else None
+
+
 def _validator(split: Split, config: TrainConfig) -> Evaluator:
-    """What ranks the validation items: sampled where there are items enough, else among all."""
-    protocol = usual_protocols(split)[0]
-    if protocol != "sampled":
+    """What ranks the validation items."""
+    protocol = selection(split, config)
+    if protocol != config.select:
         warnings.warn(
             f"{split.dataset.name}: {too_few_negatives(split, negatives_left(split))}, too few to "
             "sample negatives from; validation and test rank all items",

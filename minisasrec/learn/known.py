@@ -19,15 +19,27 @@ import numpy as np
 
 from minisasrec.data.dataset import PAD, Dataset, Repeats
 from minisasrec.data.registry import DATASETS
-from minisasrec.data.split import LEAVE_ONE_OUT, Split
+from minisasrec.data.split import LEAVE_ONE_OUT, NONE, Split
 from minisasrec.data.times import one_unit
 from minisasrec.errors import CheckpointError, ConfigError, DataError, MinisasrecError
-from minisasrec.learn.runs import HISTORIES, ITEMS, USERS, Run, to_safetensors
+from minisasrec.learn.runs import CONFIG, HISTORIES, ITEMS, USERS, Run, check_form, to_safetensors
 from minisasrec.models.base import Model
 
 Array = np.ndarray
 ARRAYS = ("items", "offsets", "train_end", "valid_at", "test_at")
 WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")  # the text of a whole number
+KNOWN_FORM = {
+    "name": str,
+    "source": str,
+    "notes": list,
+    "repeats": str,
+    "on": str,
+    "whole": list,
+    "num_users": int,
+    "num_items": int,
+    "rule": str,
+}
+ITEMS_FORM = {"ids": list, "titles": (list, type(None)), "trained": list}
 NEAR_AMONG = 100_000  # ids that are looked at for one that is meant
 
 
@@ -236,44 +248,69 @@ class Known:
                 f"python -m minisasrec.train --config {run.path('config.json')} --out NEW"
             )
         try:
-            items = run.load_json(ITEMS)
-            known = cls(
-                name=told["name"],
-                item_ids=[PAD, *items["ids"]],
-                titles=None if items["titles"] is None else [PAD, *items["titles"]],
-                popularity=np.array([0, *items["trained"]], dtype=np.int64),
-                user_ids=(),
-                num_users=told["num_users"],
-                split=None,
-                repeats=told["repeats"],
-                fingerprint=facts["data"],
-                rule=told["rule"],
-                source=told["source"],
-                notes=tuple(told["notes"]),
-                on=told["on"],
-                whole=tuple(told["whole"]),
-            )
-            if HISTORIES not in facts["files"]:
-                return known
-            users = run.load_json(USERS)["ids"]
-            arrays, _ = run.load_arrays(HISTORIES)
-            items_of_all, offsets, train_end, valid_at, test_at = (arrays[n] for n in ARRAYS)
-            data = Dataset(
-                known.name,
-                items_of_all,
-                offsets,
-                users,
-                known.item_ids,
-                known.titles,
-                known.source,
-                warnings=known.notes,
-                repeats=known.repeats,
-                times=arrays.get("times"),
-            )
-            split = Split(data, train_end, valid_at, test_at, known.rule)
-            return replace(known, user_ids=users, split=split)
-        except (KeyError, TypeError, DataError) as error:
+            return cls._read(run, facts, told)
+        except CheckpointError:  # it names the file already
+            raise
+        except Exception as error:  # whatever the files hold, it is one line
             raise CheckpointError(f"{run.folder} cannot be used: {_line(error)}") from None
+
+    @classmethod
+    def _read(cls, run: Run, facts: dict[str, Any], told: dict[str, Any]) -> Known:
+        check_form(told, KNOWN_FORM, f"{run.path(CONFIG)}, known")
+        check_form(facts, {"data": str, "files": dict}, run.path(CONFIG))
+        items = run.load_json(ITEMS)
+        check_form(items, ITEMS_FORM, run.path(ITEMS))
+        _check_texts(items["ids"], told["num_items"], run.path(ITEMS))
+        if items["titles"] is not None:
+            _check_texts(items["titles"], told["num_items"], run.path(ITEMS))
+        known = cls(
+            name=told["name"],
+            item_ids=[PAD, *items["ids"]],
+            titles=None if items["titles"] is None else [PAD, *items["titles"]],
+            popularity=np.array([0, *items["trained"]], dtype=np.int64),
+            user_ids=(),
+            num_users=told["num_users"],
+            split=None,
+            repeats=told["repeats"],
+            fingerprint=facts["data"],
+            rule=told["rule"],
+            source=told["source"],
+            notes=tuple(told["notes"]),
+            on=told["on"],
+            whole=tuple(told["whole"]),
+        )
+        if known.repeats not in ("allow", "forbid") or known.on not in ("train", "everything"):
+            raise DataError(f"repeats is {known.repeats!r:.50}, trained on {known.on!r:.50}")
+        if known.popularity.shape != (len(known.item_ids),):
+            raise DataError(
+                f"{ITEMS} has {len(items['trained'])} counts for {len(items['ids'])} ids"
+            )
+        if HISTORIES not in facts["files"]:
+            return known
+        users = run.load_json(USERS)
+        check_form(users, {"ids": list}, run.path(USERS))
+        _check_texts(users["ids"], known.num_users, run.path(USERS))
+        arrays, _ = run.load_arrays(HISTORIES)
+        items_of_all, offsets, train_end, valid_at, test_at = (arrays[n] for n in ARRAYS)
+        data = Dataset(
+            known.name,
+            items_of_all,
+            offsets,
+            users["ids"],
+            known.item_ids,
+            known.titles,
+            known.source,
+            warnings=known.notes,
+            repeats=known.repeats,
+            times=arrays.get("times"),
+        )
+        for place in (train_end, valid_at, test_at):
+            first = offsets[:-1] if place is train_end else train_end
+            inside = (place >= first) & (place <= offsets[1:]) | (place == NONE)
+            if place.dtype != np.int64 or place.shape != (known.num_users,) or not inside.all():
+                raise DataError(f"{HISTORIES} says of some user what no split can say")
+        split = Split(data, train_end, valid_at, test_at, known.rule)
+        return replace(known, user_ids=users["ids"], split=split)
 
 
 def extended(known: Dataset, new: Dataset) -> tuple[Dataset, list[str]]:
@@ -323,6 +360,15 @@ def _renumbered(known: Sequence[str], new: Sequence[str]) -> tuple[Array, list[s
     number = {text: i for i, text in enumerate(known)}
     numbers = np.array([number.setdefault(text, len(number)) for text in new], np.int64)
     return numbers, list(number)
+
+
+def _check_texts(values: list[Any], count: int, where: object) -> None:
+    """Raise `CheckpointError` unless `values` are `count` texts."""
+    if len(values) != count or not all(isinstance(value, str) for value in values):
+        raise CheckpointError(
+            f"{where} should hold {count} texts, and holds {len(values)} entries; it is damaged or "
+            "was changed by hand"
+        )
 
 
 def _line(error: Exception) -> str:

@@ -14,8 +14,8 @@ What else is needed to resume, or to look at:
     history.csv           the same as a table, at the end
     tensorboard/          the same as curves, if --tensorboard is given
     last.safetensors      weights and optimiser after the last epoch
-    result.json           the final metrics
     learning_curve.png
+    result.json           the final metrics: the run is finished
     .lock                 held by the process that writes (`Run.owned`)
 
 Every file is written under another name first and then renamed, so that an interrupted write
@@ -115,7 +115,7 @@ class Run:
         facts: dict[str, Any],
         files: Mapping[str, bytes] | None = None,
     ) -> Run:
-        """A new run; `facts` go into config.json beside the settings (data fingerprint, version).
+        """A new run; `facts` go into config.json: about the data, and how it begins (`origin`).
 
         `files` are written first, config.json last. Raises `TrainingError` if the folder holds a
         run already or cannot be written.
@@ -240,7 +240,7 @@ class Run:
             # config.json first: between the two writes the old file is still one of those listed
             config = self.read_config()
             before = config.setdefault("files", {}).get(name, [])
-            there = _sha256_of_file(self.path(name)) if before and self.path(name).exists() else ""
+            there = sha256_of_file(self.path(name)) if before and self.path(name).exists() else ""
             listed = [_sha256(content), *(digest for digest in before if digest == there)]
             config["files"][name] = list(dict.fromkeys(listed))
             self.write_config(config)
@@ -274,6 +274,20 @@ class Run:
         except (ConfigError, RecursionError) as error:
             raise CheckpointError(f"{error}; copy {self.folder} again") from None
 
+    def result(self, name: str = "result.json") -> dict[str, Any]:
+        """What a finished run measured. Raises `CheckpointError` for a file of another form."""
+        path = self.path(name)
+        values = self.load_json(name)
+        form = dict(RESULT_FORM)
+        if name != "result.json":
+            del form["test"]
+        check_form(values, form, path)
+        for number, row in enumerate(values.get("test", []), 1):
+            where = f"{path}, row {number} of test"
+            check_form(row, ROW_FORM, where)
+            check_form(row, {key: NUMBER for key in row if key not in ROW_FORM}, where)
+        return values
+
     def verify(self, name: str) -> None:
         """Compare a file with its SHA-256 in config.json, if there is one.
 
@@ -285,7 +299,7 @@ class Run:
         if listed is None:
             return
         try:
-            digest = _sha256_of_file(path)
+            digest = sha256_of_file(path)
         except FileNotFoundError:
             raise CheckpointError(
                 f"{path} is missing, and config.json lists it; copy the whole folder again"
@@ -351,7 +365,8 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _sha256_of_file(path: Path) -> str:
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 (hex) of the content of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -365,9 +380,23 @@ def _checksum(values: dict[str, Any]) -> str:
 
 
 NUMBER = (int, float)
-CONFIG_FORM = {"settings": dict, "files?": dict, "known?": dict, "data?": str}
+NOTHING = type(None)
+CONFIG_FORM = {"settings": dict, "files?": dict, "known?": dict, "data?": str, "made_by?": list}
 HISTORY_FORM = {"epoch": int, "loss": NUMBER, "seconds": NUMBER}
-CHECKPOINT_FORM = {"epochs": int, "best_epoch": int, "best": (*NUMBER, type(None))}
+CHECKPOINT_FORM = {"epochs": int, "best_epoch": int, "best": (*NUMBER, NOTHING)}
+RESULT_FORM = {
+    "model": str,
+    "seed": int,
+    "epochs": int,
+    "total_seconds": NUMBER,
+    "dataset?": str,
+    "best_epoch?": int,
+    "best_validation_NDCG@10?": (*NUMBER, NOTHING),
+    "selected_by?": (str, NOTHING),
+    "training_seconds?": NUMBER,
+    "test": list,  # not in the validation.json of an experiment
+}
+ROW_FORM = {"protocol": str, "model": str}  # and metrics, which are numbers
 
 
 def check_form(values: Any, form: Mapping[str, Any], where: object) -> None:

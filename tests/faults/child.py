@@ -1,8 +1,10 @@
-"""`minisasrec train` in a process that ends itself, or finds its disk full, at a chosen moment.
+"""A command in a process that ends itself, or finds its disk full, at a chosen moment.
 
 Each write, fsync, rename and so on of a file in the run's folder is counted. At the one whose
 number is in MINISASREC_FAULT_AT the process is killed just before it, or the call fails. With the
 number 0 nothing happens, and how many there were is written into the file MINISASREC_FAULT_COUNT.
+What else is opened to be written, renamed, made or removed, outside the folder, is listed in the
+file MINISASREC_FAULT_OUTSIDE. MINISASREC_FAULT_COMMAND is the command, `train` by default.
 """
 
 from __future__ import annotations
@@ -12,23 +14,29 @@ import io
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from minisasrec.commands.cli import run_command
-from minisasrec.train import main
 
+COMMAND = os.environ.get("MINISASREC_FAULT_COMMAND", "train")
 AT = int(os.environ.get("MINISASREC_FAULT_AT", 0))
 KIND = os.environ.get("MINISASREC_FAULT_KIND", "kill")
 FOLDER = os.path.realpath(os.environ.get("MINISASREC_FAULT_FOLDER", "nowhere"))
 COUNT = Path(os.environ.get("MINISASREC_FAULT_COUNT", os.devnull))
+OUTSIDE = Path(os.environ.get("MINISASREC_FAULT_OUTSIDE", os.devnull))
 passed = 0
+outside: list[str] = []
 
 
 def before(what: str, place: Any) -> None:
     """Called before each call that changes what is on the disk."""
     global passed
-    if not isinstance(place, str | os.PathLike) or not os.path.realpath(place).startswith(FOLDER):
+    if not isinstance(place, str | os.PathLike):
+        return
+    if not os.path.realpath(place).startswith(FOLDER):
+        outside.append(f"{what} {os.path.realpath(place)}")
         return
     passed += 1
     if passed == AT:
@@ -83,6 +91,8 @@ if __name__ == "__main__":
             return int(file.write(data))
 
     sys.addaudithook(watch)
-    status = run_command(main, sys.argv[1:])
-    COUNT.write_text(str(passed))
+    status = run_command(import_module(f"minisasrec.{COMMAND}").main, sys.argv[1:])
+    listed, counted = "\n".join(outside), str(passed)
+    COUNT.write_text(counted)
+    OUTSIDE.write_text(listed)
     sys.exit(status)
