@@ -12,7 +12,7 @@ from minisasrec.commands.cli import print_json, read_options, run_command
 from minisasrec.commands.loading import load_recommender
 from minisasrec.errors import ConfigError
 from minisasrec.explorer import write
-from minisasrec.explorer.page import Beside, Weights
+from minisasrec.explorer.pages import Beside, Weights
 from minisasrec.learn.machine import MachineOptions
 from minisasrec.terminal import say, show
 
@@ -54,10 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError(
             f"--out is {out}, a folder; give the name of a file, such as {out / PAGE}"
         )
-    beside: Beside
-    if options.beside == "untrained" or options.beside == "none":
-        beside = options.beside
-    else:
+    beside: Beside = options.beside
+    if options.beside not in ("untrained", "none"):
         beside = load_recommender(Path(options.beside), options.machine, options.data_dir)
     path = write(
         recommender, out, beside=beside, weights=options.weights, examples=options.examples

@@ -250,9 +250,7 @@ function moveByKey(event, at) {
 /** Drag with a mouse, a pen or a finger: the row goes along, and its place counts at the end. */
 function drag(event, at) {
   if (event.button) return;
-  const handle = event.currentTarget, row = handle.closest("li"), list = $("history");
-  const first = +list.firstElementChild.dataset.at;
-  handle.setPointerCapture(event.pointerId);
+  const row = event.currentTarget.closest("li"), list = $("history"), first = +list.firstElementChild.dataset.at;
   row.classList.add("dragged");
   const go = ({ clientY }) => {
     const others = [...list.children].filter((other) => other !== row);
@@ -263,15 +261,15 @@ function drag(event, at) {
     if (row.nextElementSibling !== (below ?? null)) list.insertBefore(row, below ?? null);
   };
   const end = ({ type }) => {
-    handle.removeEventListener("pointermove", go);
+    for (const [name, act] of Object.entries(heard)) removeEventListener(name, act);
     row.classList.remove("dragged");
     const to = first + [...list.children].indexOf(row);
     if (type === "pointerup" && to !== at) move(at, to);
     else renderAgain();
   };
-  handle.addEventListener("pointermove", go);
-  handle.addEventListener("pointerup", end, { once: true });
-  handle.addEventListener("pointercancel", end, { once: true });
+  // by the window: an element that is moved in the document hears no more of its pointer
+  const heard = { pointermove: go, pointerup: end, pointercancel: end };
+  for (const [name, act] of Object.entries(heard)) addEventListener(name, act);
 }
 
 /** What is shown, once more. */

@@ -29,7 +29,7 @@ from minisasrec.terminal import printable
 
 Array = np.ndarray
 Weights = Literal["float32", "float16"]
-Beside = Recommender | Literal["untrained", "none"]
+Beside = Recommender | str  # a str is "untrained" or "none"
 
 LARGEST = 50_000 * 64  # numbers of the table of items: more is no page for a phone
 SCRIPTS = ("ops.js", "sasrec.js", "page.js")
