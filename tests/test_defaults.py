@@ -12,6 +12,7 @@ import pytest
 from strategies import make_split
 
 from minisasrec import kernels, ops
+from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
@@ -62,10 +63,27 @@ def test_attention_drops_nothing_unless_asked_to(backend):
     np.testing.assert_allclose(packed.data.reshape(2, 4, 6), padded.data, atol=1e-12)
 
 
-def test_a_mean_drops_the_axes_unless_asked_not_to():
-    x = np.arange(6.0).reshape(2, 3)
-    assert ops.mean(x, axis=1).shape == (2,) and ops.sum(x, axis=1).shape == (2,)
-    assert ops.mean(x, axis=1, keepdims=True).shape == (2, 1)
+@pytest.mark.parametrize("name", ["sum", "mean", "max"])
+def test_axes_are_dropped_unless_asked_not_to(name):
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    for call in (getattr(x, name), lambda **axes: getattr(ops, name)(x, **axes)):
+        assert call().shape == () and call(axis=1).shape == (2,)
+        assert call(axis=1, keepdims=True).shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPS.items() if op.adaptor])
+def test_what_is_not_given_is_the_same_on_both_backends(name):
+    op = OPS[name]
+    assert op.adaptor.__kwdefaults__ == op.definition.__kwdefaults__
+
+
+def test_attention_to_scores_that_e_cannot_be_raised_to(backend):
+    """Scores of 1,000 and more: each query finds its own key, and e^1000 is never computed."""
+    x = np.sqrt(3000) * np.eye(3, dtype=np.float32)
+    y = ops.causal_attention(x[None], x[None], x[None], real=np.ones((1, 3), bool))
+    packed = ops.packed_causal_attention(x, x, x, offsets=np.array([0, 3]))
+    np.testing.assert_array_equal(y.data[0], x)
+    np.testing.assert_array_equal(packed.data, x)
 
 
 def test_slot_ids_are_checked_where_sequences_are_empty(backend):
@@ -117,6 +135,18 @@ def test_a_step_that_changes_one_weight_is_noticed(backend, make, size):
     assert np.flatnonzero(w.data != 1).tolist() == [1]
     with pytest.raises(GradientError, match="changed after the forward pass"):
         loss.backward()
+
+
+def test_adam_changes_weights_where_they_are(backend):
+    """It copies the array that a caller gave, once; then a step needs no memory for weights."""
+    given = np.ones(90_000, np.float32)
+    w = Tensor(given, requires_grad=True)
+    optimizer, kept = Adam([w]), []
+    for _ in range(2):
+        w.grad = np.ones_like(given)
+        optimizer.step()
+        kept.append(w.data)
+    assert kept[0] is kept[1] is not given and (given == 1).all()
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
