@@ -1,4 +1,4 @@
-"""The road of four kernels from a naive loop to the package's: `python -m benchmarks.ladder`.
+"""The road of five kernels from a naive loop to the package's: `python -m benchmarks.ladder`.
 
 The same timings as `python -m minisasrec.teach.ladder`, as a table and a plot.
 """

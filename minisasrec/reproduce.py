@@ -27,7 +27,13 @@ from minisasrec.experiments.experiment import Experiment, compute, load, make_ex
 from minisasrec.experiments.final_rows import knows_best
 from minisasrec.experiments.grids import Row
 from minisasrec.experiments.tables import Report, record, write
-from minisasrec.experiments.targets import TARGETS, draw_metric, records, validation_records
+from minisasrec.experiments.targets import (
+    TARGETS,
+    draw_metric,
+    protocols_of,
+    records,
+    validation_records,
+)
 from minisasrec.learn.config import TrainConfig, is_chosen, unchosen
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.terminal import show
@@ -56,6 +62,9 @@ class ReproduceConfig:
     split: str = LEAVE_ONE_OUT
     """leave-one-out, as in the paper, or by time, such as time:0.9, as for train. The paper's
     figures are of leave-one-out, so they are not shown beside another."""
+    select: Literal["sampled", "full"] = "sampled"
+    """Which ranking of the validation items chooses each epoch; the table shows that ranking of the
+    test items. sampled: against 100 items, as in the paper. full: against all."""
     seeds: tuple[int, ...] = (0,)
     """One run for each; with several, mean and standard deviation are shown."""
     methods: tuple[str, ...] = ()
@@ -157,7 +166,9 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     done = compute([c for of_row in grid for c in of_row], options.jobs, options.scheduler)
     good = [[c for c in of_row if "error" not in done[c.folder]] for of_row in grid]
     of_rows = [[done[c.folder] for c in of_row] for of_row in good]
-    found = records(rows, of_rows) if target.test else validation_records(rows, of_rows)
+    protocols = protocols_of(split, options.select)
+    of_test = target.test
+    found = records(rows, of_rows, protocols) if of_test else validation_records(rows, of_rows)
     report = Report(f"{target.title}, on {split.dataset.name}", found, list(notes))
     of_models = {row.config.model: row.config for row in rows}
     report.notes += [
@@ -170,10 +181,11 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     elif target.test and split.rule != LEAVE_ONE_OUT:
         report.notes.append(f"the paper has no figures for a split by {split.rule}")
     oracle: Any = split.dataset.oracle
-    if target.test and oracle is not None and knows_best(split, "sampled"):
-        best = oracle.best_reachable("test", "sampled")
+    if target.test and oracle is not None and knows_best(split, protocols[0]):
+        best = oracle.best_reachable("test", protocols[0])
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
-        report.notes.append(f"nobody can do better on {split.dataset.name}, sampled, than {told}")
+        where = f"{split.dataset.name}, {protocols[0]}"
+        report.notes.append(f"nobody can do better on {where}, than {told}")
     if missing:
         by_name: dict[str, list[str]] = {}
         for experiment in missing:
@@ -182,7 +194,7 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         report.notes.append(f"not computed yet: {names}")
     report.failed = [f"{f.name}: {r['error']}" for f, r in done.items() if "error" in r]
     if found:
-        target.draw(report, split, rows, good)
+        target.draw(report, split, rows, good, protocols)
     return report
 
 
@@ -200,6 +212,7 @@ def _settled(config: TrainConfig, seed: int, options: ReproduceConfig) -> TrainC
         columns=options.columns,
         repeats=options.repeats,
         split=options.split,
+        select=options.select,
         machine=options.machine,
         seed=seed,
         epochs=epochs,

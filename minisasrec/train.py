@@ -43,7 +43,7 @@ from minisasrec.learn.config import (
     read_json,
     unchosen,
 )
-from minisasrec.learn.fit import History, finished, fit
+from minisasrec.learn.fit import History, finished, fit, selection
 from minisasrec.learn.known import Known
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.receipt import SHOWN, Receipt, origin
@@ -204,6 +204,7 @@ def _train(
             "model": config.model,
             "seed": config.seed,
             **history.summary(),
+            "selected_by": selection(split, config) if history.epochs else None,
             "total_seconds": time.perf_counter() - start,
             "out": str(run.folder),
             "test": rows,
@@ -232,8 +233,8 @@ def _report(
         return
     if history.epochs:
         print(
-            f"\nstopped after epoch {len(history.epochs)}, best validation at "
-            f"{history.best_epoch}; test part, read once:\n"
+            f"\nstopped after epoch {len(history.epochs)}; epoch {history.best_epoch} validated "
+            f"best, by {selection(split, config)} ranking; test part, read once:\n"
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))

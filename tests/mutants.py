@@ -1,11 +1,13 @@
 """How many small changes of the code do the tests notice? `python tests/mutants.py --count 300`
 
 A mutant is one change in one line: `<` to `<=`, `+` to `-`, `and` to `or`, a constant, a condition
-turned round, a statement left out. The tests of that file run on it. If they pass, the mutant has
-survived: either the change makes no difference, or a test is missing. The files on disk stay as
-they are: a mutant lives in one process, which imports it in the place of the module.
+turned round, a statement left out. The tests of that file run on it, quick ones first. If they
+pass, the mutant has lived: either the change makes no difference, or a test is missing. The files
+on disk stay as they are: a mutant lives in one process, which imports it in the place of the
+module. (This needs `os.fork`, so Linux or macOS.)
 
-Survivors are printed with their lines.
+Each one that lived is printed with its line. `tests/mutants_that_live.py` lists those that may,
+each with the reason; they count as not noticed all the same.
 """
 
 from __future__ import annotations
@@ -28,30 +30,56 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "minisasrec"
-GRACE = 30  # seconds more than ten times what the tests take: an endless loop is noticed, too
+TIMES, GRACE = 5, 20  # a mutant may take 5 times as long as the code, and 20 seconds more
 
-OPS = ("tests/test_ops.py",)  # of these, those about the ops of the file
+ALL = ("tests/test_defaults.py", "tests/test_errors.py")  # quick, and about everything
+OPS = ("tests/test_ops.py", "tests/test_magnitudes.py", "tests/test_torch_oracle.py")
 TESTS: dict[str, tuple[str, ...]] = {
-    "autograd/engine.py": ("tests/test_engine.py", "tests/test_golden.py"),
-    "autograd/op.py": ("tests/test_engine.py", "tests/test_errors.py", "tests/test_gradcheck.py"),
+    "autograd/engine.py": ("tests/test_engine.py", "tests/test_two_threads.py"),
+    "autograd/gradients.py": ("tests/test_engine.py", "tests/test_ops.py"),
+    "autograd/op.py": ("tests/test_engine.py", "tests/test_replicas.py", "tests/test_gradcheck.py"),
+    "autograd/tensor.py": ("tests/test_engine.py", "tests/test_replicas.py", "tests/test_ops.py"),
+    # of the tests in OPS, those about the ops in the file of this name
     "ops/attention.py": OPS,
-    "ops/dropout.py": OPS,
+    "ops/convolution.py": ("tests/test_convolution.py", *OPS),
+    "ops/dropout.py": ("tests/test_random.py", *OPS),
     "ops/elementwise.py": OPS,
+    "ops/embed.py": ("tests/test_fused.py", *OPS),
     "ops/embedding.py": OPS,
+    "ops/feed_forward.py": ("tests/test_fused.py", *OPS),
     "ops/layer_norm.py": OPS,
     "ops/loss.py": OPS,
     "ops/matmul.py": OPS,
+    "ops/projections.py": ("tests/test_fused.py", *OPS),
     "ops/ranking.py": OPS,
+    "ops/recurrent.py": ("tests/test_recurrent.py", *OPS),
     "ops/shape.py": OPS,
     "ops/softmax.py": OPS,
     "nn/optim.py": ("tests/test_optim.py", "tests/test_golden.py"),
-    "learn/metrics.py": ("tests/test_evaluation.py",),
-    "learn/evaluation.py": ("tests/test_evaluation.py", "tests/test_golden.py"),
+    "learn/metrics.py": ("tests/test_metrics_oracle.py", "tests/test_evaluation.py"),
+    "learn/evaluation.py": ("tests/test_evaluation.py", "tests/test_split.py"),
     "data/batches.py": ("tests/test_batches.py", "tests/test_golden.py"),
     "data/sampling.py": ("tests/test_batches.py", "tests/test_evaluation.py"),
-    "data/split.py": ("tests/test_data.py", "tests/test_evaluation.py"),
+    "data/split.py": ("tests/test_data.py", "tests/test_split.py", "tests/test_evaluation.py"),
     "models/sasrec.py": ("tests/test_model.py", "tests/test_golden.py"),
+    # compiled for each mutant, so slow: not among those that are tried without asking
+    "kernels/adam.py": ("tests/test_optim.py",),
+    "kernels/attention.py": OPS,
+    "kernels/convolution.py": ("tests/test_convolution.py", *OPS),
+    "kernels/dropout.py": OPS,
+    "kernels/elementwise.py": ("tests/test_engine.py", *OPS),
+    "kernels/embedding.py": OPS,
+    "kernels/feed_forward.py": ("tests/test_fused.py", *OPS),
+    "kernels/layer_norm.py": OPS,
+    "kernels/loss.py": OPS,
+    "kernels/matmul.py": OPS,
+    "kernels/projections.py": ("tests/test_fused.py", *OPS),
+    "kernels/ranking.py": OPS,
+    "kernels/recurrent.py": ("tests/test_recurrent.py", *OPS),
+    "kernels/sampling.py": ("tests/test_batches.py",),
+    "kernels/softmax.py": OPS,
 }
+USUAL = ("autograd", "ops", "nn", "learn", "data", "models")
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -81,6 +109,7 @@ class Mutant:
 
     file: str
     line: int
+    source: str  # of the line
     change: str
     text: str
 
@@ -97,7 +126,8 @@ def mutants(file: str) -> list[Mutant]:
         changed = copy.deepcopy(tree)
         list(_changes(changed, number))
         ast.fix_missing_locations(changed)
-        found.append(Mutant(file, line, change, ast.unparse(changed)))
+        source = text.splitlines()[line - 1].strip()
+        found.append(Mutant(file, line, source, change, ast.unparse(changed)))
     return found
 
 
@@ -151,7 +181,7 @@ def _ways(node: Any, part: str, value: Any) -> Iterator[tuple[int, str, Any]]:
     if type(value) in SWAPS:
         name, other = type(value).__name__, SWAPS[type(value)]
         yield line, f"{name} to {other.__name__}", put(other())
-    elif isinstance(value, ast.Constant) and part != "slice" and not isinstance(node, ast.Expr):
+    elif isinstance(value, ast.Constant) and not isinstance(node, ast.Expr):
         if isinstance(value.value, bool):
             yield line, f"{value.value} to {not value.value}", put(ast.Constant(not value.value))
         elif isinstance(value.value, int | float):
@@ -183,11 +213,16 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module: Any) -> None:
-        exec(compile(self.text, str(self.path), "exec"), module.__dict__)
+        # without a file its kernels are compiled, and none is taken from the cache or put there
+        file = "<mutant>" if "kernels" in self.path.parts else str(self.path)
+        exec(compile(self.text, file, "exec"), module.__dict__)
 
 
-def run(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> bool:
-    """Whether the tests pass on this mutant (None: on the code as it is), in a child process."""
+def run(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> str:
+    """Run the tests on this mutant (None: on the code as it is) in a child process.
+
+    "lived" if they pass, "killed" if one fails, "stopped" after so many seconds.
+    """
     child = os.fork()
     if child == 0:
         status = 1
@@ -205,24 +240,31 @@ def run(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> bool:
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == 0
+    code = os.waitstatus_to_exitcode(status)
+    return {0: "lived", -signal.SIGALRM: "stopped"}.get(code, "killed")
 
 
 def arguments(file: str) -> tuple[str, ...]:
     """What pytest is given for the mutants of a file."""
-    if TESTS[file] is not OPS:
-        return ("tests/test_defaults.py", *TESTS[file])
-    tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+    tests = (*TESTS[file], *ALL)
+    if not set(OPS) <= set(tests):
+        return tests
+    ops = PACKAGE / "ops" / Path(file).name  # a kernel's ops are in the file of the same name
+    tree = ast.parse(ops.read_text(encoding="utf-8"))
     names = [f.name for f in tree.body if isinstance(f, ast.FunctionDef) and f.name[0] != "_"]
-    return ("tests/test_defaults.py", *OPS, "-k", " or ".join([*names, "test_defaults"]))
+    whole = [Path(test).stem for test in tests if test not in OPS]
+    return (*tests, "-k", " or ".join([*names, *whole]))
 
 
 def prepare() -> None:
     """Import what all tests need, once: each mutant's process begins with it."""
     os.chdir(ROOT)
     os.environ["CI"] = "1"  # Hypothesis draws the same examples for every mutant
+    os.environ.pop("MINISASREC_DATA_DIR", None)  # the same tests whatever data are there
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    for name in ("numpy", "numba", "pandas", "hypothesis", "pytest", "torch", "tqdm"):
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # some take seconds to import
+    needed = "numpy numba pandas scipy.stats hypothesis pytest torch sympy tqdm platformdirs"
+    for name in needed.split():
         if importlib.util.find_spec(name):
             __import__(name)
 
@@ -234,42 +276,85 @@ def sample(files: Sequence[str], count: int, seed: int) -> list[Mutant]:
     return [every[i] for i in sorted(drawn)]
 
 
+def may_live() -> dict[tuple[str, str, str], str]:
+    """The reason by file, line and change; a `ValueError` for a change that nobody can make."""
+    from mutants_that_live import LIVES
+
+    for file, source, change, _ in LIVES:
+        if not any((m.source, m.change) == (source, change) for m in mutants(file)):
+            raise ValueError(f"mutants_that_live.py: {file} has no {source!r} with {change!r}")
+    return {(file, source, change): reason for file, source, change, reason in LIVES}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=300, help="mutants to try (default: 300)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
-    parser.add_argument("--files", nargs="*", default=list(TESTS), help="default: all in TESTS")
-    parser.add_argument("--skip", type=int, default=0, help="go on after so many mutants")
+    parser.add_argument(
+        "--files",
+        nargs="+",
+        default=USUAL,
+        help=f"folders or files of the package: ops, kernels/loss.py (default: {' '.join(USUAL)})",
+    )
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many")
-    parser.add_argument("--at-least", type=float, default=0.0, help="share that must be killed")
-    parser.add_argument("--out", type=Path, help="append each result to this JSON-lines file")
+    parser.add_argument("--at-least", type=float, default=0.0, help="share that must be noticed")
+    parser.add_argument(
+        "--out", type=Path, help="JSON lines: what was tried; those in it are not tried again"
+    )
     options = parser.parse_args()
     prepare()
-    chosen = sample(options.files, options.count, options.seed)[options.skip :]
+    known, results = may_live(), dict[int, dict[str, Any]]()
+    if options.out and options.out.exists():
+        lines = options.out.read_text(encoding="utf-8").splitlines()
+        results = {entry["number"]: entry for entry in map(json.loads, lines)}
+    files = [file for file in TESTS if file.startswith(tuple(options.files))]
+    chosen = sample(files, options.count, options.seed)
     start, taken = time.monotonic(), dict[str, float]()
-    tried, lived = 0, list[Mutant]()
-    for mutant in chosen:
+    for number, mutant in enumerate(chosen):
+        if number in results:
+            continue
         if time.monotonic() - start > 60 * options.minutes:
             break
         tests = arguments(mutant.file)
         if mutant.file not in taken:
             began = time.monotonic()
-            if not run(None, tests, 3600):
+            if run(None, tests, 3600) != "lived":
                 print(f"{' '.join(tests)} fail without any change", file=sys.stderr)
                 return 2
             taken[mutant.file] = time.monotonic() - began
-        passed = run(mutant, tests, 10 * taken[mutant.file] + GRACE)
-        tried += 1
-        if passed:
-            lived.append(mutant)
-            print(f"lived: {mutant.file}:{mutant.line} {mutant.change}", flush=True)
+        results[number] = {
+            "number": number,
+            "file": mutant.file,
+            "line": mutant.line,
+            "source": mutant.source,
+            "change": mutant.change,
+            "result": run(mutant, tests, TIMES * taken[mutant.file] + GRACE),
+        }
         if options.out:
-            entry = {"file": mutant.file, "line": mutant.line, "change": mutant.change}
             with options.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**entry, "lived": passed}) + "\n")
-    share = 1 - len(lived) / max(1, tried)
-    print(f"{tried} mutants of {len(chosen)}, {tried - len(lived)} killed: {share:.1%}")
+                file.write(json.dumps(results[number]) + "\n")
+        if results[number]["result"] == "lived":
+            print(describe(results[number], known), flush=True)
+    lived = [entry for entry in results.values() if entry["result"] == "lived"]
+    stopped = sum(entry["result"] == "stopped" for entry in results.values())
+    new = [entry for entry in lived if _key(entry) not in known]
+    share = 1 - len(lived) / max(1, len(results))
+    print(
+        f"{len(results)} mutants of {len(chosen)} tried, {len(results) - len(lived)} noticed "
+        f"({stopped} by never coming to an end): {share:.1%}; {len(lived)} lived, {len(new)} of "
+        "them not in mutants_that_live.py"
+    )
     return int(share < options.at_least)
+
+
+def describe(entry: dict[str, Any], known: dict[tuple[str, str, str], str]) -> str:
+    """One that lived, on a line."""
+    reason = known.get(_key(entry), "NEW")
+    return f"lived: {entry['file']}:{entry['line']} {entry['change']} ({reason}): {entry['source']}"
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, str, str]:
+    return entry["file"], entry["source"], entry["change"]
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ TINY = {  # sizes at which nothing is worth measuring, and the tables that come 
         "--lengths 4 8 --widths 4 8 --items 100 200 --users 3 --budget .001 --threads 1",
         ["scaling", "catalogue"],
     ),
+    "cores": ("--scale .002 --users 2 --steps 1 --threads 2", ["cores"]),
     "fused": ("--scale .002 --steps 1 --threads 2", ["fused"]),
     "large": ("--scale .002 --steps 1 --items 2000 --users 10 --threads 1", ["large"]),
     "recommend": ("--users 30 60 --items 50 --repeats 1 --threads 1", ["recommend"]),

@@ -12,16 +12,20 @@ import pytest
 from strategies import make_split
 
 from minisasrec import kernels, ops
+from minisasrec.autograd.registry import OPS
+from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import use_backend
+from minisasrec.data.batches import TrainingBatches
 from minisasrec.data.sampling import SeenItems, sample_negatives, sample_other_items
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import GradientError, ShapeError
 from minisasrec.learn.evaluation import Evaluator
+from minisasrec.models import MODELS
 from minisasrec.models.base import Model
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.nn import Parameter
-from minisasrec.nn.optim import Adam
+from minisasrec.nn import Parameter, init
+from minisasrec.nn.optim import SGD, Adam
 from minisasrec.random import make_key
 
 BACKENDS = ["numpy", "numba"]
@@ -59,10 +63,27 @@ def test_attention_drops_nothing_unless_asked_to(backend):
     np.testing.assert_allclose(packed.data.reshape(2, 4, 6), padded.data, atol=1e-12)
 
 
-def test_a_mean_drops_the_axes_unless_asked_not_to():
-    x = np.arange(6.0).reshape(2, 3)
-    assert ops.mean(x, axis=1).shape == (2,) and ops.sum(x, axis=1).shape == (2,)
-    assert ops.mean(x, axis=1, keepdims=True).shape == (2, 1)
+@pytest.mark.parametrize("name", ["sum", "mean", "max"])
+def test_axes_are_dropped_unless_asked_not_to(name):
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    for call in (getattr(x, name), lambda **axes: getattr(ops, name)(x, **axes)):
+        assert call().shape == () and call(axis=1).shape == (2,)
+        assert call(axis=1, keepdims=True).shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPS.items() if op.adaptor])
+def test_what_is_not_given_is_the_same_on_both_backends(name):
+    op = OPS[name]
+    assert op.adaptor.__kwdefaults__ == op.definition.__kwdefaults__
+
+
+def test_attention_to_scores_that_e_cannot_be_raised_to(backend):
+    """Scores of 1,000 and more: each query finds its own key, and e^1000 is never computed."""
+    x = np.sqrt(3000) * np.eye(3, dtype=np.float32)
+    y = ops.causal_attention(x[None], x[None], x[None], real=np.ones((1, 3), bool))
+    packed = ops.packed_causal_attention(x, x, x, offsets=np.array([0, 3]))
+    np.testing.assert_array_equal(y.data[0], x)
+    np.testing.assert_array_equal(packed.data, x)
 
 
 def test_slot_ids_are_checked_where_sequences_are_empty(backend):
@@ -99,6 +120,54 @@ def test_a_graph_from_before_a_step_is_refused(backend, shape):
     optimizer.step()
     with pytest.raises(GradientError):
         loss.backward()
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+@pytest.mark.parametrize("size", [3, 1000, 90_000], ids=["compared whole", "small", "large"])
+def test_a_step_that_changes_one_weight_is_noticed(backend, make, size):
+    """The engine compares a few numbers of a large array: the optimiser has to tell it."""
+    w = Parameter(np.ones(size, np.float32))
+    optimizer = make([w], lr=0.1)
+    loss = ops.sum(w * w)
+    w.grad = np.zeros(size, np.float32)
+    w.grad[1] = 1
+    optimizer.step()
+    assert np.flatnonzero(w.data != 1).tolist() == [1]
+    with pytest.raises(GradientError, match="changed after the forward pass"):
+        loss.backward()
+
+
+def test_adam_changes_weights_where_they_are(backend):
+    """It copies the array that a caller gave, once; then a step needs no memory for weights."""
+    given = np.ones(90_000, np.float32)
+    w = Tensor(given, requires_grad=True)
+    optimizer, kept = Adam([w]), []
+    for _ in range(2):
+        w.grad = np.ones_like(given)
+        optimizer.step()
+        kept.append(w.data)
+    assert kept[0] is kept[1] is not given and (given == 1).all()
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+@pytest.mark.parametrize("shape", [(3, 5), (300, 200)], ids=["small", "large"])
+@pytest.mark.parametrize("turned", ["weights", "gradient"])
+def test_the_order_in_memory_does_not_matter_to_a_step(backend, make, shape, turned):
+    """A weight moves by its own gradient, whether rows or columns lie together in memory."""
+    rng = np.random.default_rng(0)
+    weights, gradient = rng.normal(size=(2, *shape)).astype(np.float32)
+    moved = []
+    for order in "CF":
+        start = np.array(weights, order=order if turned == "weights" else "C")
+        w = Tensor(start, requires_grad=True)  # a Parameter would turn it round itself
+        optimizer = make([w], lr=0.1)
+        for _ in range(2):  # the second step meets what the first has left
+            w.grad = np.array(gradient, order=order if turned == "gradient" else "C")
+            optimizer.step()
+        assert np.array_equal(start, weights)  # the caller's array stays as it was
+        moved.append(w.data)
+    assert (moved[0] != weights).all()
+    assert np.array_equal(*moved)
 
 
 @pytest.mark.parametrize("shape", [(3,), (300, 300)], ids=["small", "large"])
@@ -160,15 +229,68 @@ def test_sampling_calls_the_kernel_on_its_backend_only(monkeypatch):
         assert np.array_equal(drawn["numpy"], drawn["numba"])
 
 
+@pytest.mark.parametrize("protocol", ["sampled", "authors"])
+def test_no_two_users_share_their_candidates(protocol):
+    """30 users draw 100 each out of 20,000: the chance that two of the 3,000 agree is small."""
+    sequences = [[1 + u, 40 + u, 80 + u, 120 + u] for u in range(30)]
+    evaluator = Evaluator(make_split(sequences, 20_000), "test", protocol)
+    evaluator(Same(evaluator.split))
+    drawn = evaluator.candidates[:, 1:]
+    assert drawn.shape == (30, 100)
+    # expected: 3000^2 / 2 / 20,000 = 225 pairs that agree, with a deviation of 15
+    assert drawn.size - len(np.unique(drawn)) < 225 + 6 * 15
+
+
+def test_no_two_places_of_a_batch_share_their_negatives(backend):
+    """60 rows of 50 negatives each, out of 20,000; see above."""
+    sequences = [[1 + u, 40 + u, 80 + u, 120 + u, 160 + u, 200 + u] for u in range(20)]
+    for repeats in ("forbid", "allow"):
+        split = make_split(sequences, 20_000, repeats)
+        (batch,) = TrainingBatches(split, n=5, batch_size=20, negatives=50).epoch(0)
+        assert batch.negatives.shape == (60, 50)
+        assert batch.negatives.size - len(np.unique(batch.negatives)) < 225 + 6 * 15
+
+
+def test_who_comes_first_says_nothing_of_its_negatives():
+    """They are drawn from two streams. From one, a user would come first whose word is small.
+
+    Its first negative is anything: the mean of some 300 draws of 1 to 1,000.
+    """
+    split = make_split([[1, 2, 3, 4], [5, 6, 7, 8]], 1000)
+    first = {0: [], 1: []}
+    for seed in range(600):
+        batch = next(TrainingBatches(split, n=1, batch_size=1, seed=seed).epoch(0))
+        first[int(batch.users[0])].append(batch.negatives[0, 0])
+    for drawn in first.values():
+        assert 230 < len(drawn) < 370  # of 600, a deviation of 12
+        assert abs(np.mean(drawn) - 500) < 5 * 289 / np.sqrt(len(drawn))
+
+
 # --- first weights ---------------------------------------------------------------------------
 
 
-def test_no_two_weights_start_equal():
+EVERY_PART = {"output_projection": True, "shared_embedding": False}
+
+
+@pytest.mark.parametrize("parts", [{}, EVERY_PART], ids=["paper", "every part"])
+def test_no_two_weights_start_equal(parts):
     """Two parts that draw from the same key would learn the same, one of them for nothing."""
-    model = SASRec(7, SASRecConfig(n=8, d=8, blocks=2), seed=0)
+    model = SASRec(7, SASRecConfig(n=8, d=8, blocks=2, **parts), seed=0)
     drawn = {name: p.data for name, p in model.named_parameters() if np.ptp(p.data) > 0}
-    assert len(drawn) >= 2 + 2 * 5
+    assert len(drawn) == (2 + 2 * 5 if not parts else 3 + 2 * 6)
     for one, other in itertools.combinations(drawn, 2):
         # rows 1 and 2: row 0 of the item table is the padding
         a, b = drawn[one][1:3].reshape(-1), drawn[other][1:3].reshape(-1)
         assert abs(np.corrcoef(a, b)[0, 1]) < 0.99, (one, other)
+
+
+TRAINED = [name for name, (_, settings) in MODELS.items() if settings not in ("", "recentpop")]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_no_two_tables_of_a_method_draw_from_one_key(monkeypatch, name):
+    keys = []
+    draw = init.random_uint32
+    monkeypatch.setattr(init, "random_uint32", lambda key, at: (keys.append(key), draw(key, at))[1])
+    MODELS[name][0].of_size(3, np.ones(6), None, seed=1)
+    assert len(keys) == len(set(keys)) >= 2

@@ -337,18 +337,25 @@ def test_sampled_bce(dtype, T, d, k, spread):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("T", "V", "d"), [(1, 1, 1), (7, 9, 3), (97, 200, 16), (300, 1001, 50)])
-def test_softmax_loss(dtype, T, V, d):
+@pytest.mark.parametrize("m", [0, 90])
+def test_softmax_loss(dtype, T, V, d, m):
     h, catalogue = normal(1, T, d, dtype=dtype), normal(2, V, d, dtype=dtype)
-    targets = np.random.default_rng(3).integers(-1, V, T)
+    rng = np.random.default_rng(3)
+    targets = rng.integers(-1, V, T)
+    left_out, sequence = np.sort(rng.integers(-1, V, (3, m)), axis=1), rng.integers(0, 3, T)
 
     def losses_and_gradients():
-        losses, dh, saved = lo.softmax_loss_forward(h, catalogue, targets)
+        losses, dh, saved = lo.softmax_loss_forward(h, catalogue, targets, left_out, sequence)
         return losses, dh, lo.softmax_loss_backward(saved, targets, 0.5, (V, d))
 
     losses, dh, ditems = any_thread_count(losses_and_gradients)
     real = targets >= 0
     scores = h.astype(np.float64) @ catalogue.T.astype(np.float64)
-    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    candidates = np.ones((T, V), dtype=bool)
+    for t in range(T):
+        candidates[t, left_out[sequence[t]][left_out[sequence[t]] >= 0]] = False
+        candidates[t, targets[t]] = True
+    p = np.exp(scores - scores.max(axis=1, keepdims=True)) * candidates
     p /= p.sum(axis=1, keepdims=True)
     wanted = p[np.arange(T), targets]
     p[np.arange(T), targets] -= 1

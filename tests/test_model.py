@@ -24,7 +24,7 @@ from minisasrec.random import Keys
 
 ITEMS, N = 30, 8
 CONFIG = SASRecConfig(n=N, d=12, blocks=2, heads=2, dropout=0.0)
-NORMS = ["pre", "post", "authors"]
+NORMS = ["pre", "post", "authors", "ligr"]
 LAYOUTS = [("packed", "numba"), ("packed", "numpy"), ("padded", "numpy")]
 
 
@@ -183,6 +183,42 @@ def test_the_paper_s_model_is_a_class_of_its_own():
     one, three = (SASRec(ITEMS, dataclasses.replace(CONFIG, blocks=b)).state() for b in (1, 3))
     assert all((one[name] == three[name]).all() for name in one)  # more blocks change no other
     assert type(copy.deepcopy(variant)) is SASRecVariant
+
+
+def test_positions_from_the_beginning_are_those_of_every_longer_sequence(each_backend):
+    model = model_with(positions_from="beginning")
+    whole = sequences(N)[0]
+    rows = hidden(model, pack_sequences([whole], N), "packed")
+    for length in range(1, N + 1):  # a row knows nothing of what follows, not even how much
+        part = pack_sequences([whole[:3], whole[:length]], N)
+        for layout in ("packed", "padded"):
+            close(hidden(model, part, layout), np.concatenate([rows[:3], rows[:length]]))
+    apart = model_with(positions_from="end")
+    assert np.abs(hidden(apart, pack_sequences([whole[:3]], N), "packed") - rows[:3]).max() > 1e-3
+    with pytest.raises(ConfigError, match="counted from the end there"):
+        SASRecConfig(positions_from="beginning", padding="visible")
+
+
+def test_softmax_without_own_items_has_no_gradient_at_them(each_backend):
+    split = random_split(num_items=ITEMS)
+    batch = next(TrainingBatches(split, n=N, batch_size=1).epoch(0))
+    own = {*batch.inputs.items.tolist(), *batch.targets.tolist()}
+    model = model_with(loss="softmax", own_items=False, shared_embedding=False)
+    model.loss(batch).backward()
+    N_grad = model.output_embedding.grad
+    scores = model(batch.inputs).data @ model.output_items().data.T
+    expected, dN = 0.0, np.zeros_like(N_grad)
+    for h, row, target in zip(model(batch.inputs).data, scores, batch.targets, strict=True):
+        candidates = [i for i in range(1, ITEMS + 1) if i not in own or i == target]
+        p = np.exp(row[candidates] - row[candidates].max())
+        p /= p.sum()
+        expected -= np.log(p[candidates.index(target)]) / len(scores)
+        dN[candidates] += p[:, None] * h / len(scores)
+        dN[target] -= h / len(scores)
+    assert model.loss(batch).item() == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(N_grad, dN, atol=1e-6)
+    counted = model_with(loss="softmax", shared_embedding=False).loss(batch).item()
+    assert counted > model.loss(batch).item()  # fewer rivals
 
 
 # --- padding that takes part -----------------------------------------------------------------

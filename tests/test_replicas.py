@@ -284,6 +284,25 @@ REPLICAS = [
             users=["U13740", "U91836", "U73700", "U1"], items=["N55189", "N42782", "N34694", "N4"],
             refused="--no-header --columns",
             options={**NO_HEADER, "columns": "-,user,time,item,-"}),
+    Replica("kuairand", "log_standard.csv", dated("{u},{i},{d},1100,{t}123,1", "%Y%m%d"),
+            "user_id,video_id,date,hourmin,time_ms,is_click\n",
+            extra=["1,101,20220421,900,1650532800123,0"], refused="not refused",
+            options={"where": "is_click=1"}),
+    Replica("trivago", "train.csv", '{u},s{n},{t},1,clickout item,{i},AU,"Sydney, Australia"',
+            "user_id,session_id,timestamp,step,action_type,reference,platform,city\n",
+            extra=['1,s1,1541037460,1,search for poi,Newtown,AU,"Sydney, Australia"'],
+            refused="--item-column",
+            options={"item_column": "reference", "where": "action_type=clickout item"}),
+    Replica("google local", "review-Vermont.json.gz", json_line(
+        user_id=user, name=lambda u, i, t, n: f"Person {u}", time=millis, rating=5, pics=None,
+        resp={"time": 1, "text": "thanks"}, gmap_id=item), pack=gzip.compress, titles={}),
+    Replica("food.com", "RAW_interactions.csv", dated(
+        '{u},{i},{d},4,"Great.\nI cooked ""it"", twice"', "%Y-%m-%d"),
+        "user_id,recipe_id,date,rating,review\n"),
+    Replica("goodreads, csv", "goodreads_interactions.csv", "{u},{i},1,5,0",
+            "user_id,book_id,is_read,rating,is_reviewed\n", in_order=True),
+    Replica("two columns of one name", "log.csv", "{u},{i},x,{t}", "user,item,item,time\n",
+            refused="--columns", options={"columns": "user,item,-,time"}),
     Replica("otto, one event a line", "otto.jsonl", json_line(
         session=user, aid=item, ts=millis, type="clicks")),
     Replica("adressa", "20170101.json", json_line(
@@ -483,6 +502,24 @@ def test_a_form_without_rows_or_with_lists_says_what_is_wrong(tmp_path: Path) ->
     with pytest.raises(DataError) as told:  # Netflix: the film stands on a line of its own
         load(tmp_path / "combined_data_1.txt")
     assert re.search(r"line 1", str(told.value)) and len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize("cell", ["N{0} N{1}", "[{0}, {1}]", "'{0}|{1}'"])
+def test_lists_written_as_text_are_told(tmp_path: Path, cell: str) -> None:
+    """As the histories of MIND and the baskets of Instacart's challenge are."""
+    rows = [f'1,"{cell.format(n, n + 1)}",{n}' for n in range(5)]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,time", *rows]).replace("'", ""))
+    with pytest.warns(DataWarning, match=r"look like lists .*one row for each action"):
+        load_dataset(tmp_path / "log.csv", min_actions=0)
+
+
+@pytest.mark.parametrize("items", ["Toy Story {}", "A {}", "85123A-{}", "{}.5", "x[{}]"])
+def test_names_are_no_lists(tmp_path: Path, items: str) -> None:
+    rows = [f"{u},{items.format(n)},{n}" for u in "ab" for n in range(5)]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,time", *rows]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        load_dataset(tmp_path / "log.csv", min_actions=0)
 
 
 def test_the_page_names_the_options_of_every_format() -> None:

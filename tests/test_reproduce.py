@@ -80,7 +80,8 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     said = capsys.readouterr()
     assert "4 experiments: 0 done, 4 to compute" in said.err and "[4/4] sasrec, seed 1" in said.err
     assert "shortened, --epochs 1" in said.out and "the paper has no figures" in said.out
-    assert "sasrec minus poprec, the best other, seeds 0, 1: NDCG@10, full: " in said.out
+    assert "sasrec minus poprec, the best other, seeds 0, 1: NDCG@10, sampled: " in said.out
+    assert "full" not in said.out  # the epochs were not chosen by it
     assert states(call, capsys, *rows) == ["done"] * 4
 
     out = folder / "reproduce" / "table3-clicks"
@@ -95,8 +96,8 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
             if json.loads(p.read_text())["seed"] == seed
         ]
         test = json.loads(path.read_text())["test"]
-        found.append(next(t["NDCG@10"] for t in test if t["protocol"] == "full"))
-    line = table["sasrec", "full", "NDCG@10"]
+        found.append(next(t["NDCG@10"] for t in test if t["protocol"] == "sampled"))
+    line = table["sasrec", "sampled", "NDCG@10"]
     assert float(line["ours"]) == pytest.approx(sum(found) / 2)
     assert float(line["spread"]) == pytest.approx(abs(found[0] - found[1]) / 2**0.5)
 
@@ -104,6 +105,23 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     assert states(call, capsys, "table4", "--methods", "default", "1-block") == ["done", "to do"]
     assert call(*rows) == 0
     assert "4 experiments: 4 done, 0 to compute" in capsys.readouterr().err
+
+
+def test_a_table_of_full_ranking_is_of_runs_chosen_by_it(call, folder, capsys) -> None:
+    rows = ("table3", "--methods", "sasrec", "--experiments", "chosen")
+    assert call(*rows, epochs=3) == 0
+    assert states(call, capsys, *rows, "--select", "full") == ["to do"]  # other runs
+    assert call(*rows, "--select", "full", "--out", "full", epochs=3) == 0
+    assert {row["group"] for row in read_csv(folder / "full" / "table.csv")} == {"full"}
+    by = {}
+    for path in (folder / "chosen").glob("*/config.json"):
+        config = json.loads(path.read_text())["settings"]
+        epochs = (path.parent / "history.jsonl").read_text().splitlines()
+        by[config["select"]] = [json.loads(epoch) for epoch in epochs]
+    pairs = list(zip(by["sampled"], by["full"], strict=True))
+    assert all(a["loss"] == b["loss"] for a, b in pairs)  # the same training,
+    assert all(a["MRR"] >= b["MRR"] for a, b in pairs)  # seen by a harder ranking
+    assert any(a["MRR"] > b["MRR"] for a, b in pairs)
 
 
 def test_what_is_finished_is_shown_without_computing(call, capsys) -> None:

@@ -14,7 +14,7 @@ from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, GradientError, ShapeError
 from minisasrec.explain import explain
 from minisasrec.plots import attention_map, heat_maps, position_average
-from minisasrec.random import Keys
+from minisasrec.random import Key, Keys
 from minisasrec.teach import check, draw_graph, hint, ladder, shape_trace, show_source, steps_table
 from minisasrec.teach.exercises import Wrong, equal, exercises
 from minisasrec.teach.walk import forward_order, labels, modules
@@ -314,6 +314,10 @@ def reference(name: str, arguments: tuple[Any, ...]) -> np.ndarray:
     if name == "layer_norm":
         x, gamma, beta, eps = arguments
         return OPS["layer_norm"].definition(x, gamma, beta, eps=float(eps))[0]
+    if name == "half-block":
+        *norm, eps = arguments[:5]
+        constants = {"rate": 0.0, "keys": (Key(0, 0), Key(0, 0)), "eps": float(eps)}
+        return OPS["feed_forward"].definition(*norm, *arguments[5:], **constants)[0]
     return OPS[name].definition(*arguments)[0]
 
 

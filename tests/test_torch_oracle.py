@@ -156,6 +156,17 @@ def feed_forward(x, s, gamma, beta, W1, b1, W2, b2, *, rate, keys, slot_ids, eps
     return z + dropped(f, rate=rate, key=keys[1], slot_ids=slot_ids)
 
 
+def softmax_cross_entropy(h, items, *, targets, left_out, sequence, block):
+    scores = h @ items.T
+    out = torch.zeros(scores.shape, dtype=torch.bool)
+    if left_out is not None:
+        for t, b in enumerate(sequence):
+            out[t, np.asarray(left_out[b], int)] = True
+    out[np.arange(len(h)), targets] = False
+    scores = scores.masked_fill(out, -torch.inf)[:, 1:]
+    return F.cross_entropy(scores, torch.as_tensor(targets).long() - 1, ignore_index=-1)
+
+
 # What torch has no short expression for; the others say it themselves: `op.torch`
 TORCH = {
     "add_dropout": lambda x, g, **constants: x + dropped(g, **constants),
@@ -173,6 +184,7 @@ TORCH = {
     "packed_self_attention": lambda qkv, **constants: packed_attention(*qkv, **constants),
     "ranking_loss": ranking_loss,
     "sampled_bce": sampled_bce,
+    "softmax_cross_entropy": softmax_cross_entropy,
     "sum": reduce("sum"),
 }
 

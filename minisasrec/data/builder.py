@@ -13,7 +13,15 @@ from minisasrec.data.actions import Actions
 from minisasrec.data.columns import Header, Roles, choose
 from minisasrec.data.options import ReadingOptions, spelled
 from minisasrec.data.times import TimeColumn, clock_seconds, days, within_a_day
-from minisasrec.data.values import MISSING, Ids, Unusable, first_unusable, shown, texts
+from minisasrec.data.values import (
+    MISSING,
+    Ids,
+    Unusable,
+    first_unusable,
+    look_like_lists,
+    shown,
+    texts,
+)
 from minisasrec.errors import DataError
 
 
@@ -250,6 +258,11 @@ class ActionsBuilder:
         item_names, change, note = self.items.finish()
         items = items if change is None else change[items]
         notes += [f"items: {note}"] if note else []
+        if look_like_lists(item_names):
+            notes.append(
+                f"the items look like lists (the first is {shown(item_names[0])}): one row for "
+                "each action is expected (pandas: frame.explode)"
+            )
         titles = self._titles(item_names, change, notes)
         return Actions(users, items, self._times(notes), names, item_names, titles, notes=notes)
 

@@ -126,7 +126,8 @@ class Header:
         if len(found) > 1:
             raise DataError(
                 f"{self.source} has {len(found)} columns {self.columns[found[0]]!r}, which is the "
-                f"{option}? Name another one, or rename the others; the columns are: "
+                f"{option}? Name another one, rename the others, or name all columns of a text "
+                f"file by {spelled('columns')}, - for one not needed; the columns are: "
                 f"{self.listed()}"
             )
         return found[0]

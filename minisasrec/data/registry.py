@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,12 @@ class FileFormat:
 class DatasetSpec:
     """A public data set.
 
-    ``file`` is what ``urls`` (the first that answers) download; ``page`` describes it. ``preset``
-    holds the settings that are known to suit it, as in a configuration file; None where nobody
-    has chosen any, which training then says. ``make`` makes a data set that is not read from files.
+    ``file`` is what ``urls`` (the first that answers) download; ``page`` describes it. ``orders``
+    says what is known about an order of the actions, by `Dataset.fingerprint`, and what is to be
+    said of `ANY` other: where actions share a second, two files of the same actions can differ.
+    ``preset`` holds the settings that are known to suit it, as in a configuration file; None where
+    nobody has chosen any, which training then says. ``make`` makes a data set that is not read
+    from files.
     """
 
     name: str
@@ -81,6 +84,7 @@ class DatasetSpec:
     forms: tuple[FileFormat, ...] = ()
     md5: str | None = None
     page: str = ""
+    orders: Mapping[str, str] = field(default_factory=dict)
     preset: Mapping[str, Any] | None = None
     make: Callable[[], Dataset] | None = None
 
@@ -102,6 +106,12 @@ AMAZON = (
 )
 AMAZON_LICENCE = "not stated: research use, cite McAuley et al. (2015), do not redistribute"
 
+ANY = "any other"
+AUTHORS_ORDER = "the order of the paper's authors, on which published figures stand"
+OTHER_ORDER = (
+    "not the actions and the order of the paper's authors: where actions share a second, the order "
+    "is the file's, so figures differ from the published ones by up to a tenth"
+)
 _ML_1M = FileFormat(
     ("ratings.dat",),
     readers.read_movielens,
@@ -159,7 +169,25 @@ DATASETS: dict[str, DatasetSpec] = {
             file="ml-1m.zip",
             urls=(f"{GROUPLENS}/ml-1m.zip",),
             md5="c4d9eecfca2ab87c1945afe126590906",
-            forms=(_ML_1M,),
+            forms=(
+                _ML_1M,
+                FileFormat(
+                    ("ml-1m.txt",),
+                    readers.read_authors_ml_1m,
+                    ("sas_to_original_items.txt",),
+                    layout="user item, the authors' own numbers",
+                    filter="none",
+                    counts=(6_040, 3_416, 999_611),
+                    fixed=True,
+                ),
+            ),
+            orders={
+                "db7bcbfd3ef8418a3166e372ee0e7e47a18cb1eeabc820a4c7f019adb7f56dae": AUTHORS_ORDER,
+                # the same, as the authors' text: with MovieLens' item ids, and with their own
+                "8fd1efa11c7e10a7140dfec30030ac85287f477253a708e50b02a0ccea9afc0f": AUTHORS_ORDER,
+                "cbfcc7210eeb05c61a1dd3a467c7b9e716b55846bb5f9d36bddec5dd4ccab84d": AUTHORS_ORDER,
+                ANY: OTHER_ORDER,
+            },
         ),
         DatasetSpec(
             name="ml-100k",
@@ -191,6 +219,11 @@ DATASETS: dict[str, DatasetSpec] = {
             licence=AMAZON_LICENCE,
             file="reviews_Beauty.json.gz",
             urls=tuple(f"{host}/reviews_Beauty.json.gz" for host in AMAZON),
+            orders={
+                "0a0490f40853c55243a80e0b2ec9c954e496c92093bd93572725b9c176a2c866": (
+                    "the file of the SASRec+ study (Klenitskiy and Vasilev, RecSys 2023)"
+                )
+            },
             forms=(
                 FileFormat(
                     ("Beauty.txt",),
@@ -215,6 +248,9 @@ DATASETS: dict[str, DatasetSpec] = {
             licence=AMAZON_LICENCE,
             file="reviews_Video_Games.json.gz",
             urls=tuple(f"{host}/reviews_Video_Games.json.gz" for host in AMAZON),
+            orders={
+                "2b5d616d8517a50838611c351e9dcac66d8411038baf3548a29382c189efad47": AUTHORS_ORDER
+            },
             forms=(
                 FileFormat(
                     ("Video.txt", "Games.txt", "Video_Games.txt"),
@@ -639,6 +675,10 @@ def _read(
     origin = source.path.name + (f" [{source.member}]" if source.member else "")
     about = [f"{spec.title}: {origin}", spec.licence] if spec else [origin]
     dataset = _finish(actions, name, form, options, about)
+    if spec is not None and spec.orders:
+        order = spec.orders.get(dataset.fingerprint(), spec.orders.get(ANY))
+        if order:
+            dataset = replace(dataset, source=f"{dataset.source}; {order}")
     if spec is None:  # what is odd about the public ones stands in the docs
         emit_warnings(dataset, stacklevel=5)
     return dataset

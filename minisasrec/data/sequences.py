@@ -36,6 +36,11 @@ class Packed:
         return self.n - ends + np.arange(len(self.items))
 
     @cached_property
+    def places(self) -> Array:
+        """The place of each row in its sequence, counted from its beginning, (T)."""
+        return np.arange(len(self.items)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+
+    @cached_property
     def slot_ids(self) -> Array:
         """The name b * n + slot of each row, (T)."""
         sequence = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
@@ -78,6 +83,11 @@ class Padded:
     def slots(self) -> Array:
         """The slot of each entry, (B, n)."""
         return np.broadcast_to(np.arange(self.n), self.items.shape)
+
+    @property
+    def places(self) -> Array:
+        """The place of each entry in its sequence, counted from its first item; 0 at padding."""
+        return np.maximum(np.cumsum(self.real, axis=1) - 1, 0)
 
     @property
     def slot_ids(self) -> Array:

@@ -19,6 +19,7 @@ MISSING = frozenset(
     "|#DIV/0!|#NAME?".split("|")
 )
 WHOLE = re.compile(r"-?[0-9]+(\.0*)?")
+LIST = re.compile(r"\[.*\]|[A-Za-z]{0,3}[0-9]+([ ,;|]+[A-Za-z]{0,3}[0-9]+)+", re.DOTALL)
 LARGEST_EXACT_FLOAT = 2**53
 
 
@@ -145,6 +146,16 @@ def first_unusable(values: NDArray[Any], check: Callable[[Any], Any] = as_text) 
         except Unusable as error:
             return row, str(error)
     raise AssertionError("every value can be used")
+
+
+def look_like_lists(ids: Sequence[str]) -> bool:
+    """Whether most ids are written like lists of ids; the first thousand are looked at.
+
+    >>> look_like_lists(["N5 N7", "N7", "N5 N7 N4"]), look_like_lists(["Toy Story 2", "A 1"])
+    (True, False)
+    """
+    seen = ids[:1000]
+    return sum(LIST.fullmatch(name) is not None for name in seen) > len(seen) / 2
 
 
 def looks_like_data(fields: Sequence[str]) -> bool:

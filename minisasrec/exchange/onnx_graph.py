@@ -119,6 +119,8 @@ def last_states(g: Graph, model: SASRec) -> str:
     if c.scale_embedding or c.norm == "authors":
         x = g("Mul", x, math.sqrt(c.d))
     if c.positions:
+        if c.positions_from != "end":
+            raise ConfigError("positions from the beginning have no ONNX form here")
         x = g("Add", x, g("Slice", "position_embedding.table", g("Neg", length), END, [0]))
     x = hide(x) if shown else x
     for i, block in enumerate(model.blocks):
@@ -143,6 +145,8 @@ def block_output(g: Graph, model: SASRec, block: Any, name: str, x: str, allowed
     def residual(x: str, of: str) -> str:
         return g("Add", x, of) if c.residual else of
 
+    if c.norm == "ligr":
+        raise ConfigError("norm=ligr has no ONNX form here; choose another norm")
     for connection in (block.attention_residual, block.ffn_residual):
         if type(connection) not in (Residual, NoResidual):
             kind = type(connection).__name__

@@ -154,6 +154,11 @@ def _check_settings(config: SASRecConfig, *more: str) -> None:
     needed = ["positions", "shared_embedding", "residual", "layer_norm", *more]
     if config.norm != "authors":  # which always has the factor
         needed.append("scale_embedding")
+    if config.norm == "ligr" or config.positions_from != "end":
+        raise ConfigError(
+            f"the port has no norm=ligr and counts positions from the end; this model has norm="
+            f"{config.norm}, positions_from={config.positions_from}"
+        )
     lacking = ["--" + name.replace("_", "-") for name in needed if not getattr(config, name)]
     if lacking:
         raise ConfigError(f"the port's model has {', '.join(lacking)}, and this one has not")

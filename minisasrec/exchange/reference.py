@@ -143,6 +143,7 @@ def _changes(reading: Reading) -> Sequence[list[Change]]:
     wirings = [
         settings(f"norm={norm!r}, padding={padding!r}", norm=norm, padding=padding)
         for norm in get_args(Norm)
+        if norm != "ligr"  # which has other layers
         for padding in get_args(Padding)
         if (norm, padding) != (c.norm, c.padding)
     ]

@@ -19,7 +19,7 @@ from minisasrec.experiments.significance import paired_bootstrap, paired_differe
 from minisasrec.experiments.tables import Record, Report, record, values_of
 from minisasrec.learn import metrics
 from minisasrec.learn.config import make_model
-from minisasrec.learn.evaluation import PROTOCOLS, usual_protocols
+from minisasrec.learn.evaluation import Protocol, usual_protocols
 from minisasrec.learn.fit import SELECT
 from minisasrec.learn.runs import Run
 from minisasrec.models import MODELS, SASRec
@@ -27,10 +27,26 @@ from minisasrec.models import MODELS, SASRec
 Array = np.ndarray
 
 
-def records(rows: Sequence[Row], results: Sequence[Sequence[Record]]) -> list[Record]:
+def protocols_of(split: Split, select: str) -> tuple[Protocol, ...]:
+    """The rankings of the test items that a table shows: of the kind that chose the epochs.
+
+    The authors' protocol samples, so it goes with sampled; and with full where that takes the place
+    of sampled, because a catalogue is too small.
+    """
+    usual = usual_protocols(split)[0]
+    if usual == "full":
+        return ("full", "authors")
+    return ("full",) if select == "full" else ("sampled", "authors")
+
+
+def records(
+    rows: Sequence[Row],
+    results: Sequence[Sequence[Record]],
+    protocols: Sequence[Protocol],
+) -> list[Record]:
     """The records of a grid, by protocol, then row; `results` has one per row and seed."""
     found: list[Record] = []
-    for protocol in PROTOCOLS:
+    for protocol in protocols:
         for row, of_row in zip(rows, results, strict=True):
             if not of_row:
                 continue
@@ -78,14 +94,22 @@ def draw_metric(report: Report, metric: str = "NDCG@10") -> None:
 
 
 def draw_bars(
-    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
     """Paper and ours, a group of bars for each row."""
     draw_metric(report)
 
 
 def draw_table3(
-    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
     """Bars, and whether SASRec differs from the best comparison method by more than chance."""
     draw_metric(report)
@@ -113,7 +137,7 @@ def draw_table3(
     of_seeds = f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}"
     for metric in (metrics.HitRate(), metrics.NDCG()):
         gain = partial(_by_user, metric)
-        for protocol in usual_protocols(split) if pairs else ():
+        for protocol in protocols if pairs else ():
             said = paired_bootstrap(paired_differences(pairs, protocol, gain))
             which = f"{of_seeds}: {metric.label}, {protocol}"
             report.notes.append(f"sasrec minus {best}, the best other, {which}: {said}")
@@ -124,7 +148,11 @@ def _by_user(metric: metrics.Metric, ranks: Array) -> Array:
 
 
 def draw_tuning(
-    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
     """Bars, and which setting of each method validated best."""
     draw_metric(report)
@@ -142,7 +170,11 @@ def draw_tuning(
 
 
 def draw_table5(
-    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
     """NDCG@10 and training time over n."""
     x = {row.name: row.x for row in rows}
@@ -157,7 +189,11 @@ def draw_table5(
 
 
 def draw_figure2(
-    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
     """NDCG@10 over d, a line for each method."""
     ndcg = values_of(report.records, "NDCG@10", "ours")
@@ -171,7 +207,11 @@ def draw_figure2(
 
 
 def draw_figure3(
-    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
     """Validation NDCG@10 over the seconds spent in training, first seed."""
     named, points = {}, []
@@ -188,7 +228,11 @@ def draw_figure3(
 
 
 def draw_figure4(
-    report: Report, split: Split, rows: list[Row], experiments: list[list[Experiment]]
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
     """Mean attention among the last positions by block, and between items of four categories."""
     users = split.eval_users("test")
@@ -252,7 +296,7 @@ class Target:
     title: str
     rows: Callable[[str], list[Row]]
     metrics: tuple[str, ...]
-    draw: Callable[[Report, Split, list[Row], list[list[Experiment]]], None]
+    draw: Callable[..., None]
     test: bool = True  # False: only the validation part is read
 
 

@@ -76,3 +76,45 @@ def gelu(x):
     flat = np.ascontiguousarray(x).reshape(-1)
     run(_gelu_worker, -(-y.size // NUMBERS), flat, y.reshape(-1), slope.reshape(-1))
     return y, slope
+
+
+@kernel
+def _gate_worker(counter, x, a, y):
+    task = next_task(counter)
+    while task >= 0:
+        first, end = task * NUMBERS, min((task + 1) * NUMBERS, len(y))
+        part, of, out = x[first:end], a[first:end], y[first:end]
+        for i in range(len(out)):
+            e = math.exp(-abs(of[i]))  # of a number at most 0, which cannot overflow
+            out[i] = part[i] * (1 if of[i] >= 0 else e) / (1 + e)
+        task = next_task(counter)
+
+
+def gate(x, a):
+    """y = x sigmoid(a), both of one shape."""
+    y = np.empty(x.shape, x.dtype)
+    flat = [np.ascontiguousarray(each).reshape(-1) for each in (x, a)]
+    run(_gate_worker, -(-y.size // NUMBERS), *flat, y.reshape(-1))
+    return y
+
+
+@kernel
+def _gate_backward_worker(counter, dy, x, a, dx, da):
+    task = next_task(counter)
+    while task >= 0:
+        first, end = task * NUMBERS, min((task + 1) * NUMBERS, len(dy))
+        slopes, part, of = dy[first:end], x[first:end], a[first:end]
+        to_x, to_a = dx[first:end], da[first:end]
+        for i in range(len(slopes)):
+            e = math.exp(-abs(of[i]))
+            to_x[i] = slopes[i] * (1 if of[i] >= 0 else e) / (1 + e)
+            to_a[i] = slopes[i] * part[i] * e / ((1 + e) * (1 + e))  # sigmoid(a) sigmoid(-a)
+        task = next_task(counter)
+
+
+def gate_backward(dy, x, a):
+    """Gradients of `gate`: dx and da."""
+    dx, da = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    flat = [np.ascontiguousarray(each).reshape(-1) for each in (dy, x, a)]
+    run(_gate_backward_worker, -(-x.size // NUMBERS), *flat, dx.reshape(-1), da.reshape(-1))
+    return dx, da

@@ -107,12 +107,14 @@ SCORES = 81_920  # scores a thread holds at a time: they stay in its cache
 STRIP = 192  # rows, and items (whole panels), of a block of the gradient of the items
 
 
-def softmax_loss_forward(h, catalogue, targets):
+def softmax_loss_forward(h, catalogue, targets, left_out, sequence):
     """Per row: the loss, and dh, its slope by h; and what `softmax_loss_backward` reads.
 
     h (T, d), catalogue (V, d), targets (T) from 0, below 0 in a row that does not count ->
-    losses (T), dh (T, d), saved. The forward pass has the weights p. To compute dh there costs
-    one product more, and saves the backward pass two.
+    losses (T), dh (T, d), saved. left_out (B, m) has in row sequence[t] the items that are no
+    candidates at t, rising, below 0 where there are fewer; a target stays a candidate. The
+    forward pass has the weights p. To compute dh there costs one product more, and saves the
+    backward pass two.
     """
     T, d = h.shape
     V = len(catalogue)
@@ -122,14 +124,26 @@ def softmax_loss_forward(h, catalogue, targets):
     items[:, :d], rows[:, :d] = catalogue, h
     losses, dh, (tops, sums) = np.zeros(T, h.dtype), np.zeros_like(h), np.empty((2, T), h.dtype)
     strip = min(8, max(1, SCORES // (TILE * columns))) * TILE
-    results = losses, dh, tops, sums
-    run(_softmax_forward_worker, -(-T // strip), h, items, packed, targets, strip, results)
-    return losses, dh, (rows, packed, tops, sums)
+    results, out = (losses, dh, tops, sums), (left_out, sequence)
+    run(_softmax_forward_worker, -(-T // strip), h, items, packed, targets, out, strip, results)
+    return losses, dh, (rows, packed, tops, sums, out)
 
 
 @kernel
-def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
-    losses, dh, tops, sums = results
+def _leave_out(scores, i, first, size, left_out, target, value):
+    """scores[i + j - first] = value for the items j of `left_out` from `first` to first + size."""
+    flat = scores.reshape(-1)
+    for c in range(np.searchsorted(left_out, first), len(left_out)):
+        j = left_out[c]
+        if j >= first + size:
+            break
+        if j != target:
+            flat[i + j - first] = value
+
+
+@kernel
+def _softmax_forward_worker(counter, h, items, packed, targets, out, strip, results):
+    (losses, dh, tops, sums), (left_out, sequence) = results, out
     T, d = h.shape
     V, width = items.shape
     columns = packed.shape[1] // d
@@ -144,6 +158,9 @@ def _softmax_forward_worker(counter, h, items, packed, targets, strip, results):
         multiply_packed((rows, d, columns), h, in_h, packed, 0, zeros, nothing, scores, whole)
         for i in range(rows):
             wanted = scores[i, max(targets[first + i], 0)]
+            if left_out.shape[1] and targets[first + i] >= 0:
+                met, target = left_out[sequence[first + i]], targets[first + i]
+                _leave_out(scores, i * columns, 0, V, met, target, -np.inf)
             # r_j becomes e^(r_j - top), up to the division by the sum of the row
             part, top = softmax_row(scores, i * columns, V, columns, 1.0)
             tops[first + i], sums[first + i] = top, part
@@ -166,17 +183,18 @@ def softmax_loss_backward(saved, targets, factor, shape):
     The scores are computed again, for a block of items at a time. Each item belongs to one task,
     which adds row after row. `shape` is (V, d).
     """
-    rows, packed, tops, sums = saved
+    rows, packed, tops, sums, out = saved
     ditems = np.empty(shape, rows.dtype)
     factor = rows.dtype.type(factor)
     per_row = targets, tops, factor / sums
     tasks = -(-len(ditems) // STRIP)
-    run(_softmax_backward_worker, tasks, rows, packed[0], *per_row, factor, ditems)
+    run(_softmax_backward_worker, tasks, rows, packed[0], *per_row, out, factor, ditems)
     return ditems
 
 
 @kernel
-def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, ditems):
+def _softmax_backward_worker(counter, h, packed, targets, tops, shares, out, factor, ditems):
+    left_out, sequence = out
     T, width = h.shape
     V, d = ditems.shape
     columns = len(packed) // d
@@ -201,6 +219,9 @@ def _softmax_backward_worker(counter, h, packed, targets, tops, shares, factor, 
                 for j in range(0, wide, lanes(scores)):
                     e = exp(load(scores, i * wide + j) - highest)
                     store(scores, i * wide + j, e * weight)
+                if left_out.shape[1] and target >= 0:
+                    met = left_out[sequence[t + i]]
+                    _leave_out(scores, i * wide, first, size, met, target, 0.0)
                 if first <= target < first + size:
                     scores.reshape(-1)[i * wide + target - first] -= factor
             multiply((size, rows, width), scores, turned, h, own, total, sums, total, sums)

@@ -106,6 +106,9 @@ class TrainConfig:
     """every-user: each once an epoch. with-replacement: drawn as the authors' sampler does."""
     eval_every: int = 1
     """Epochs from one validation to the next."""
+    select: Literal["sampled", "full"] = "sampled"
+    """Which ranking of the validation items chooses the epoch: against 100 sampled items, as in the
+    paper, or against all of them. Choose by the one that you are going to report."""
     patience: int = 20
     """Stop at a validation when the best NDCG@10 is this many epochs old, or older. Paper: 20;
     0 = never."""
@@ -147,6 +150,8 @@ class TrainConfig:
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
         if not self.lr > 0:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
+        if self.select not in ("sampled", "full"):
+            raise ConfigError(f"select is {self.select!r}; choose one of sampled, full")
         self.machine.check()
         parse_rule(self.split)
         for name in ("l2", "clip_norm"):

@@ -25,6 +25,7 @@ from minisasrec.learn.config import TrainConfig, model_settings
 from minisasrec.learn.curves import TensorBoard, write_csv
 from minisasrec.learn.evaluation import (
     Evaluator,
+    Protocol,
     negatives_left,
     too_few_negatives,
     usual_protocols,
@@ -37,7 +38,7 @@ from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
 from minisasrec.terminal import on_terminal, say
 
-SELECT = "NDCG@10"  # on the validation part, sampled protocol where there are items enough
+SELECT = "NDCG@10"  # on the validation part, under the protocol of `selection`
 ADVICE = "lower --lr or set --clip-norm 1, and check the data"
 TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
 
@@ -163,6 +164,11 @@ def fit(
     return history
 
 
+def selection(split: Split, config: TrainConfig) -> Protocol:
+    """The protocol that chooses the epoch: the wanted one, or full where too few can be sampled."""
+    return "full" if config.select == "full" else usual_protocols(split)[0]
+
+
 def finished(run: Run, config: TrainConfig) -> History | None:
     """What happened in a run that has its result and nothing left to train; None for any other."""
     if not run.path("result.json").is_file():
@@ -179,9 +185,9 @@ def finished(run: Run, config: TrainConfig) -> History | None:
 
 
 def _validator(split: Split, config: TrainConfig) -> Evaluator:
-    """What ranks the validation items: sampled where there are items enough, else among all."""
-    protocol = usual_protocols(split)[0]
-    if protocol != "sampled":
+    """What ranks the validation items."""
+    protocol = selection(split, config)
+    if protocol != config.select:
         warnings.warn(
             f"{split.dataset.name}: {too_few_negatives(split, negatives_left(split))}, too few to "
             "sample negatives from; validation and test rank all items",

@@ -392,6 +392,7 @@ RESULT_FORM = {
     "dataset?": str,
     "best_epoch?": int,
     "best_validation_NDCG@10?": (*NUMBER, NOTHING),
+    "selected_by?": (str, NOTHING),
     "training_seconds?": NUMBER,
     "test": list,  # not in the validation.json of an experiment
 }

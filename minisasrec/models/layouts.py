@@ -44,3 +44,20 @@ def rows_with_targets(h: Tensor, batch: Batch) -> tuple[Tensor, np.ndarray, np.n
         h = h.reshape(-1, h.shape[-1])
         targets, negatives = targets.reshape(-1), negatives.reshape(len(h), -1)
     return h, targets, negatives
+
+
+def own_items(batch: Batch) -> dict[str, np.ndarray]:
+    """For `ops.softmax_cross_entropy`: the items of each sequence, the last target included.
+
+    left_out (B, n + 1), 0 where a sequence has fewer, and sequence (rows): which of them a row
+    belongs to.
+    """
+    inputs, targets = batch.inputs, batch.targets
+    if isinstance(inputs, Padded):
+        items, last, lengths = inputs.items, targets[:, -1], np.full(len(targets), inputs.n)
+    else:
+        items, last, lengths = inputs.pad(), targets[inputs.last], np.diff(inputs.offsets)
+    return {
+        "left_out": np.concatenate([items, last[:, None]], axis=1),
+        "sequence": np.repeat(np.arange(len(items)), lengths),
+    }

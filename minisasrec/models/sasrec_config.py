@@ -9,8 +9,9 @@ from typing import Literal
 from minisasrec.errors import ConfigError
 from minisasrec.models.ranges import check_numbers
 
-Norm = Literal["pre", "post", "authors"]
+Norm = Literal["pre", "post", "authors", "ligr"]
 Loss = Literal["bce", "gbce", "softmax"]
+Start = Literal["end", "beginning"]
 Padding = Literal["hidden", "visible", "zeroed"]
 
 
@@ -30,6 +31,9 @@ class SASRecConfig:
     """Share of elements dropped in training. Paper: .2 on ML-1M, .5 on the sparse sets."""
     positions: bool = True
     """Learned position embedding P (Table IV, row 1 turns it off)."""
+    positions_from: Start = "end"
+    """Where positions are counted from: the end of the sequence, so that the last item always is in
+    slot n, as in the paper's figure 1; or its beginning, as in a sentence."""
     shared_embedding: bool = True
     """Score items by the input embedding, N = M (Table IV, row 2)."""
     residual: bool = True
@@ -38,7 +42,8 @@ class SASRecConfig:
     """Layer normalisation."""
     norm: Norm = "pre"
     """pre: x + Dropout(g(LN(x))), the paper's text. post: LN(x + Dropout(g(x))). authors: the
-    released code: LN on the query only, residual from the normalised query, and its dropouts."""
+    released code: LN on the query only, residual from the normalised query, and its dropouts.
+    ligr: x + sigmoid(x W) * Dropout(g(LN(x))), with SwiGLU for the FFN (arXiv 2502.03417)."""
     padding: Padding = "hidden"
     """hidden: nothing attends to padding. visible: items attend to it, as in the public PyTorch
     port. zeroed: the same, with padding set to zero before each block, as that port before 2025."""
@@ -51,6 +56,9 @@ class SASRecConfig:
     """Multiply the input embedding by sqrt(d), as the authors' code does; not in the paper."""
     loss: Loss = "bce"
     """bce: the paper's. gbce: its correction for few negatives. softmax: over all items."""
+    own_items: bool = True
+    """Whether the softmax loss counts the other items of a sequence among the negatives. They are
+    never recommended where repeats are forbidden, so nobody needs to push them down."""
     gbce_t: float = 0.75
     """Calibration t of gBCE, 0 (plain BCE) to 1 (full correction); arXiv 2308.07192."""
 
@@ -66,10 +74,17 @@ class SASRecConfig:
             raise ConfigError(f"dropout is {self.dropout}; it is the share dropped, 0 <= share < 1")
         if not 0 <= self.gbce_t <= 1:
             raise ConfigError(f"gbce-t is {self.gbce_t}; 0 <= t <= 1")
-        for name, choices in (("norm", Norm), ("loss", Loss), ("padding", Padding)):
+        chosen = ("norm", Norm), ("loss", Loss), ("padding", Padding), ("positions_from", Start)
+        for name, choices in chosen:
             if getattr(self, name) not in choices.__args__:  # type: ignore[attr-defined]
                 allowed = ", ".join(choices.__args__)  # type: ignore[attr-defined]
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; choose one of {allowed}")
+
+        if self.positions_from == "beginning" and self.padding != "hidden":
+            raise ConfigError(
+                f"positions-from is 'beginning' and padding {self.padding!r}; padding stands "
+                "before the first item, so a position has to be counted from the end there"
+            )
 
     @property
     def is_the_papers(self) -> bool:

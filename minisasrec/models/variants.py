@@ -15,7 +15,7 @@ from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed, Sequences
-from minisasrec.models.layouts import attend, rows_with_targets
+from minisasrec.models.layouts import attend, own_items, rows_with_targets
 from minisasrec.models.padding import PaddingShown, attend_with_padding, show_padding
 from minisasrec.models.sasrec import Block, FeedForward, SASRec, SelfAttention
 from minisasrec.models.sasrec_config import SASRecConfig
@@ -127,10 +127,58 @@ class AuthorsBlock(PreNormBlock):
         return self.attention_residual(q, s, None)  # without keys: no dropout
 
 
+class SwiGLU(Module):
+    """(silu(s W1) * (s W3)) W2, the hidden layer 4 d wide, in place of ReLU (arXiv 2002.05202)."""
+
+    def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
+        d, seed = config.d, Seed.of(seed)
+        self.layer1 = Linear(d, 4 * d, seed.spawn("layer1"))
+        self.layer2 = Linear(4 * d, d, seed.spawn("layer2"))
+        self.layer3 = Linear(d, 4 * d, seed.spawn("layer3"))
+        self.rate = config.inner_rate
+
+    def forward(self, s: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
+        """Dropout(silu(s W1) * (s W3)) W2, silu(a) = a sigmoid(a)."""
+        a = self.layer1(s)
+        hidden = ops.gate(a * self.layer3(s), a)
+        return self.layer2(dropout(hidden, self.rate, keys, inputs.slot_ids))
+
+
+class LiGRBlock(PreNormBlock):
+    """x + sigmoid(x W + b) * Dropout(g(LayerNorm(x))), with SwiGLU for the FFN.
+
+    The gate says for each number of a row how much of a sub-layer's result it takes (LiGR, in the
+    form that eSASRec gives it: arXiv 2508.06450).
+    """
+
+    def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
+        seed = Seed.of(seed)
+        super().__init__(config, seed)
+        self.ffn = SwiGLU(config, seed.spawn("ffn"))  # type: ignore[assignment]
+        self.attention_gate = Linear(config.d, config.d, seed.spawn("attention gate"))
+        self.ffn_gate = Linear(config.d, config.d, seed.spawn("ffn gate"))
+        self.rate = config.dropout
+
+    def forward(self, x: Tensor, inputs: Sequences, keys: Keys | None = None) -> Tensor:
+        """The block's output, of the shape of x."""
+        s = self.attention(self.attention_norm(x), inputs, keys)
+        x = x + ops.gate(dropout(s, self.rate, keys, inputs.slot_ids), self.attention_gate(x))
+        f = self.ffn(self.ffn_norm(x), inputs, keys)
+        return x + ops.gate(dropout(f, self.rate, keys, inputs.slot_ids), self.ffn_gate(x))
+
+    def last(self, x: Tensor, inputs: Packed) -> Tensor:
+        """The block's last row of each sequence."""
+        a = self.attention_norm(x)
+        s, x = self.attention.last(a, a, inputs), x[inputs.last]
+        x = x + ops.gate(s, self.attention_gate(x))
+        return x + ops.gate(self.ffn(self.ffn_norm(x), inputs), self.ffn_gate(x))
+
+
 BLOCKS: dict[str, type[PreNormBlock]] = {
     "pre": PreNormBlock,
     "post": PostNormBlock,
     "authors": AuthorsBlock,
+    "ligr": LiGRBlock,
 }
 
 
@@ -156,7 +204,8 @@ class SASRecVariant(SASRec):
         if c.scale_embedding or c.norm == "authors":
             x = x * math.sqrt(c.d)
         if c.positions:
-            x = x + self.position_embedding(inputs.slots)
+            at_end = c.positions_from == "end"
+            x = x + self.position_embedding(inputs.slots if at_end else inputs.places)
         return self._hide(dropout(x, c.dropout, keys, inputs.slot_ids), inputs)
 
     def forward(self, inputs: Sequences, keys: Keys | None = None) -> Tensor:
@@ -181,7 +230,8 @@ class SASRecVariant(SASRec):
         F, targets, negatives = rows_with_targets(self(batch.inputs, keys), batch)
         N = self.output_items()
         if self.config.loss == "softmax":
-            return ops.softmax_cross_entropy(F, N, targets=targets)
+            own = {} if self.config.own_items else own_items(batch)
+            return ops.softmax_cross_entropy(F, N, targets=targets, **own)
         beta = 1.0
         if self.config.loss == "gbce":
             beta = gbce_beta(negatives.shape[-1], self.num_items, self.config.gbce_t)

@@ -204,6 +204,25 @@ def sigmoid(x: Array) -> Result:
     return y, backward
 
 
+@op("x (*), a (*) -> (*)", torch="x * a.sigmoid()", paper="beyond the paper: arXiv 2508.06450")
+def gate(x: Array, a: Array) -> Result:
+    """y = x sigmoid(a), of one shape: a learned share of each number goes on."""
+    share = stable_sigmoid(a)
+
+    def backward(dy: Array) -> tuple[Array, ...]:
+        dx, da = dy * share, dy * x * share * (1 - share)
+        return sum_to_shape(dx, x.shape), sum_to_shape(da, a.shape)
+
+    return x * share, backward
+
+
+@gate.fast
+def _(x: Array, a: Array) -> Result:
+    if x.shape != a.shape:
+        return gate.definition(x, a)
+    return kernels.elementwise.gate(x, a), lambda dy: kernels.elementwise.gate_backward(dy, x, a)
+
+
 @op("x (...) -> (...)", torch="x.tanh()")
 def tanh(x: Array) -> Result:
     """y = tanh x."""

@@ -45,7 +45,14 @@ def _sampled_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
 
 def _softmax_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
     args, constants = _sampled_sample(draw)
-    return args, {"targets": constants["targets"], "block": draw.choice(None, 1, 2)}
+    T, V, B = len(args[0]), len(args[1]), draw.integer(1, 2)
+    met = draw.ids(0, V - 1, B, draw.integer(0, 3)) if V else None  # 0: nobody
+    return args, {
+        "targets": constants["targets"],
+        "left_out": draw.choice(None, met),
+        "sequence": draw.ids(0, B - 1, T) if T else np.zeros(len(args[0]), int),
+        "block": draw.choice(None, 1, 2),
+    }
 
 
 @op(
@@ -129,23 +136,32 @@ def _(h: Array, items: Array, *, targets: Array, negatives: Array, beta: float =
 @op(
     "h (T d), items (V d) -> ()",
     paper="beyond the paper: arXiv 2309.07602",
-    torch="F.cross_entropy(h @ items[1:].T, targets.long() - 1, ignore_index=-1)",
     sample=_softmax_sample,
 )
 def softmax_cross_entropy(
-    h: Array, items: Array, *, targets: Array, block: int | None = None
+    h: Array,
+    items: Array,
+    *,
+    targets: Array,
+    left_out: Array | None = None,
+    sequence: Array | None = None,
+    block: int | None = None,
 ) -> Result:
     """Cross-entropy over the whole catalogue: every other item is a negative.
 
     loss = 1/N sum over positions t with a target o_t of
            -r_{o_t, t} + log sum over items j >= 1 of e^(r_{j, t})
 
+    With `left_out` (B, m) and `sequence` (T), the items in row sequence[t] of left_out, 0 being
+    none, are left out of the sum at t: those that the user has met, which nobody is going to rank.
+    The target itself stays.
+
     Row 0 of `items`, the padding item, is no candidate; without another row there is nothing to
     choose from, a `ShapeError`. Scores are computed for `block` positions at a time, and once more
     in the backward pass, so memory is block * V numbers, not T * V; by default 64 MB of float32.
     (The kernel chooses blocks that stay in the processor's cache.)
     """
-    targets = _check_softmax(h, items, targets, block)
+    targets, left_out, sequence = _check_softmax(h, items, targets, left_out, sequence, block)
     block = block or max(1, SCORES_AT_ONCE // len(items))
     rows = np.flatnonzero(targets)
     count = h.dtype.type(max(len(rows), 1))
@@ -153,9 +169,17 @@ def softmax_cross_entropy(
     log_sum = np.empty(len(rows), dtype=h.dtype)
     parts = [slice(i, i + block) for i in range(0, len(rows), block)]
     loss = 0.0
+
+    def scores_of(at: Array) -> Array:  # (block, |I|); minus infinity for what is left out
+        scores = h[at] @ items.T
+        wanted = scores[np.arange(len(at)), targets[at]]
+        np.put_along_axis(scores, left_out[sequence[at]], -np.inf, axis=1)
+        scores[np.arange(len(at)), targets[at]] = wanted
+        return scores[:, 1:]
+
     for part in parts:
         at = rows[part]
-        scores = h[at] @ catalogue.T  # (block, |I|)
+        scores = scores_of(at)
         top = scores.max(axis=1)
         log_sum[part] = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
         loss += float((log_sum[part] - scores[np.arange(len(at)), targets[at] - 1]).sum())
@@ -165,7 +189,7 @@ def softmax_cross_entropy(
         for part in parts:
             at = rows[part]
             # the slope of log sum e^r is the softmax; that of -r at the target is -1
-            dscores = np.exp(h[at] @ catalogue.T - log_sum[part][:, None])
+            dscores = np.exp(scores_of(at) - log_sum[part][:, None])
             dscores[np.arange(len(at)), targets[at] - 1] -= 1
             dscores *= dloss.astype(h.dtype) / count
             dh[at] = dscores @ catalogue
@@ -176,11 +200,20 @@ def softmax_cross_entropy(
 
 
 @softmax_cross_entropy.fast
-def _(h: Array, items: Array, *, targets: Array, block: int | None = None) -> Result:
-    targets = _check_softmax(h, items, targets, block)
+def _(
+    h: Array,
+    items: Array,
+    *,
+    targets: Array,
+    left_out: Array | None = None,
+    sequence: Array | None = None,
+    block: int | None = None,
+) -> Result:
+    targets, left_out, sequence = _check_softmax(h, items, targets, left_out, sequence, block)
     h, items = np.ascontiguousarray(h), np.ascontiguousarray(items)
     wanted = targets.astype(np.int64) - 1  # the catalogue begins with item 1
-    losses, dh, saved = kernels.loss.softmax_loss_forward(h, items[1:], wanted)
+    out = np.sort(left_out.astype(np.int64) - 1, axis=1), sequence
+    losses, dh, saved = kernels.loss.softmax_loss_forward(h, items[1:], wanted, *out)
     count = max(int(np.count_nonzero(targets)), 1)
 
     def backward(dloss: Array) -> tuple[Array, ...]:
@@ -192,7 +225,10 @@ def _(h: Array, items: Array, *, targets: Array, block: int | None = None) -> Re
     return h.dtype.type(losses.sum(dtype=np.float64) / count), backward
 
 
-def _check_softmax(h: Array, items: Array, targets: Array, block: int | None) -> Array:
+def _check_softmax(
+    h: Array, items: Array, targets: Array, left_out: Any, sequence: Any, block: int | None
+) -> tuple[Array, Array, Array]:
+    """Targets (T), left_out (B, m), which has no columns if nothing is left out, sequence (T)."""
     if len(items) < 2:
         raise ShapeError(
             f"softmax_cross_entropy: items has {len(items)} rows; row 0 is the padding item, so "
@@ -200,7 +236,20 @@ def _check_softmax(h: Array, items: Array, targets: Array, block: int | None) ->
         )
     if block is not None and not (isinstance(block, int | np.integer) and block > 0):
         raise ConfigError(f"softmax_cross_entropy: block is {block}; it must be 1 or more")
-    return _check_targets("softmax_cross_entropy", h, items, targets, None)[0]
+    targets = _check_targets("softmax_cross_entropy", h, items, targets, None)[0]
+    if left_out is None:
+        return targets, np.zeros((1, 0), np.int64), np.zeros(len(h), np.int64)
+    name = "softmax_cross_entropy"
+    left_out = check_ids(name, left_out, len(items), "left_out")
+    if left_out.ndim != 2 or sequence is None:
+        raise ShapeError(
+            f"{name}: left_out has shape {left_out.shape}; it is (B, m), and sequence (T) says "
+            "which of its rows belongs to each row of h"
+        )
+    sequence = check_ids(name, sequence, len(left_out), "sequence").astype(np.int64)
+    if sequence.shape != h.shape[:1]:
+        raise ShapeError(f"{name}: sequence has shape {sequence.shape}, h has {len(h)} rows")
+    return targets, left_out, sequence
 
 
 def _check_targets(

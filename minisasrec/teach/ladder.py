@@ -1,4 +1,4 @@
-"""The ladder: the same product, softmax, layer norm and attention, faster step by step.
+"""The ladder: a product, softmax, layer norm, attention and half a block, faster step by step.
 
 Each rung is one idea on top of the one before, short enough to read. The tests compare it with the
 op's NumPy definition. The last rung is the kernel that the package uses.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec.errors import ConfigError
-from minisasrec.kernels import attention, layer_norm, matmul, softmax
+from minisasrec.kernels import attention, elementwise, feed_forward, layer_norm, matmul, softmax
 from minisasrec.kernels.jit import exact_kernel, kernel
 from minisasrec.kernels.threads import thread_count, threads
 from minisasrec.random import Key
@@ -238,6 +238,31 @@ def attention_package(q, k, v, offsets):
     return attention.attention_forward(q, k, v, offsets, rows, 1, 0.0, Key(0, 0))[0]
 
 
+# --- half a block: y = z + FFN(LayerNorm(z)) with z = x + s; x, s (T, d), weights of two layers --
+
+
+def half_block_numpy(x, s, gamma, beta, eps, W1, b1, W2, b2):
+    """The paper's lines in NumPy: seven arrays of T rows are written and read again."""
+    z = x + s
+    h = np.maximum(layer_norm_numpy(z, gamma, beta, eps) @ W1 + b1, 0)
+    return z + (h @ W2 + b2)
+
+
+def half_block_kernels(x, s, gamma, beta, eps, W1, b1, W2, b2):
+    """A kernel for each op: bias and ReLU belong to the product, so five arrays are left."""
+    z = elementwise.add_up((x, s))
+    a = layer_norm.layer_norm_forward(z, gamma, beta, eps)[0]
+    h = matmul.linear_forward(a, W1, b1, relu=True)
+    return elementwise.add_up((z, matmul.linear_forward(h, W2, b2)))
+
+
+def half_block_fused(x, s, gamma, beta, eps, W1, b1, W2, b2):
+    """One op: a few rows go through all of it while they are in the nearest cache."""
+    norm, layers, names = (gamma, beta, eps), (W1, b1, W2, b2), np.arange(len(x), dtype=np.uint32)
+    keys = Key(0, 0), Key(0, 0)
+    return feed_forward.feed_forward(x, s, norm, layers, names, 0.0, keys)[0]
+
+
 # --- the ladders -----------------------------------------------------------------------------
 
 
@@ -279,6 +304,11 @@ LADDERS = {
         Rung("packed rows", attention_packed),
         Rung("package", attention_package),
     ],
+    "half-block": [
+        Rung("NumPy", half_block_numpy),
+        Rung("a kernel an op", half_block_kernels),
+        Rung("fused", half_block_fused),
+    ],
 }
 
 
@@ -314,6 +344,11 @@ def inputs(name: str, scale: int = 1, dtype: Any = np.float32, seed: int = 0) ->
         return Inputs((normal(T, n),))
     if name == "layer_norm":
         return Inputs((normal(T, d), normal(d), normal(d), dtype(EPS)))
+    if name == "half-block":
+        W1, W2 = (normal(d, d) * dtype(d**-0.5) for _ in range(2))
+        rows = 8 * T  # more than the nearest caches hold
+        x, s, norm = normal(rows, d), normal(rows, d), (normal(d), normal(d), dtype(EPS))
+        return Inputs((x, s, *norm, W1, normal(d), W2, normal(d)))
     lengths = rng.integers(1, n + 1, 16)
     real = np.arange(n) >= n - lengths[:, None]
     q, k, v = (normal(*real.shape, d) for _ in range(3))
