@@ -54,6 +54,9 @@ WIRINGS: dict[str, dict[str, Any]] = {
     "authors": {"norm": "authors"},
     "authors, two heads, not scaled": {"norm": "authors", "heads": 2, "scale_embedding": False},
     "authors without residual": {"norm": "authors", "residual": False},
+    "ligr": {"norm": "ligr", "heads": 2},
+    "ligr, output projection": {"norm": "ligr", "output_projection": True},
+    "positions from the beginning": {"positions_from": "beginning"},
     "padding visible": {"padding": "visible", "heads": 2, "norm": "post"},
     "padding zeroed": {"padding": "zeroed", "output_projection": True, "norm": "authors"},
     "padding visible, no positions": {"padding": "visible", "positions": False},
@@ -321,7 +324,7 @@ def test_the_second_model(visit: Open) -> None:
 
 def test_every_op_of_the_page_is_one_of_the_package() -> None:
     used = set(re.findall(r'made\("(\w+)"', _file("ops.js")))
-    assert len(used) == 8 and used <= set(OPS)
+    assert len(used) == 10 and used <= set(OPS)
 
 
 # --- what one does with it -----------------------------------------------------------------------
@@ -507,7 +510,7 @@ def test_switches(visit: Open) -> None:
     assert visit(recommender(positions=False)).is_disabled("#no-positions")
 
 
-VIEWED = ("two heads", "no blocks", "authors without residual", "padding zeroed", "no layer norm")
+VIEWED = ("two heads", "no blocks", "authors without residual", "padding zeroed", "ligr")
 
 
 @pytest.mark.parametrize("wiring", VIEWED)
