@@ -295,6 +295,17 @@ def test_what_an_item_adds_is_what_the_package_explains(visit: Open) -> None:
     np.testing.assert_allclose([adds for *_, adds in got], wanted.adds[0], atol=2e-4)
 
 
+def test_older_items_count_among_the_reasons(visit: Open) -> None:
+    tab = visit(recommender(n=40))
+    start(tab, list(range(1, 31)))
+    assert tab.locator("#history li").count() == 12
+    until(tab, "reasons().length === 30")
+    tab.get_by_role("button", name="Show 18 earlier titles").click()
+    settled(tab)
+    assert tab.locator("#history li").count() == 30
+    until(tab, "document.querySelectorAll('#history .adds .bar').length === 30")
+
+
 def test_float16_is_the_rounded_model(visit: Open) -> None:
     made = recommender()
     table = made.model_.item_embedding.table.data

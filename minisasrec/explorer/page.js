@@ -60,7 +60,7 @@ function model(k = 0) {
 
 // --- recommendations ------------------------------------------------------------------------------
 
-const SHOWN = 20; // items of the history and rows of attention that are shown at first
+const SHOWN = innerWidth < 760 ? 8 : 12; // items of the history and rows of attention that are shown at first
 const K = 10;
 
 /** Whether item i may be recommended: somebody has it in the train part, and the rule about items met before. */
@@ -152,25 +152,28 @@ function update() {
   explain(turn);
 }
 
-/** What can wait until the answer is seen: the views, and each shown item taken out, the newest first. */
+/** What can wait until the answer is seen: the views, and each item taken out in turn, the newest first. */
 async function explain(mine) {
   const asked = answer, used = state.history.slice(-model().n);
+  const tell = () => {
+    asked.done = true;
+    renderReasons();
+    if ($("backwards").open) renderView("backwards", viewBackwards); // its numbers stand beside these
+  };
   await pause();
   if (mine !== turn) return;
   keepingFocus(renderViews);
-  const last = used.length - (state.all ? used.length : Math.min(SHOWN, used.length));
   let began = performance.now();
-  for (let t = used.length - 1; t >= last && used.length > 1; t--) {
+  for (let t = used.length - 1; t >= 0 && used.length > 1; t--) {
     asked.without[t] = recommend(used.filter((_, s) => s !== t), options());
     if (performance.now() - began > 12) {
       await pause();
       if (mine !== turn) return;
       began = performance.now();
     }
+    if (t === used.length - SHOWN) tell(); // the older ones may change it
   }
-  asked.done = true;
-  renderReasons();
-  if ($("backwards").open) renderView("backwards", viewBackwards); // which sets its numbers beside these
+  tell();
   $("live").textContent = text("live", { title: titles[asked.best[0]] });
 }
 
