@@ -252,6 +252,12 @@ def test_lists_are_kept_of_the_whole_catalogue_only(protocol):
         assert got.items is None and got.metrics(10).keys() == without.metrics(10).keys()
 
 
+def test_of_two_items_the_other_one_is_the_negative(backend):
+    targets = np.array([1, 2, 2, 1])
+    drawn = sample_other_items(targets, pack_sequences([[1, 2], [2, 1]], 5), 3, 2, make_key(1))
+    assert (drawn == 3 - targets[:, None]).all()
+
+
 def test_sampling_calls_the_kernel_on_its_backend_only(monkeypatch):
     seen = SeenItems(make_split([[1, 2, 3, 4], [2, 3, 4, 5]], 20))
     inputs = pack_sequences([[1, 2], [2, 3]], 5)
