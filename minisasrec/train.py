@@ -48,7 +48,7 @@ from minisasrec.learn.known import Known
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.receipt import SHOWN, Receipt, origin
 from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
-from minisasrec.models import MODELS, Model, SequenceModel
+from minisasrec.models import MODELS, Model, SASRec, SequenceModel
 from minisasrec.plots import learning_curve
 from minisasrec.terminal import say, show
 
@@ -243,6 +243,11 @@ def _report(
     show(
         "",
         f"checkpoints, history and learning curve: {run.folder}",
+        *(
+            [f"to see why, in a browser: python -m minisasrec.explore {run.folder} --open"]
+            if isinstance(model, SASRec)
+            else []
+        ),
         f"receipt: {Receipt.of(run).overall[:SHOWN]}, to compare with a neighbour's: python -m "
         f"minisasrec.receipt {run.folder}",
         f"to go on: python -m minisasrec.recommend {run.folder} {whom}",
