@@ -49,7 +49,7 @@ from minisasrec.learn.known import Known
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.receipt import SHOWN, Receipt, origin
 from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
-from minisasrec.models import MODELS, Model, SequenceModel
+from minisasrec.models import MODELS, Model, SASRec, SequenceModel
 from minisasrec.plots import learning_curve
 from minisasrec.terminal import say, show
 
@@ -245,6 +245,11 @@ def _report(
         "",
         f"checkpoints, history and learning curve: {run.folder}",
         *_receipt(run),
+        *(
+            [f"to see why, in a browser: python -m minisasrec.explore {run.folder} --open"]
+            if isinstance(model, SASRec)
+            else []
+        ),
         f"to go on: python -m minisasrec.recommend {run.folder} {whom}",
     )
 
