@@ -42,6 +42,7 @@ from minisasrec.learn.config import (
     from_json,
     make_model,
     model_settings,
+    weights_of,
 )
 from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.explanation import Explanation, explain
@@ -645,7 +646,8 @@ def load_model(run: Run, config: TrainConfig, known: Known) -> Model:
     """
     kind, section = MODELS[config.model]
     settings = getattr(config, section) if section else None
-    model = kind.of_size(known.num_users, known.popularity, settings, config.seed)
+    with weights_of(config.model, settings, len(known.item_ids) - 1, copies=2):
+        model = kind.of_size(known.num_users, known.popularity, settings, config.seed)
     weights, facts = run.load_arrays(WEIGHTS)
     described = model_settings(config.model, model)
     for name in described.keys() & facts.keys():
