@@ -137,6 +137,38 @@ def test_a_step_that_changes_one_weight_is_noticed(backend, make, size):
         loss.backward()
 
 
+def test_without_memory_adam_goes_by_the_sign_of_the_gradient(backend):
+    """beta1 = beta2 = 0 is allowed: then m = g, v = g^2, and each step has length lr."""
+    w = Parameter(np.zeros(3))
+    optimizer = Adam([w], lr=0.5, beta1=0, beta2=0)
+    for _ in range(2):
+        w.grad = np.array([3.0, -0.2, 7.0])
+        optimizer.step()
+    np.testing.assert_allclose(w.data, [-1, 1, -1], atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (5, 90_000)], ids=["small", "small and large"])
+def test_adam_keeps_weights_of_two_types_apart(backend, sizes):
+    """Each weight moves as it would alone, in its own precision."""
+    rng = np.random.default_rng(0)
+    types = np.float32, np.float64
+    start = [rng.normal(size=n).astype(t) for n, t in zip(sizes, types, strict=True)]
+    gradients = [rng.normal(size=a.shape).astype(a.dtype) for a in start]
+
+    def moved(which):
+        weights = [Parameter(start[i]) for i in which]
+        optimizer = Adam(weights, lr=0.1)
+        for _ in range(3):
+            for w, i in zip(weights, which, strict=True):
+                w.grad = gradients[i]
+            optimizer.step()
+        return [w.data for w in weights]
+
+    for together, alone in zip(moved([0, 1]), moved([0]) + moved([1]), strict=True):
+        assert together.dtype == alone.dtype
+        np.testing.assert_array_equal(together, alone)
+
+
 def test_adam_changes_weights_where_they_are(backend):
     """It copies the array that a caller gave, once; then a step needs no memory for weights."""
     given = np.ones(90_000, np.float32)
@@ -205,6 +237,25 @@ def test_equal_scores_where_repeats_are_forbidden():
     assert set(Evaluator(split, "test", "sampled")(Same(split)).ranks) == {51}
     authors = Evaluator(split, "test", "authors", negatives=99)(Same(split)).ranks
     assert (authors == authors.astype(int)).all()  # the middle would be 50.5
+
+
+@pytest.mark.parametrize("protocol", ["sampled", "full", "authors"])
+def test_lists_are_kept_of_the_whole_catalogue_only(protocol):
+    """Of sampled candidates there is no best list, and so no coverage and no novelty."""
+    split = make_split([[1, 2, 3, 4], [2, 3, 4, 5]], 200)
+    got = Evaluator(split, "test", protocol, lists=10)(Same(split))
+    without = Evaluator(split, "test", protocol)(Same(split))
+    assert without.items is None
+    if protocol == "full":
+        assert got.items.shape == (2, 10) and "coverage@10" in got.metrics(10)
+    else:
+        assert got.items is None and got.metrics(10).keys() == without.metrics(10).keys()
+
+
+def test_of_two_items_the_other_one_is_the_negative(backend):
+    targets = np.array([1, 2, 2, 1])
+    drawn = sample_other_items(targets, pack_sequences([[1, 2], [2, 1]], 5), 3, 2, make_key(1))
+    assert (drawn == 3 - targets[:, None]).all()
 
 
 def test_sampling_calls_the_kernel_on_its_backend_only(monkeypatch):

@@ -33,6 +33,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     "datasets.md": (),
     "exchange.md": (),
     "recommend.md": (),
+    "reliability.md": (),
     "splits.md": (),
     "tune.md": ("optuna",),
     "your-data.md": (),

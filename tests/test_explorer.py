@@ -54,6 +54,9 @@ WIRINGS: dict[str, dict[str, Any]] = {
     "authors": {"norm": "authors"},
     "authors, two heads, not scaled": {"norm": "authors", "heads": 2, "scale_embedding": False},
     "authors without residual": {"norm": "authors", "residual": False},
+    "ligr": {"norm": "ligr", "heads": 2},
+    "ligr, output projection": {"norm": "ligr", "output_projection": True},
+    "positions from the beginning": {"positions_from": "beginning"},
     "padding visible": {"padding": "visible", "heads": 2, "norm": "post"},
     "padding zeroed": {"padding": "zeroed", "output_projection": True, "norm": "authors"},
     "padding visible, no positions": {"padding": "visible", "positions": False},
@@ -292,6 +295,17 @@ def test_what_an_item_adds_is_what_the_package_explains(visit: Open) -> None:
     np.testing.assert_allclose([adds for *_, adds in got], wanted.adds[0], atol=2e-4)
 
 
+def test_older_items_count_among_the_reasons(visit: Open) -> None:
+    tab = visit(recommender(n=40))
+    start(tab, list(range(1, 31)))
+    assert tab.locator("#history li").count() == 12
+    until(tab, "reasons().length === 30")
+    tab.get_by_role("button", name="Show 18 earlier titles").click()
+    settled(tab)
+    assert tab.locator("#history li").count() == 30
+    until(tab, "document.querySelectorAll('#history .adds .bar').length === 30")
+
+
 def test_float16_is_the_rounded_model(visit: Open) -> None:
     made = recommender()
     table = made.model_.item_embedding.table.data
@@ -321,7 +335,7 @@ def test_the_second_model(visit: Open) -> None:
 
 def test_every_op_of_the_page_is_one_of_the_package() -> None:
     used = set(re.findall(r'made\("(\w+)"', _file("ops.js")))
-    assert len(used) == 8 and used <= set(OPS)
+    assert len(used) == 10 and used <= set(OPS)
 
 
 # --- what one does with it -----------------------------------------------------------------------
@@ -507,7 +521,7 @@ def test_switches(visit: Open) -> None:
     assert visit(recommender(positions=False)).is_disabled("#no-positions")
 
 
-VIEWED = ("two heads", "no blocks", "authors without residual", "padding zeroed", "no layer norm")
+VIEWED = ("two heads", "no blocks", "authors without residual", "padding zeroed", "ligr")
 
 
 @pytest.mark.parametrize("wiring", VIEWED)

@@ -315,7 +315,7 @@ CHANGES = {
     "processor": ("processor", "skylake", "processor skylake, now"),
     "features": ("features", "sse2", "processor features"),
     "threads": ("threads", "one", "threads one, now any number"),
-    "numba": ("numba", "0.60.0", "numba 0.60.0, now"),
+    "numba": ("numba", "0.1", "numba 0.1, now"),
 }
 
 

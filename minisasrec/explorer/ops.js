@@ -52,6 +52,22 @@ function add(x, z) {
   return made("add", y, [x, z], (dy) => [dy, dy]);
 }
 
+/** y = x z, number by number */
+function mul(x, z) {
+  const y = new Tensor(x.rows, x.cols, x.data.map((value, i) => value * z.data[i]));
+  return made("mul", y, [x, z], (dy) => [dy.map((value, i) => value * z.data[i]), dy.map((value, i) => value * x.data[i])]);
+}
+
+/** y = x sigmoid(a)                                                      (ops/elementwise.py) */
+function gate(x, a) {
+  const open = a.data.map((value) => 1 / (1 + Math.exp(-value)));
+  const y = new Tensor(x.rows, x.cols, x.data.map((value, i) => value * open[i]));
+  return made("gate", y, [x, a], (dy) => [
+    dy.map((value, i) => value * open[i]),
+    dy.map((value, i) => value * x.data[i] * open[i] * (1 - open[i])),
+  ]);
+}
+
 /** y = c x */
 function scale(x, c) {
   const y = new Tensor(x.rows, x.cols, x.data.map((value) => c * value));
@@ -77,19 +93,18 @@ function relu(x) {
 
 /** y = x W + b                                                           (ops/matmul.py) */
 function linear(x, W, b) {
-  const y = new Tensor(x.rows, W.cols);
-  for (let i = 0; i < x.rows; i++) {
-    const from = x.row(i), to = y.row(i);
-    to.set(b.data);
-    for (let k = 0; k < W.rows; k++) {
-      const w = W.row(k), value = from[k];
-      for (let j = 0; j < W.cols; j++) to[j] += value * w[j];
+  const T = x.rows, K = W.rows, m = W.cols, y = new Tensor(T, m);
+  for (let t = 0; t < T; t++) {
+    for (let j = 0; j < m; j++) {
+      let sum = b.data[j];
+      for (let k = 0; k < K; k++) sum += x.data[t * K + k] * W.data[k * m + j];
+      y.data[t * m + j] = sum;
     }
   }
   return made("linear", y, [x], (dy) => {
-    const dx = new Float32Array(x.data.length); // dx = dy Wᵀ
-    for (let i = 0; i < x.rows; i++) {
-      for (let k = 0; k < W.rows; k++) dx[i * x.cols + k] = dot(dy, i * W.cols, W.data, k * W.cols, W.cols);
+    const dx = new Float32Array(T * K); // dx = dy Wᵀ
+    for (let t = 0; t < T; t++) {
+      for (let k = 0; k < K; k++) dx[t * K + k] = dot(dy, t * m, W.data, k * m, m);
     }
     return [dx];
   });
@@ -105,21 +120,25 @@ function dot(x, i, z, k, n) {
 /** y = gamma xhat + beta,  xhat = (x - mean) / sqrt(var + eps)           (ops/layer_norm.py) */
 function layerNorm(x, gamma, beta, eps = 1e-8) {
   const d = x.cols, y = new Tensor(x.rows, d), xhat = new Tensor(x.rows, d), rstd = [];
-  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / d;
-  for (let i = 0; i < x.rows; i++) {
-    const from = x.row(i), m = mean(from);
-    rstd[i] = 1 / Math.sqrt(from.reduce((sum, value) => sum + (value - m) ** 2, 0) / d + eps);
-    from.forEach((value, j) => (xhat.row(i)[j] = (value - m) * rstd[i]));
-    xhat.row(i).forEach((value, j) => (y.row(i)[j] = gamma.data[j] * value + beta.data[j]));
+  for (let t = 0; t < x.rows; t++) {
+    let mean = 0, variance = 0;
+    for (let j = 0; j < d; j++) mean += x.data[t * d + j] / d;
+    for (let j = 0; j < d; j++) variance += (x.data[t * d + j] - mean) ** 2 / d;
+    rstd[t] = 1 / Math.sqrt(variance + eps);
+    for (let j = 0; j < d; j++) {
+      const hat = (x.data[t * d + j] - mean) * rstd[t];
+      xhat.data[t * d + j] = hat;
+      y.data[t * d + j] = gamma.data[j] * hat + beta.data[j];
+    }
   }
   return made("layer_norm", y, [x], (dy) => {
-    const dx = new Tensor(x.rows, d);
-    for (let i = 0; i < x.rows; i++) {
-      const hat = xhat.row(i), dhat = gamma.data.map((g, j) => g * dy[i * d + j]);
-      const through = mean(dhat), along = mean(dhat.map((value, j) => value * hat[j]));
-      dhat.forEach((value, j) => (dx.row(i)[j] = rstd[i] * (value - through - hat[j] * along)));
+    const dx = new Float32Array(dy.length);
+    for (let t = 0; t < x.rows; t++) {
+      const hat = xhat.row(t), dhat = gamma.data.map((g, j) => g * dy[t * d + j]);
+      const through = dhat.reduce((sum, value) => sum + value, 0) / d, along = dot(dhat, 0, hat, 0, d) / d;
+      dhat.forEach((value, j) => (dx[t * d + j] = rstd[t] * (value - through - hat[j] * along)));
     }
-    return [dx.data];
+    return [dx];
   });
 }
 

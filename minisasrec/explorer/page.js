@@ -22,7 +22,8 @@ function h(tag, properties = {}, ...children) {
 const number = (x, digits = 2) => x.toFixed(digits).replace("-", "−");
 const signed = (x) => (x < 0 ? "" : "+") + number(x);
 const percent = (p) => `${Math.round(100 * p)}%`;
-const pause = () => new Promise((go) => setTimeout(go));
+/** Let the browser paint and hear. */
+const pause = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
 
 // --- what the page carries ------------------------------------------------------------------------
 
@@ -59,7 +60,7 @@ function model(k = 0) {
 
 // --- recommendations ------------------------------------------------------------------------------
 
-const SHOWN = 20; // items of the history and rows of attention that are shown at first
+const SHOWN = innerWidth < 760 ? 8 : 12; // items of the history and rows of attention that are shown at first
 const K = 10;
 
 /** Whether item i may be recommended: somebody has it in the train part, and the rule about items met before. */
@@ -147,26 +148,32 @@ function update() {
     renderNext();
     renderBeside();
     renderWhy();
-    renderViews();
   });
   explain(turn);
 }
 
-/** Take each shown item out in turn; the newest first, and never long enough to be felt. */
+/** What can wait until the answer is seen: the views, and each item taken out in turn, the newest first. */
 async function explain(mine) {
   const asked = answer, used = state.history.slice(-model().n);
-  const last = used.length - (state.all ? used.length : Math.min(SHOWN, used.length));
+  const tell = () => {
+    asked.done = true;
+    renderReasons();
+    if ($("backwards").open) renderView("backwards", viewBackwards); // its numbers stand beside these
+  };
+  await pause();
+  if (mine !== turn) return;
+  keepingFocus(renderViews);
   let began = performance.now();
-  for (let t = used.length - 1; t >= last && used.length > 1; t--) {
+  for (let t = used.length - 1; t >= 0 && used.length > 1; t--) {
     asked.without[t] = recommend(used.filter((_, s) => s !== t), options());
     if (performance.now() - began > 12) {
       await pause();
       if (mine !== turn) return;
       began = performance.now();
     }
+    if (t === used.length - SHOWN) tell(); // the older ones may change it
   }
-  asked.done = true;
-  renderReasons();
+  tell();
   $("live").textContent = text("live", { title: titles[asked.best[0]] });
 }
 
@@ -610,16 +617,18 @@ const share = (w, r, s) => ({ strength: w, shown: hidden(r, s) ? text("masked") 
 function map(run, rows, valueOf, look) {
   const told = h("p", { class: "told", "aria-live": "polite" }, text("map.point"));
   const tell = (r, s, shown) => told.replaceChildren(...say("map.told", { row: strong(run.items[r]), column: strong(run.items[s]), value: h("strong", {}, shown) }));
+  const small = rows.length > 8; // cells too small for text
   const body = rows.map((r) => h("tr", {}, h("th", { scope: "row" }, title(run.items[r])), rows.map((s) => {
     const { strength, shown, negative = false } = look(valueOf(s, r), r, s);
     return h("td", {
       class: hidden(r, s) ? "hidden" : negative ? "negative" : "", style: { "--p": Math.min(Math.abs(strength), 1).toFixed(3) },
+      "aria-label": shown,
       onpointerenter: () => tell(r, s, shown), onclick: () => tell(r, s, shown),
-    }, h("span", { class: "cell" }, shown));
+    }, small || hidden(r, s) ? "" : shown);
   })));
   let [at, to] = [rows.length - 1, rows.length - 1];
   const table = h("table", {
-    class: rows.length > 8 ? "map small" : "map", tabindex: 0, "aria-label": text("map.label"),
+    class: small ? "map small" : "map", tabindex: 0, "aria-label": text("map.label"),
     onkeydown: (event) => {
       const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
       if (!step) return;
@@ -630,7 +639,7 @@ function map(run, rows, valueOf, look) {
       const cell = table.tBodies[0].rows[at].cells[to + 1];
       cell.classList.add("cursor");
       cell.scrollIntoView({ block: "nearest", inline: "nearest" });
-      tell(rows[at], rows[to], cell.textContent);
+      tell(rows[at], rows[to], cell.getAttribute("aria-label"));
     },
   },
     h("thead", {}, h("tr", {}, h("td", {}), rows.map((s) => h("th", { scope: "col" }, title(run.items[s]))))),
@@ -654,10 +663,12 @@ const STEPS = ({ scale_embedding, positions, norm, layer_norm }) => ({
   softmax: ["p", "p_{ts} = exp(r_{ts}) / Σ_{s ≤ t} exp(r_{ts})"],
   attention: ["S", "S_t = Σ_s p_{ts} v_s"],
   output: ["S W^O", "S W^O + b^O"],
+  attention_gate: ["σ(a) ⊙ S", "σ(x W + b) ⊙ S"],
   attention_residual: norm === "authors" ? ["LN(x) + S", "x ← LN(x) + S"] : ["x + S", "x ← x + S"],
   ffn_norm: ["LN(x)", "γ ⊙ (x − mean) / √(var + ε) + β"],
-  ffn_hidden: ["ReLU", "ReLU(S_t W^{(1)} + b^{(1)})"],
-  ffn: ["F", "F_t = ReLU(S_t W^{(1)} + b^{(1)}) W^{(2)} + b^{(2)}"],
+  ffn_hidden: norm === "ligr" ? ["SwiGLU", "silu(a) ⊙ c,   a = S_t W^{(1)} + b^{(1)},   c = S_t W^{(3)} + b^{(3)}"] : ["ReLU", "ReLU(S_t W^{(1)} + b^{(1)})"],
+  ffn: norm === "ligr" ? ["F", "F_t = (silu(a) ⊙ c) W^{(2)} + b^{(2)}"] : ["F", "F_t = ReLU(S_t W^{(1)} + b^{(1)}) W^{(2)} + b^{(2)}"],
+  ffn_gate: ["σ(a) ⊙ F", "σ(x W + b) ⊙ F"],
   ffn_residual: ["x + F", "x ← x + F"],
   F: ["F_t", layer_norm ? "F = LN(x)" : "F = x"],
   score: ["r", "r_{i,t} = F_t · N_i = Σ_j F_{tj} N_{ij}"],
@@ -694,13 +705,21 @@ function viewSteps(run) {
   return nodes;
 }
 
+/** The key of the words for a step: two steps are another thing with other settings. */
+function meaning(name) {
+  const { positions_from, norm } = model().settings;
+  if (name === "P" && positions_from === "beginning") return "step.P-beginning";
+  if (name === "ffn_hidden" && norm === "ligr") return "step.swiglu";
+  return `step.${name}`;
+}
+
 function stepNode(run, step, place) {
   const { name, block, value } = step, key = block === null ? name : `${name}-${block}`;
   const [symbol, written] = STEPS(model().settings)[name], square = name === "scores" || name === "mask" || name === "softmax";
   const shape = name === "score" ? "1" : square ? `${value.rows} × ${value.rows}` : `${value.rows} × ${value.cols}`;
   const body = h("div", { class: "body" });
   const fill = () => body.replaceChildren(
-    h("p", {}, text(`step.${name}`, { d: model().settings.d, n: model().n, h: model().settings.heads })),
+    h("p", {}, text(meaning(name), { d: model().settings.d, n: model().n, h: model().settings.heads })),
     h("p", {}, formula(written)),
     ...(name === "score" ? scoreRows(run) : square ? squares(run, step) : [matrix(run, value)]),
   );

@@ -40,15 +40,17 @@ READS: dict[str, tuple[Any, ...] | None] = {
     "blocks": None,
     "heads": None,
     "positions": (True, False),
+    "positions_from": ("end", "beginning"),
     "shared_embedding": (True, False),
     "residual": (True, False),
     "layer_norm": (True, False),
-    "norm": ("pre", "post", "authors"),
+    "norm": ("pre", "post", "authors", "ligr"),
     "padding": ("hidden", "visible", "zeroed"),
     "output_projection": (True, False),
     "scale_embedding": (True, False),
 }
-ONLY_TRAINING = {"dropout", "inner_dropout", "loss", "gbce_t"}  # no answer depends on these
+# No answer depends on these.
+ONLY_TRAINING = {"dropout", "inner_dropout", "loss", "own_items", "gbce_t"}
 
 
 def page(

@@ -30,6 +30,12 @@ const WIRINGS = {
     const z = block.norm("ffn_norm", block.residual("attention_residual", q, block.attention(q, x)));
     return block.residual("ffn_residual", z, block.ffn(z));
   },
+  // LiGR: each number of a row says by a gate how much of a sub-layer it takes
+  ligr(block, x) {
+    const z = block.norm("attention_norm", x);
+    x = block.gated("attention", x, block.attention(z, z));
+    return block.gated("ffn", x, block.ffn(block.norm("ffn_norm", x)));
+  },
 };
 
 /** One block: attention, then the FFN, the same at every position. */
@@ -62,14 +68,22 @@ class Block {
     return this.weight("attention.output.W") ? this.note("output", this.linear("attention.output", s)) : s;
   }
 
-  /** FFN(s) = ReLU(s W1 + b1) W2 + b2                                        (Sec. III-B) */
+  /** FFN(s) = ReLU(s W1 + b1) W2 + b2; of LiGR: (silu(s W1) (s W3)) W2       (Sec. III-B) */
   ffn(s) {
-    const hidden = this.note("ffn_hidden", relu(this.linear("ffn.layer1", s)));
+    const a = this.linear("ffn.layer1", s);
+    const third = this.weight("ffn.layer3.W") && this.linear("ffn.layer3", s);
+    const hidden = this.note("ffn_hidden", third ? gate(mul(a, third), a) : relu(a)); // silu(a) = a sigmoid(a)
     return this.note("ffn", this.linear("ffn.layer2", hidden));
   }
 
   residual(name, x, g) {
     return this.model.settings.residual ? this.note(name, add(x, g)) : g;
+  }
+
+  /** x + sigmoid(x W + b) g */
+  gated(name, x, g) {
+    const part = this.note(`${name}_gate`, gate(g, this.linear(`${name}_gate`, x)));
+    return this.note(`${name}_residual`, add(x, part));
   }
 }
 
@@ -97,12 +111,13 @@ class SASRec {
     if (shown) items = [0, ...items];
     const hide = (x) => (shown ? hideRow(x, 0) : x);
 
-    // E_i = sqrt(d) M_{s_i} + P_i: the last item is always in slot n - 1       (Sec. III-A)
+    // E_i = sqrt(d) M_{s_i} + P_i; counted from the end, the last item is in slot n - 1  (III-A)
     const looked = embedding(M, items);
     let x = note("M", looked);
     if (settings.scale_embedding || settings.norm === "authors") x = scale(x, Math.sqrt(settings.d));
     if (settings.positions && positions) {
-      const slots = items.map((_, i) => n - items.length + i);
+      const first = settings.positions_from === "end" ? n - items.length : 0;
+      const slots = items.map((_, i) => first + i);
       x = add(x, note("P", embedding(weights["position_embedding.table"], slots)));
     }
     x = note("E", hide(x));
