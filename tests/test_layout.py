@@ -30,7 +30,7 @@ FLOORS = (
     ("teach",),
     (
         *("train", "evaluate", "tune", "datasets", "recommend", "similar"),
-        *("explore", "reproduce", "explain", "receipt"),
+        *("explore", "reproduce", "explain", "receipt", "class"),
     ),
     ("completion",),
     ("__main__",),
