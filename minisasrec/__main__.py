@@ -18,7 +18,9 @@ COMMANDS = {
     "recommend": "recommend items to users of a trained model, or to a sequence of items",
     "similar": "items that a trained model finds like others",
     "receipt": "fingerprints of a run's data, settings, code, machine and weights, to compare",
+    "explore": "write a trained SASRec as one web page to play with, which says why",
     "explain": "explain an op: formula, shapes, paper section, source, tests, notebooks",
+    "class": "teach a class: make the students' copy, grade what comes back, doctor a machine",
     "reproduce": "run the paper's experiments and set the results beside its tables",
 }
 

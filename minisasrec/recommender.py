@@ -157,12 +157,12 @@ class Recommender:
         config = from_json({"columns": columns_given} if columns else {}, config)
         config = dataclasses.replace(config, split=split.rule)  # of a Split that was given
         with on_machine(config.machine):
+            begun = origin(config)
             model, history = _trained(config, split, progress)
             if on == "everything":
                 split = _everything(split)
                 config = _as_chosen(config, model)
                 model, _ = _trained(config, split, progress, history.best_epoch)
-            begun = origin(config)
         known = Known.of(split, on, whole)
         self._fitted = _Fitted(config, model, known, history, begun)
         self._library = frames.library(data)

@@ -39,7 +39,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "autograd/gradients.py": ("tests/test_engine.py", "tests/test_ops.py"),
     "autograd/op.py": ("tests/test_engine.py", "tests/test_replicas.py", "tests/test_gradcheck.py"),
     "autograd/tensor.py": ("tests/test_engine.py", "tests/test_replicas.py", "tests/test_ops.py"),
-    # of the tests in OPS, those about the ops of the file
+    # of the tests in OPS, those about the ops in the file of this name
     "ops/attention.py": OPS,
     "ops/convolution.py": ("tests/test_convolution.py", *OPS),
     "ops/dropout.py": ("tests/test_random.py", *OPS),
@@ -62,7 +62,24 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data/sampling.py": ("tests/test_batches.py", "tests/test_evaluation.py"),
     "data/split.py": ("tests/test_data.py", "tests/test_split.py", "tests/test_evaluation.py"),
     "models/sasrec.py": ("tests/test_model.py", "tests/test_golden.py"),
+    # compiled for each mutant, so slow: not among those that are tried without asking
+    "kernels/adam.py": ("tests/test_optim.py",),
+    "kernels/attention.py": OPS,
+    "kernels/convolution.py": ("tests/test_convolution.py", *OPS),
+    "kernels/dropout.py": OPS,
+    "kernels/elementwise.py": ("tests/test_engine.py", *OPS),
+    "kernels/embedding.py": OPS,
+    "kernels/feed_forward.py": ("tests/test_fused.py", *OPS),
+    "kernels/layer_norm.py": OPS,
+    "kernels/loss.py": OPS,
+    "kernels/matmul.py": OPS,
+    "kernels/projections.py": ("tests/test_fused.py", *OPS),
+    "kernels/ranking.py": OPS,
+    "kernels/recurrent.py": ("tests/test_recurrent.py", *OPS),
+    "kernels/sampling.py": ("tests/test_batches.py",),
+    "kernels/softmax.py": OPS,
 }
+USUAL = ("autograd", "ops", "nn", "learn", "data", "models")
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -196,7 +213,9 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module: Any) -> None:
-        exec(compile(self.text, str(self.path), "exec"), module.__dict__)
+        # without a file its kernels are compiled, and none is taken from the cache or put there
+        file = "<mutant>" if "kernels" in self.path.parts else str(self.path)
+        exec(compile(self.text, file, "exec"), module.__dict__)
 
 
 def run(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> str:
@@ -230,7 +249,8 @@ def arguments(file: str) -> tuple[str, ...]:
     tests = (*TESTS[file], *ALL)
     if not set(OPS) <= set(tests):
         return tests
-    tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+    ops = PACKAGE / "ops" / Path(file).name  # a kernel's ops are in the file of the same name
+    tree = ast.parse(ops.read_text(encoding="utf-8"))
     names = [f.name for f in tree.body if isinstance(f, ast.FunctionDef) and f.name[0] != "_"]
     whole = [Path(test).stem for test in tests if test not in OPS]
     return (*tests, "-k", " or ".join([*names, *whole]))
@@ -270,7 +290,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=300, help="mutants to try (default: 300)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
-    parser.add_argument("--files", nargs="*", default=list(TESTS), help="default: all in TESTS")
+    parser.add_argument(
+        "--files",
+        nargs="+",
+        default=USUAL,
+        help=f"folders or files of the package: ops, kernels/loss.py (default: {' '.join(USUAL)})",
+    )
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many")
     parser.add_argument("--at-least", type=float, default=0.0, help="share that must be noticed")
     parser.add_argument(
@@ -282,7 +307,8 @@ def main() -> int:
     if options.out and options.out.exists():
         lines = options.out.read_text(encoding="utf-8").splitlines()
         results = {entry["number"]: entry for entry in map(json.loads, lines)}
-    chosen = sample(options.files, options.count, options.seed)
+    files = [file for file in TESTS if file.startswith(tuple(options.files))]
+    chosen = sample(files, options.count, options.seed)
     start, taken = time.monotonic(), dict[str, float]()
     for number, mutant in enumerate(chosen):
         if number in results:

@@ -261,6 +261,7 @@ ARGUMENTS = {
     "evaluate": ("nowhere",),
     "recommend": ("nowhere", "--user", "u"),
     "similar": ("nowhere", "--items", "i"),
+    "explore": ("nowhere",),
     "reproduce": ("table3", "--dry-run"),
     "explain": ("softmax",),
     "data": ("nowhere.csv",),
@@ -284,9 +285,10 @@ def test_every_command_takes_threads_and_backend(
     monkeypatch.setattr(module, "use_machine", asked.append, raising=False)
     run_command(module.main, [*ARGUMENTS[command], "--threads", "3", "--backend", "numpy"])
     told = capsys.readouterr().err
-    if command in ("evaluate", "recommend", "similar", "receipt"):  # they need a run that there is
+    first_a_run = "evaluate", "recommend", "similar", "receipt", "explore"
+    if command in first_a_run:
         assert "nowhere holds no run" in told
-    if command not in ("evaluate", "recommend", "similar"):  # and then look for its backend
+    if command == "receipt" or command not in first_a_run:  # it looks for its backend before
         assert asked == [MachineOptions(threads=3, backend="numpy")]
 
 

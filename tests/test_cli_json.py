@@ -46,6 +46,7 @@ CALLS: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
     "recommend": (("run", "--user", "u1", "--k", "2"), lambda told: len(told) == 2),
     "similar": (("run", "--items", "p1", "--k", "3"), lambda told: told[2]["rank"] == 3),
     "receipt": (("run", "run"), lambda told: told["compared"].endswith("bit for bit")),
+    "explore": (("run", "--out", "page.html"), lambda told: told["bytes"] > 50_000),
     "explain": (("softmax",), lambda told: told[0]["name"] == "softmax"),
     "reproduce": (("table2", "--dataset", "log.csv"), lambda told: told["records"][0]["ours"] == 8),
 }

@@ -134,6 +134,28 @@ def test_the_authors_own_order_is_recognised(name: str, data_dir: Path) -> None:
     )
 
 
+def test_the_authors_text_of_ml_1m_gets_titles_by_the_public_mapping(
+    tmp_path: Path, toy_counts: None
+) -> None:
+    theirs = "".join(f"{u} {i}\n" for u in range(1, 6) for i in range(1, 6))
+    (tmp_path / "ml-1m.txt").write_text(theirs)
+    plain = load_dataset("ml-1m", data_dir=tmp_path)
+    assert plain.titles is None and plain.item_ids[1:] == ["1", "2", "3", "4", "5"]
+    mapping = tmp_path / "sas_to_original_items.txt"
+    mapping.write_text("1 30\n2 10\n3 50\n4 20\n5 40\n")
+    mapped = load_dataset("ml-1m", data_dir=tmp_path)
+    read = [mapped.item_ids[i] for i in mapped.sequence(0)]
+    assert mapped.titles is None and read == ["30", "10", "50", "20", "40"]
+    films = "".join(f"{i}::Film {i}::Drama|War\n" for i in range(10, 60, 10))
+    (tmp_path / "movies.dat").write_text(films)
+    told = load_dataset("ml-1m", data_dir=tmp_path)
+    assert [told.title(int(i)) for i in told.sequence(0)[:2]] == ["Film 30", "Film 10"]
+    assert told.categories is not None and told.categories[5] == ("Drama", "War")
+    mapping.write_text("1 30\n2 10\n")
+    with pytest.raises(DataError, match=r"has no line for item '3', which is in .*ml-1m.txt"):
+        load_dataset("ml-1m", data_dir=tmp_path)
+
+
 def test_a_variant_is_used_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "Video.txt").write_text("1 1\n1 2\n1 3\n2 2\n")
     with pytest.warns(

@@ -12,12 +12,16 @@ import pytest
 from strategies import make_split
 
 from minisasrec import kernels, ops
+from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.dataset import PAD, Dataset
 from minisasrec.data.sampling import SeenItems, sample_negatives, sample_other_items
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import GradientError, ShapeError
+from minisasrec.data.split import show_time, time_split, units_per_day
+from minisasrec.errors import ConfigError, DataError, GradientError, ShapeError
+from minisasrec.learn import evaluation
 from minisasrec.learn.evaluation import Evaluator
 from minisasrec.models import MODELS
 from minisasrec.models.base import Model
@@ -62,10 +66,27 @@ def test_attention_drops_nothing_unless_asked_to(backend):
     np.testing.assert_allclose(packed.data.reshape(2, 4, 6), padded.data, atol=1e-12)
 
 
-def test_a_mean_drops_the_axes_unless_asked_not_to():
-    x = np.arange(6.0).reshape(2, 3)
-    assert ops.mean(x, axis=1).shape == (2,) and ops.sum(x, axis=1).shape == (2,)
-    assert ops.mean(x, axis=1, keepdims=True).shape == (2, 1)
+@pytest.mark.parametrize("name", ["sum", "mean", "max"])
+def test_axes_are_dropped_unless_asked_not_to(name):
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    for call in (getattr(x, name), lambda **axes: getattr(ops, name)(x, **axes)):
+        assert call().shape == () and call(axis=1).shape == (2,)
+        assert call(axis=1, keepdims=True).shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPS.items() if op.adaptor])
+def test_what_is_not_given_is_the_same_on_both_backends(name):
+    op = OPS[name]
+    assert op.adaptor.__kwdefaults__ == op.definition.__kwdefaults__
+
+
+def test_attention_to_scores_that_e_cannot_be_raised_to(backend):
+    """Scores of 1,000 and more: each query finds its own key, and e^1000 is never computed."""
+    x = np.sqrt(3000) * np.eye(3, dtype=np.float32)
+    y = ops.causal_attention(x[None], x[None], x[None], real=np.ones((1, 3), bool))
+    packed = ops.packed_causal_attention(x, x, x, offsets=np.array([0, 3]))
+    np.testing.assert_array_equal(y.data[0], x)
+    np.testing.assert_array_equal(packed.data, x)
 
 
 def test_slot_ids_are_checked_where_sequences_are_empty(backend):
@@ -117,6 +138,50 @@ def test_a_step_that_changes_one_weight_is_noticed(backend, make, size):
     assert np.flatnonzero(w.data != 1).tolist() == [1]
     with pytest.raises(GradientError, match="changed after the forward pass"):
         loss.backward()
+
+
+def test_without_memory_adam_goes_by_the_sign_of_the_gradient(backend):
+    """beta1 = beta2 = 0 is allowed: then m = g, v = g^2, and each step has length lr."""
+    w = Parameter(np.zeros(3))
+    optimizer = Adam([w], lr=0.5, beta1=0, beta2=0)
+    for _ in range(2):
+        w.grad = np.array([3.0, -0.2, 7.0])
+        optimizer.step()
+    np.testing.assert_allclose(w.data, [-1, 1, -1], atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (5, 90_000)], ids=["small", "small and large"])
+def test_adam_keeps_weights_of_two_types_apart(backend, sizes):
+    """Each weight moves as it would alone, in its own precision."""
+    rng = np.random.default_rng(0)
+    types = np.float32, np.float64
+    start = [rng.normal(size=n).astype(t) for n, t in zip(sizes, types, strict=True)]
+    gradients = [rng.normal(size=a.shape).astype(a.dtype) for a in start]
+
+    def moved(which):
+        weights = [Parameter(start[i]) for i in which]
+        optimizer = Adam(weights, lr=0.1)
+        for _ in range(3):
+            for w, i in zip(weights, which, strict=True):
+                w.grad = gradients[i]
+            optimizer.step()
+        return [w.data for w in weights]
+
+    for together, alone in zip(moved([0, 1]), moved([0]) + moved([1]), strict=True):
+        assert together.dtype == alone.dtype
+        np.testing.assert_array_equal(together, alone)
+
+
+def test_adam_changes_weights_where_they_are(backend):
+    """It copies the array that a caller gave, once; then a step needs no memory for weights."""
+    given = np.ones(90_000, np.float32)
+    w = Tensor(given, requires_grad=True)
+    optimizer, kept = Adam([w]), []
+    for _ in range(2):
+        w.grad = np.ones_like(given)
+        optimizer.step()
+        kept.append(w.data)
+    assert kept[0] is kept[1] is not given and (given == 1).all()
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
@@ -177,6 +242,62 @@ def test_equal_scores_where_repeats_are_forbidden():
     assert (authors == authors.astype(int)).all()  # the middle would be 50.5
 
 
+@pytest.mark.parametrize("protocol", ["sampled", "full", "authors"])
+def test_lists_are_kept_of_the_whole_catalogue_only(protocol):
+    """Of sampled candidates there is no best list, and so no coverage and no novelty."""
+    split = make_split([[1, 2, 3, 4], [2, 3, 4, 5]], 200)
+    got = Evaluator(split, "test", protocol, lists=10)(Same(split))
+    without = Evaluator(split, "test", protocol)(Same(split))
+    assert without.items is None
+    if protocol == "full":
+        assert got.items.shape == (2, 10) and "coverage@10" in got.metrics(10)
+    else:
+        assert got.items is None and got.metrics(10).keys() == without.metrics(10).keys()
+
+
+@pytest.mark.parametrize("protocol", ["sampled", "full"])
+def test_as_many_users_at_a_time_as_memory_allows(monkeypatch, protocol):
+    """So many rows of histories, so many scores: neither more, nor far fewer."""
+    seen = []
+
+    class Looks(Same):
+        def all_scores(self, users, histories):
+            seen.append((len(users), len(histories.items)))
+            return super().all_scores(users, histories)
+
+    split = make_split([[1 + (u + t) % 200 for t in range(7)] for u in range(60)], 200)
+
+    def most(rows=10**9, scores=10**9, n=5, **settings):
+        monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", rows)
+        monkeypatch.setattr(evaluation, "SCORES_AT_ONCE", scores)
+        seen.clear()
+        model = Looks(split)
+        model.n = n
+        Evaluator(split, "test", protocol, **settings)(model)
+        assert sum(users for users, _ in seen) == 60
+        return max(users for users, _ in seen)
+
+    assert most() == 60 and most(batch_size=13) == 13
+    assert most(rows=60, n=5) == 12  # of 5 rows each: the model looks at the last n actions
+    assert most(rows=60, n=50) == 10  # of 6 rows, all that there are
+    assert most(rows=1) == 1
+    assert most(scores=4000) == (20 if protocol == "full" else 60)
+
+
+def test_ten_thousand_users_are_ranked_unless_more_are_asked_for():
+    """As in the paper, to save time."""
+    split = make_split([[1, 2, 3]] * 10_001, 5)
+    assert len(evaluation.evaluate(Same(split), split, protocol="full").users) == 10_000
+    assert len(Evaluator(split, protocol="full").users) == 10_000
+    assert len(Evaluator(split, protocol="full", max_users=0).users) == 10_001
+
+
+def test_of_two_items_the_other_one_is_the_negative(backend):
+    targets = np.array([1, 2, 2, 1])
+    drawn = sample_other_items(targets, pack_sequences([[1, 2], [2, 1]], 5), 3, 2, make_key(1))
+    assert (drawn == 3 - targets[:, None]).all()
+
+
 def test_sampling_calls_the_kernel_on_its_backend_only(monkeypatch):
     seen = SeenItems(make_split([[1, 2, 3, 4], [2, 3, 4, 5]], 20))
     inputs = pack_sequences([[1, 2], [2, 3]], 5)
@@ -234,6 +355,50 @@ def test_who_comes_first_says_nothing_of_its_negatives():
     for drawn in first.values():
         assert 230 < len(drawn) < 370  # of 600, a deviation of 12
         assert abs(np.mean(drawn) - 500) < 5 * 289 / np.sqrt(len(drawn))
+
+
+# --- a split by time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("times", "part"),
+    [
+        # at .9, test begins with the last action of all and validation with the one before
+        ([[0, 1, 2, 3, 4, 100], [50]], "validation"),
+        ([[0, 1, 2, 50], [100]], "test"),
+    ],
+)
+def test_the_part_that_nobody_is_in_is_named(times, part):
+    items = np.concatenate([1 + np.arange(len(each)) for each in times]).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum([len(each) for each in times])])
+    names = [PAD, *"abcdef"][: items.max() + 1]
+    data = Dataset("tiny", items, offsets, ["u", "v"], names, times=np.concatenate(times))
+    with pytest.raises(DataError, match=f"so the {part} part of time:0.9 is empty"):
+        time_split(data, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("latest", "is_a_date"),
+    [("1979-12-30", False), ("1980-01-03", True), ("2099-12-30", True), ("2100-01-03", False)],
+)
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_date_lies_between_1980_and_2100(latest, is_a_date, unit):
+    times = np.array(["1972-01-01", latest], "datetime64[D]").astype(f"datetime64[{unit}]")
+    times = times.astype(np.int64)
+    assert (show_time(times, times[1]) == f"{latest} 00:00:00") == is_a_date
+    day = np.timedelta64(1, "D") // np.timedelta64(1, unit)
+    assert units_per_day(times) == (day if is_a_date else None)
+
+
+# --- the model -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"norm": "post"}], ids=["paper", "variant"])
+def test_sequences_of_another_n_are_refused(backend, settings):
+    model = SASRec(7, SASRecConfig(n=4, d=8, **settings))
+    model(pack_sequences([[1, 2]], 4))
+    with pytest.raises(ConfigError, match="n = 5, the model n = 4"):
+        model(pack_sequences([[1, 2]], 5))
 
 
 # --- first weights ---------------------------------------------------------------------------

@@ -32,7 +32,9 @@ DOCS = ROOT / "docs"
 HOW_TO: dict[str, tuple[str, ...]] = {
     "datasets.md": (),
     "exchange.md": (),
+    "explore.md": (),
     "recommend.md": (),
+    "reliability.md": (),
     "splits.md": (),
     "tune.md": ("optuna",),
     "your-data.md": (),

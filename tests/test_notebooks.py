@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from classroom import answer_cells, solutions
 
 from minisasrec.teach.exercises import exercises
-from minisasrec.teach.grade import CHECK, source
+from minisasrec.teach.grading.cells import CHECK, source
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -36,27 +37,6 @@ def text_outputs(cell: dict[str, Any]) -> str:
     return "".join("".join(part) for part in parts)
 
 
-def solutions(path: Path) -> dict[str, str]:
-    """Exercise name -> the code of its answer cell."""
-    text = (FOLDER / "solutions" / f"{path.stem}.py").read_text(encoding="utf-8")
-    parts = re.split(r"^# exercise: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    return {name: code.strip() for name, code in zip(parts[::2], parts[1::2], strict=True)}
-
-
-def answer_cells(notebook: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Exercise name -> its answer cell; the check that comes next says which exercise it is."""
-    found, waiting = {}, None
-    for cell in code_cells(notebook):
-        if "exercise" in cell["metadata"].get("tags", []):
-            assert waiting is None, f"no check follows the answer cell {source(waiting)!r}"
-            waiting = cell
-        for name in CHECK.findall(source(cell)) if waiting else ():
-            found[name], waiting = waiting, None
-            break
-    assert waiting is None
-    return found
-
-
 def execute(notebook: dict[str, Any]) -> dict[str, Any]:
     nbformat = pytest.importorskip("nbformat", reason="needs the notebooks extra")
     nbclient = pytest.importorskip("nbclient", reason="needs the notebooks extra")
@@ -69,7 +49,7 @@ def execute(notebook: dict[str, Any]) -> dict[str, Any]:
 @every_notebook
 def test_every_exercise_has_an_answer_cell_a_grader_and_a_solution(path: Path) -> None:
     names = answer_cells(read(path)).keys()
-    assert names == solutions(path).keys()
+    assert names == solutions(path.stem).keys()
     assert names == {e.name for e in exercises().values() if e.notebook == path.stem}
     assert names, "a notebook without an exercise"
 
@@ -102,7 +82,7 @@ def test_runs_as_handed_out(path: Path) -> None:
 @every_notebook
 def test_solutions_are_graded_correct(path: Path) -> None:
     notebook = copy.deepcopy(read(path))
-    answers = solutions(path)
+    answers = solutions(path.stem)
     for name, cell in answer_cells(notebook).items():
         cell["source"] = answers[name]
     checked = []

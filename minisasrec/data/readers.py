@@ -29,7 +29,7 @@ from minisasrec.data.columns import (
     simple,
     suggestion,
 )
-from minisasrec.data.files import Source, check_unpacked
+from minisasrec.data.files import Source, check_unpacked, find
 from minisasrec.data.frames import FrameTable, arrow_column
 from minisasrec.data.options import ReadingOptions, spelled
 from minisasrec.data.text import BLANKS, SAMPLE, TextTable
@@ -125,10 +125,41 @@ def read_movielens(
     """ML-1M: ``user::item::rating::time`` and, for titles, ``MovieID::Title::Genre|Genre``."""
     actions = _ml_1m(ratings, None, options)
     if movies is not None:
-        actions.titles, actions.categories = {}, {}
-        for line, row in _item_rows(movies, "::", "MovieID::Title::Genres"):
-            actions.titles[row[0]] = row[1]
-            actions.categories[row[0]] = _genres(row[2], movies, line)
+        _add_films(actions, movies)
+    return actions
+
+
+def _add_films(actions: Actions, movies: Source) -> None:
+    actions.titles, actions.categories = {}, {}
+    for line, row in _item_rows(movies, "::", "MovieID::Title::Genres"):
+        actions.titles[row[0]] = row[1]
+        actions.categories[row[0]] = _genres(row[2], movies, line)
+
+
+def read_authors_ml_1m(
+    pairs: Source, mapping: Source | None = None, options: ReadingOptions = DEFAULT
+) -> Actions:
+    """The authors' ``ml-1m.txt``, ``user item`` with numbers of their own.
+
+    ``mapping`` has the authors' number and MovieLens' a line: then the items have MovieLens' ids,
+    and titles and genres if ``movies.dat`` or ``ml-1m.zip`` lies beside it.
+    """
+    actions = read_pairs(pairs, None, options)
+    if mapping is None:
+        return actions
+    original = {row[0]: row[1] for _, row in _item_rows(mapping, BLANKS, "authors,original")}
+    lacking = [item for item in actions.item_ids if item not in original]
+    if lacking:
+        raise DataError(
+            f"{mapping} has no line for item {lacking[0]!r}, which is in {pairs}: it belongs to "
+            "another file; take it away to keep the file's own ids"
+        )
+    actions.item_ids = [original[item] for item in actions.item_ids]
+    folder = mapping.path.parent
+    for place in (folder, folder / "ml-1m.zip"):
+        if place.exists() and (movies := find(place, ("movies.dat",))):
+            _add_films(actions, movies)
+            break
     return actions
 
 

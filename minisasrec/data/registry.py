@@ -170,9 +170,23 @@ DATASETS: dict[str, DatasetSpec] = {
             file="ml-1m.zip",
             urls=(f"{GROUPLENS}/ml-1m.zip",),
             md5="c4d9eecfca2ab87c1945afe126590906",
-            forms=(_ML_1M,),
+            forms=(
+                _ML_1M,
+                FileFormat(
+                    ("ml-1m.txt",),
+                    readers.read_authors_ml_1m,
+                    ("sas_to_original_items.txt",),
+                    layout="user item, the authors' own numbers",
+                    filter="none",
+                    counts=(6_040, 3_416, 999_611),
+                    fixed=True,
+                ),
+            ),
             orders={
                 "db7bcbfd3ef8418a3166e372ee0e7e47a18cb1eeabc820a4c7f019adb7f56dae": AUTHORS_ORDER,
+                # the same, as the authors' text: with MovieLens' item ids, and with their own
+                "8fd1efa11c7e10a7140dfec30030ac85287f477253a708e50b02a0ccea9afc0f": AUTHORS_ORDER,
+                "cbfcc7210eeb05c61a1dd3a467c7b9e716b55846bb5f9d36bddec5dd4ccab84d": AUTHORS_ORDER,
                 ANY: OTHER_ORDER,
             },
         ),

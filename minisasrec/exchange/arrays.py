@@ -86,7 +86,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise ValueError("it holds one array without a name")
     with file:
-        for info in file.zip.infolist():
+        for info in file.zip.infolist() if file.zip else ():
             check_unpacked(f"{path}: {info.filename}", info.compress_size, info.file_size)
         return {name: as_array(name, file[name]) for name in file.files}
 

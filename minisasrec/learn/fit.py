@@ -173,8 +173,8 @@ def _check_batch(model: SequenceModel, split: Split, config: TrainConfig) -> Non
     What a step keeps for its backward pass was measured for each row and each of d numbers: 6, and
     4.5 in each block (tests/test_budget.py). It is the least: NumPy's definitions keep more.
     """
-    settings = getattr(model, "config", None)
-    if not hasattr(settings, "n") or isinstance(settings, FactorConfig):
+    settings: Any = getattr(model, "config", None)
+    if settings is None or not hasattr(settings, "n") or isinstance(settings, FactorConfig):
         return
     lengths = np.minimum(split.train_end - split.dataset.offsets[:-1], model.n)
     rows = int(np.sort(lengths)[-config.batch_size :].sum())

@@ -16,7 +16,7 @@ from minisasrec.kernels.threads import threads
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """Threads, backend, memory. Results do not depend on the number of threads."""
+    """Threads, backend, memory. Results do not depend on the threads of the numba backend."""
 
     threads: int | None = None
     """Threads of the numba backend; by default up to all cores, or one for work too small to

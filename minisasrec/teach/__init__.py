@@ -6,9 +6,9 @@
 last line of a cell, and that print as text anywhere else.
 """
 
-from minisasrec.teach.exercises import check, hint
+from minisasrec.teach.exercises import check, hint, require
 from minisasrec.teach.graph import draw_graph
 from minisasrec.teach.source import show_source
 from minisasrec.teach.tables import shape_trace, steps_table
 
-__all__ = ["check", "draw_graph", "hint", "shape_trace", "show_source", "steps_table"]
+__all__ = ["check", "draw_graph", "hint", "require", "shape_trace", "show_source", "steps_table"]

@@ -10,31 +10,43 @@ A module `nbNN.py` beside this file holds the graders of notebook NN:
 A grader raises `Wrong` with what is wrong, for which input and what was expected; any other error
 that the answer causes (a failed gradient check, too) is reported in the same way. It returns one
 sentence that says what has been shown. `check` prints, and never raises for a wrong answer.
+
+A grader only calls the answer and looks at what it returns, as plain numbers and arrays. So the
+answer may stand in another process (`minisasrec.teach.grading`), where it cannot touch the grader.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
-import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from minisasrec.autograd.tensor import Tensor
 from minisasrec.errors import ConfigError, GradientError
+from minisasrec.teach.attempt import NotAttempted, Wrong, attempted, story, untouched
+
+__all__ = [
+    "Wrong",
+    "array",
+    "check",
+    "compare",
+    "equal",
+    "exercise",
+    "exercises",
+    "hint",
+    "pair",
+    "require",
+    "untouched",
+    "verdict",
+]
 
 Grader = Callable[[Any], str]
-
-
-class Wrong(Exception):
-    """Raised by a grader: what is wrong with an answer, for which input, what was expected."""
-
-
-class _NotAttempted(Exception):
-    pass
+Result = Literal["correct", "not yet", "not attempted"]
 
 
 @dataclass
@@ -45,19 +57,30 @@ class Exercise:
     notebook: str
     hints: tuple[str, ...]
     grade: Grader
+    points: float = 1
     shown: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a grader found: "correct", "not yet" or "not attempted", and a sentence on it."""
+
+    result: Result
+    text: str
 
 
 _EXERCISES: dict[str, Exercise] = {}
 
 
-def exercise(name: str, *, notebook: str, hints: tuple[str, ...]) -> Callable[[Grader], Grader]:
+def exercise(
+    name: str, *, notebook: str, hints: tuple[str, ...], points: float = 1
+) -> Callable[[Grader], Grader]:
     """Register a grader under the name that `check` and `hint` are called with."""
 
     def register(grade: Grader) -> Grader:
         if name in _EXERCISES:
             raise ConfigError(f"there is an exercise named {name!r} already")
-        _EXERCISES[name] = Exercise(name, notebook, hints, grade)
+        _EXERCISES[name] = Exercise(name, notebook, hints, grade, points)
         return grade
 
     return register
@@ -70,69 +93,111 @@ def exercises() -> dict[str, Exercise]:
     return _EXERCISES
 
 
-def _find(name: str) -> Exercise:
+def find(name: str) -> Exercise:
+    """The exercise of this name. Raises `ConfigError` where there is none."""
     known = exercises()
     if name not in known:
         raise ConfigError(f"no exercise {name!r}; there are {', '.join(sorted(known))}")
     return known[name]
 
 
+def verdict(grade: Grader, answer: Any) -> Verdict:
+    """What a grader says of an answer. Whatever the answer does wrong, this returns."""
+    try:
+        return Verdict("correct", grade(attempted(answer)))
+    except NotAttempted as part:
+        return Verdict("not attempted", f"{part} has no body yet" if str(part) else "")
+    except (Wrong, GradientError) as error:
+        return Verdict("not yet", str(error))
+    except (Exception, SystemExit) as error:
+        return Verdict("not yet", story(error))
+
+
 def check(name: str, answer: Any) -> None:
     """Print whether `answer` is right: "not attempted yet", "not yet: why" or "correct: what".
 
-    An answer that is `...` or None, or a function that returns one of these (alone or in a tuple,
-    at once or from a function it returned), has not been attempted. Raises `ConfigError` for an
-    exercise that does not exist, and nothing else.
+    An answer that is `...` or None, or a function without a body (or one that returns such a
+    function), has not been attempted. Raises `ConfigError` for an exercise that does not exist,
+    and nothing else.
     """
-    question = _find(name)
-    try:
-        print(f"correct: {question.grade(_attempted(answer))}")
-    except _NotAttempted:
-        print(f'not attempted yet. hint("{name}") helps')
-    except Exception as error:  # whatever the answer does wrong, the notebook goes on
-        what = str(error) if isinstance(error, Wrong | GradientError) else _raised(error)
-        print(f'not yet: {what}. hint("{name}") helps')
+    said = verdict(find(name).grade, answer)
+    if said.result == "correct":
+        print(f"correct: {said.text}")
+    elif said.result == "not yet":
+        print(f'not yet: {said.text}. hint("{name}") helps')
+    else:
+        print(f'not attempted yet{": " * bool(said.text)}{said.text}. hint("{name}") helps')
+
+
+def require(name: str, answer: Any) -> None:
+    """Like `check`, but raises AssertionError unless `answer` is right: for nbgrader and Otter."""
+    said = verdict(find(name).grade, answer)
+    assert said.result == "correct", f"{said.result}: {said.text}".removesuffix(": ")
 
 
 def hint(name: str) -> None:
-    """Print the next hint of an exercise; the last one also says where the solution is."""
-    question = _find(name)
+    """Print the next hint of an exercise; the last one says where the solution is, if it is."""
+    question = find(name)
     question.shown = min(question.shown + 1, len(question.hints))
     print(f"hint {question.shown} of {len(question.hints)}: {question.hints[question.shown - 1]}")
-    if question.shown == len(question.hints):
+    file = Path("solutions") / f"{question.notebook}.py"  # a class gets none
+    if question.shown == len(question.hints) and (file.is_file() or ("notebooks" / file).is_file()):
         print(f"(a solution is in notebooks/solutions/{question.notebook}.py)")
-
-
-def _raised(error: Exception) -> str:
-    first_line = (str(error).splitlines() or [""])[0]
-    return f"your code raised {type(error).__name__}: {first_line}".rstrip(": .")
-
-
-def _attempted(answer: Any) -> Any:
-    """`answer` itself, with functions wrapped so that a body of `...` counts as no attempt."""
-    if answer is None or answer is Ellipsis:
-        raise _NotAttempted
-    if isinstance(answer, tuple):
-        return tuple(_attempted(part) for part in answer)
-    if not inspect.isroutine(answer) and not hasattr(answer, "py_func"):  # a Numba function has it
-        return answer
-
-    @functools.wraps(answer)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return _attempted(answer(*args, **kwargs))
-
-    return call
 
 
 def equal(got: Any, want: Any, what: str, *, rtol: float = 1e-6, atol: float = 1e-8) -> None:
     """Raise `Wrong` unless `got` is `want` to the tolerance; `what` names the thing compared."""
-    got, want = np.asarray(got), np.asarray(want)
+    got, want = array(got, what), np.asarray(want)
     if got.shape != want.shape:
         raise Wrong(f"{what} has shape {got.shape}, expected {want.shape}")
-    if got.dtype.kind not in "biuf":
-        raise Wrong(f"{what} holds {got.dtype}, expected numbers")
     same = np.isclose(got, want, rtol=rtol, atol=atol)
     if not same.all():
         at = tuple(int(i) for i in np.argwhere(~same)[0])
         where = f" at {at}" if at else ""
-        raise Wrong(f"{what} is {got[at]:.6g}{where}, expected {want[at]:.6g}")
+        digits = next(n for n in (6, 9, 12, 17) if n == 17 or _differ(got[at], want[at], n))
+        raise Wrong(f"{what} is {got[at]:.{digits}g}{where}, expected {want[at]:.{digits}g}")
+
+
+def compare(
+    got: Any,
+    want: Any,
+    what: str,
+    mistakes: Mapping[str, Any],
+    *,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+) -> None:
+    """Like `equal`; where `got` is what one of the `mistakes` gives, the message names it."""
+    found = array(got, what)
+    if found.shape == np.shape(want) and not np.allclose(found, want, rtol=rtol, atol=atol):
+        for mistake, value in mistakes.items():
+            if np.shape(value) == found.shape and np.allclose(found, value, rtol=rtol, atol=atol):
+                raise Wrong(f"{what} is wrong: {mistake}")
+    equal(found, want, what, rtol=rtol, atol=atol)
+
+
+def pair(result: Any, names: str) -> tuple[Any, Any]:
+    """`result` if it is a tuple of two; `Wrong` tells to return what `names` lists."""
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise Wrong(f"return {names}; got a {type(result).__name__}")
+    return result[0], result[1]
+
+
+def array(got: Any, what: str, kinds: str = "biuf") -> np.ndarray:
+    """`got` as an array of numbers, or `Wrong`. `kinds`: "iu" for whole numbers, "b" for bools."""
+    if isinstance(got, Tensor) or type(got).__name__ == "Tensor":
+        raise Wrong(f"{what} is a Tensor, expected an array: take its .data")
+    try:
+        found = np.asarray(got)
+    except ValueError:
+        raise Wrong(f"{what} is no array: its rows have different lengths") from None
+    if found.dtype == object and not found.ndim:
+        raise Wrong(f"{what} is a {type(got).__name__}, expected an array of numbers")
+    if found.dtype.kind not in kinds:
+        wanted = {"iu": "whole numbers", "b": "True and False"}.get(kinds, "numbers")
+        raise Wrong(f"{what} holds {found.dtype}, expected {wanted}")
+    return found
+
+
+def _differ(got: Any, want: Any, digits: int) -> bool:
+    return f"{got:.{digits}g}" != f"{want:.{digits}g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minisasrec.learn.recommendation import top_items
-from minisasrec.teach.exercises import Wrong, exercise
+from minisasrec.teach.exercises import Wrong, array, exercise
 
 
 @exercise(
@@ -21,14 +21,20 @@ from minisasrec.teach.exercises import Wrong, exercise
 )
 def _(answer: Any) -> str:
     model, history, next_volume = answer
-    history = [int(item) for item in history]
+    if any(isinstance(item, str) for item in history):
+        raise Wrong("the history holds titles, expected book numbers (number[title] gives them)")
+    history = array(history, "the history", "iu")
+    if history.ndim != 1:
+        raise Wrong(f"the history has shape {history.shape}, expected a list of book numbers")
+    history = history.tolist()
     if len(history) < 3:
         raise Wrong(f"the history has {len(history)} books, expected at least 3")
     if not all(1 <= item <= model.num_items for item in history):
         raise Wrong(f"book numbers run from 1 to {model.num_items}, got {history}")
     (best,) = top_items(model, history, 1)
     wanted = [int(next_volume[item]) for item in history if next_volume[item]]
+    if not wanted:
+        raise Wrong(f"no book of {history} has a next volume (next_volume is 0 for all of them)")
     if best not in wanted:
-        expected = f"one of {wanted}" if wanted else "a next volume, but none of these has one"
-        raise Wrong(f"after {history} the model recommends book {best}, expected {expected}")
+        raise Wrong(f"after {history} the model recommends book {best}, expected one of {wanted}")
     return f"after {history} the model recommends book {best}, the next volume"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec.autograd.gradcheck import gradcheck
-from minisasrec.teach.exercises import Wrong, exercise
+from minisasrec.teach.exercises import Wrong, array, compare, exercise, untouched
 
 EPS = 1e-8
 
@@ -28,6 +28,20 @@ def _(answer: Any) -> str:
         return y, lambda dy: (_of_shape(answer(y, dy), y.shape),)
 
     rng = np.random.default_rng(0)
+    y, _ = softmax(rng.normal(size=(3, 4)))
+    dy = rng.normal(size=y.shape)
+    along = (dy * y).sum(axis=-1, keepdims=True)
+    mistakes = {
+        "only the slope of each output in its own input is there": dy * y * (1 - y),
+        "y outside the bracket is missing": dy - along,
+        "its sign": -y * (dy - along),
+        "the sum belongs to a row, axis=-1": y * (dy - (dy * y).sum()),
+        "the number that a row shares is a sum, not a mean": y * (dy - along / 4),
+        "the sum is over dy times y": y * (dy - dy.sum(axis=-1, keepdims=True)),
+        "dy is missing": y * (1 - y),
+    }
+    got = _of_shape(untouched(answer, y=y, dy=dy), y.shape)
+    compare(got, y * (dy - along), "dx for random rows of 4", mistakes)
     shapes = [(4,), (2, 3), (2, 2, 3)]
     for shape in shapes:
         gradcheck(softmax, rng.normal(size=shape))
@@ -58,13 +72,33 @@ def _(answer: Any) -> str:
         return xhat, backward
 
     rng = np.random.default_rng(0)
+    x, dxhat = rng.normal(size=(2, 3, 4)) * 2
+    xhat, rstd = normalise(x)[0], 1 / np.sqrt(x.var(axis=-1, keepdims=True) + EPS)
+    mean = (dxhat * xhat).mean(axis=-1, keepdims=True)
+    want = -rstd * xhat * mean
+    first_two = rstd * (dxhat - dxhat.mean(axis=-1, keepdims=True))
+    mistakes = {
+        "it is 0: the path through the variance is missing": 0 * want,
+        "its sign": -want,
+        "the sum over i is divided by d, which makes a mean": 4 * want,
+        "r is in it once: r^2 from the slope of r, 1 / r from that of xhat": rstd * want,
+        "r is missing": want / rstd,
+        "it is twice what it should be": 2 * want,
+        "it is half of what it should be": want / 2,
+        "it lacks the sum over i": -rstd * xhat * dxhat * xhat,
+        "these are all three terms; the check adds the first two": first_two + want,
+        "a row has a mean of its own, axis=-1": -rstd * xhat * (dxhat * xhat).mean(),
+        "the mean is of dxhat times xhat": -rstd * xhat * dxhat.mean(axis=-1, keepdims=True),
+    }
+    got = _of_shape(untouched(answer, xhat=xhat, rstd=rstd, dxhat=dxhat), x.shape)
+    compare(got, want, "the third term for random rows of 4", mistakes)
     for shape in [(5,), (2, 4), (2, 2, 3)]:
         gradcheck(normalise, rng.normal(size=shape))
     return "with your third term every entry of the Jacobian agrees with finite differences"
 
 
 def _of_shape(dx: Any, shape: tuple[int, ...]) -> np.ndarray:
-    dx = np.asarray(dx)
+    dx = array(dx, "your result")
     if dx.shape != shape:
         raise Wrong(f"your result has shape {dx.shape}, expected that of x, {shape}")
     return dx

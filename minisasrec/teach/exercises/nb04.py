@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.ops import embedding
-from minisasrec.teach.exercises import Wrong, equal, exercise
+from minisasrec.teach.exercises import Wrong, array, equal, exercise, pair, untouched
 
 
 @exercise(
@@ -24,18 +24,17 @@ from minisasrec.teach.exercises import Wrong, equal, exercise
 def _(answer: Any) -> str:
     cases = [([3, 1, 4], 5), ([1, 5, 2, 6, 4, 3, 1], 5), ([7, 8], 2), ([4, 9], 1), ([], 3)]
     for history, n in cases:
-        given = list(history)
-        got = np.asarray(answer(given, n))
+        what = f"s for the history {history} and n = {n}"
+        got = array(untouched(answer, history=list(history), n=n), what, "iu")
         want = np.zeros(n, dtype=int)
         want[n - min(n, len(history)) :] = history[-n:]
-        what = f"s for the history {history} and n = {n}"
-        if given != history:
-            raise Wrong(f"your function changed the history {history} that it was given")
         if got.shape == want.shape and not (got == want).all():
             if (got == np.roll(want, len(history))).all() and len(history) < n:
                 raise Wrong(f"{what} is {got.tolist()}: the padding belongs on the left")
             if got.tolist() == history[:n]:
                 raise Wrong(f"{what} is {got.tolist()}: these are the first {n}, keep the last")
+            if (got == np.concatenate([np.zeros(n, int), history[::-1]])[-n:]).all():
+                raise Wrong(f"{what} is {got.tolist()}: the order is turned round; oldest first")
         equal(got, want, what)
     return f"{len(cases)} histories, shorter and longer than n, fill their slots as in the paper"
 
@@ -56,10 +55,13 @@ def _(answer: Any) -> str:
     for layout, inputs in (("packed", packed), ("padded", packed.padded())):
         items, slots = inputs.items, inputs.slots
         dy = rng.normal(size=(*items.shape, 3))
-        got = answer(dy, items, slots, 6, 5)
-        if not isinstance(got, tuple | list) or len(got) != 2:
-            raise Wrong("return two gradients, dM and dP")
-        dM, dP = np.asarray(got[0]), np.asarray(got[1])
+        got = untouched(answer, dy=dy, items=items, slots=slots, num_items=6, n=5)
+        dM, dP = pair(got, "two gradients, dM and dP")
+        dM, dP = array(dM, "dM"), array(dP, "dP")
+        if dM.shape == (5, 3) and dP.shape == (7, 3):
+            raise Wrong("dM and dP are swapped; return dM, dP")
+        if dM.shape == (6, 3):
+            raise Wrong("dM has 6 rows, expected 7: one for each item, and row 0 for padding")
         want_M, want_P = _added(items, dy, 7, padding_id=0), _added(slots, dy, 5)
         if layout == "padded" and _same(dP, _added(slots, dy * (items != 0)[..., None], 5)):
             raise Wrong(
@@ -73,7 +75,7 @@ def _(answer: Any) -> str:
                 )
             assigned = np.zeros_like(want)
             assigned[ids] = dy
-            if _same(got_one[1:], assigned[1:]):
+            if got_one.shape == want.shape and _same(got_one[1:], assigned[1:]):
                 raise Wrong(
                     f"{name} has one gradient of each id that occurs several times, expected "
                     "their sum"

@@ -9,7 +9,7 @@ import numpy as np
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.errors import GradientError
 from minisasrec.ops.attention import attention_weights
-from minisasrec.teach.exercises import Wrong, equal, exercise
+from minisasrec.teach.exercises import Wrong, array, compare, exercise, untouched
 
 
 @exercise(
@@ -27,7 +27,7 @@ def _(answer: Any) -> str:
     lengths = np.array([4, 1, 2, 0])
     n = 4
     real = np.arange(n) >= n - lengths[:, None]
-    got = np.asarray(answer(real.copy()))
+    got = array(untouched(answer, real=real), "the mask", "b")
     if got.shape != (4, n, n):
         raise Wrong(f"for real of shape {real.shape} the mask has shape {got.shape}, not (4, 4, 4)")
     for b, t, s in np.ndindex(got.shape):
@@ -62,7 +62,7 @@ def _(answer: Any) -> str:
         p = attention_weights(q, k, np.tril(np.ones((len(q), len(k)), dtype=bool)))
 
         def backward(dout: np.ndarray) -> tuple[np.ndarray, ...]:
-            gradients = answer(q, k, v, p, dout)
+            gradients = untouched(answer, q=q, k=k, v=v, p=p, dout=dout)
             if not isinstance(gradients, tuple | list) or len(gradients) != 3:
                 raise Wrong("return three gradients, dq, dk and dv")
             for name, gradient in zip(("dq", "dk", "dv"), gradients, strict=True):
@@ -78,7 +78,28 @@ def _(answer: Any) -> str:
         dout = rng.normal(size=(n, d))
         p = attention_weights(q, k, np.tril(np.ones((n, n), dtype=bool)))
         attention(q, k, v)[1](dout)  # shapes first: what follows takes them for granted
-        equal(answer(q, k, v, p, dout)[2], p.T @ dout, f"dv for n = {n}, d = {d}")
+        dq, dk, dv = answer(q, k, v, p, dout)
+        compare(dv, p.T @ dout, f"dv for n = {n}, d = {d}", {"p enters transposed": p @ dout})
+        dp = dout @ v.T
+        along = (dp * p).sum(axis=-1, keepdims=True)
+        dz, scale = p * (dp - along), 1 / np.sqrt(d)
+        for name, got, one, other in (("dq", dq, dz, k), ("dk", dk, dz.T, q)):
+            wrong_dz = {
+                "the softmax between p and z is left out": dp,
+                "of the softmax, the sum over the row is missing": p * dp,
+                "of the softmax, p outside the bracket is missing": dp - along,
+            }
+            mistakes = {
+                "the factor 1 / sqrt(d) is missing": one @ other,
+                "z is divided by sqrt(d), not by d": one @ other / d,
+                "times 1 / sqrt(d), once": one @ other * np.sqrt(d),
+                "dz has to be transposed for dk, and not for dq": one.T @ other * scale,
+                **{
+                    why: (a.T if name == "dk" else a) @ other * scale for why, a in wrong_dz.items()
+                },
+            }
+            if n > 1:  # with one slot there is nothing to tell apart
+                compare(got, one @ other * scale, f"{name} for n = {n}, d = {d}", mistakes)
         try:
             gradcheck(attention, q, k, v)
         except GradientError as error:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.errors import GradientError
-from minisasrec.teach.exercises import Wrong, equal, exercise
+from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, untouched
 
 
 @exercise(
@@ -26,8 +26,8 @@ def _(answer: Any) -> str:
         x, dy = rng.normal(size=(2, *shape))
         keep = rng.random(shape) >= rate
         keep.flat[0] = True
-        y, backward = _pair(answer(x.copy(), keep, rate))
-        got, what = np.asarray(y), f"y for rate {rate}"
+        y, backward = _pair(untouched(answer, x=x, keep=keep, rate=rate))
+        got, what = array(y, f"y for rate {rate}"), f"y for rate {rate}"
         if got.shape == shape and rate and np.allclose(got, x * keep):
             raise Wrong(f"{what} is x with some numbers dropped: what stays must grow")
         if got.shape == shape and rate and np.allclose(got, x * keep / keep.mean()):
@@ -35,8 +35,21 @@ def _(answer: Any) -> str:
                 f"{what} is divided by {keep.mean():.3g}, the share that happened to stay; divide "
                 f"by the one that stays on average, {1 - rate:.3g}"
             )
-        equal(y, x * keep / (1 - rate), what)
-        equal(_one(backward(dy)), dy * keep / (1 - rate), f"dx for rate {rate}")
+        mistakes = {
+            "what is dropped and what stays are swapped": x * ~keep / (1 - rate),
+            "divide by 1 - rate, not by rate": x * keep / (rate or 1),
+            "nothing is dropped": x / (1 - rate),
+        }
+        compare(y, x * keep / (1 - rate), what, mistakes)
+        mistakes = {
+            "the same factor as in y: 1 / (1 - rate) is missing": dy * keep,
+            "what was dropped has no gradient: keep is missing": dy / (1 - rate),
+            "dy is handed on as it is": dy,
+            "the factor is there, times x; the slope is the factor alone": dy * x * keep,
+            "that is the slope without dy": keep / (1 - rate),
+        }
+        dx = _one(untouched(backward, dy=dy))
+        compare(dx, dy * keep / (1 - rate), f"dx for rate {rate}", mistakes)
     return "y and dx are right for rates of 0, 0.2, 0.5 and 0.9; on average y is x"
 
 
@@ -59,7 +72,7 @@ def _(answer: Any) -> str:
         a, norm_back = norm(x)
         b, g_back = g(a)
         c, drop_back = drop(b)
-        y, backward = _pair(answer(x.copy(), norm, g, drop))
+        y, backward = _pair(untouched(answer, x=x, norm=norm, g=g, drop=drop))
         if np.shape(y) == shape:
             for other, why in (
                 (c, "x itself is not added"),
@@ -69,7 +82,7 @@ def _(answer: Any) -> str:
                 if np.allclose(y, other):
                     raise Wrong(f"y is not that of the text: {why}")
         equal(y, x + c, f"y for x of shape {shape}")
-        dx = _one(backward(dy))
+        dx = _one(untouched(backward, dy=dy))
         if dx.shape == shape and np.allclose(dx, norm_back(g_back(drop_back(dy)))):
             raise Wrong("dx lacks the direct way: y contains x itself, with slope 1")
         try:
@@ -111,4 +124,4 @@ def _pair(result: Any) -> tuple[Any, Any]:
 
 
 def _one(dx: Any) -> np.ndarray:
-    return np.asarray(dx[0] if isinstance(dx, tuple) and len(dx) == 1 else dx)
+    return array(dx[0] if isinstance(dx, tuple) and len(dx) == 1 else dx, "dx")

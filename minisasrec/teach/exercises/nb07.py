@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.teach.exercises import Wrong, equal, exercise
+from minisasrec.teach.exercises import Wrong, array, equal, exercise, untouched
 
 SEASONS = ("spring", "summer", "autumn", "winter")
 
@@ -26,7 +26,7 @@ def _(answer: Any) -> str:
         F, N = rng.normal(size=(B, d)), rng.normal(size=(items + 1, d))
         N[0] = 0  # beats every negative score
         seen = [1 + rng.permutation(items)[: rng.integers(1, items - k + 1)] for _ in range(B)]
-        got = np.asarray(answer(F.copy(), N.copy(), seen, k))
+        got = array(untouched(answer, F=F, N=N, seen=seen, k=k), "the result")
         where = f"for B = {B}, |I| = {items}, k = {k}"
         if got.shape != (B, k):
             raise Wrong(f"the result has shape {got.shape}, expected (B, k) = ({B}, {k}), {where}")
@@ -43,6 +43,8 @@ def _(answer: Any) -> str:
             if np.isin(got[b], seen[b]).any():
                 again = int(got[b][np.isin(got[b], seen[b])][0])
                 raise Wrong(f"row {b} recommends item {again}, which was seen, {where}")
+            if (got[b] == np.argsort(np.where(np.isinf(scores), np.inf, scores))[:k]).all():
+                raise Wrong(f"row {b} has the lowest scores; the highest are wanted, {where}")
             if set(got[b].tolist()) == set(want.tolist()) and (got[b] != want).any():
                 raise Wrong(f"row {b} has the right items in another order; best first, {where}")
             equal(got[b], want, f"row {b} {where}")
@@ -60,19 +62,25 @@ def _(answer: Any) -> str:
     ),
 )
 def _(answer: Any) -> str:
-    W1, b1, W2, b2 = (np.asarray(part, dtype=float) for part in answer)
-    for name, array, shape in (("W1", W1, (2, 2)), ("W2", W2, (2, 2)), ("b1", b1, (2,)),
-                               ("b2", b2, (2,))):  # fmt: skip
-        if array.shape != shape:
-            raise Wrong(f"{name} has shape {array.shape}, expected {shape}")
+    names = ("W1", "b1", "W2", "b2")
+    W1, b1, W2, b2 = (array(part, name) for name, part in zip(names, answer, strict=True))
+    shapes = (2, 2), (2,), (2, 2), (2,)
+    for name, weights, shape in zip(names, (W1, b1, W2, b2), shapes, strict=True):
+        if weights.shape != shape:
+            raise Wrong(f"{name} has shape {weights.shape}, expected {shape}")
     M = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     scores = (np.maximum(M @ W1 + b1, 0) @ W2 + b2) @ M.T
     for i, season in enumerate(SEASONS):
         wanted = (i + 1) % 4
         others = np.delete(scores[i], wanted)
         if not scores[i, wanted] > others.max() + 1e-9:
+            stuck = scores[i, i] == scores[i].max()
+            why = "; the season itself scores highest: W2 has to turn the vector" if stuck else ""
+            if not np.ptp(scores[i]):
+                why = "; all are equal: the ReLU has cut everything away"
             listed = ", ".join(f"{s} {r:.3g}" for s, r in zip(SEASONS, scores[i], strict=True))
             raise Wrong(
-                f"after {season}, {SEASONS[wanted]} should score highest; the scores are {listed}"
+                f"after {season}, {SEASONS[wanted]} should score highest; the scores are "
+                f"{listed}{why}"
             )
     return "one table, four seasons, and each leads to the next but not back"

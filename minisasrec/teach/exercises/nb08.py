@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from minisasrec import ops
 from minisasrec.autograd.gradcheck import gradcheck
-from minisasrec.teach.exercises import Wrong, equal, exercise
+from minisasrec.ops.elementwise import stable_sigmoid
+from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, pair, untouched
 
 
 @exercise(
@@ -28,28 +30,29 @@ def _(answer: Any) -> str:
         ([[1, 2, 3, 4, 5, 6]], 3),
         ([[3, 1], [8, 6, 4, 2, 9, 7], [5, 9, 5]], 4),
     ):
-        got = answer([list(s) for s in sequences], n)
-        if not isinstance(got, tuple) or len(got) != 2:
-            raise Wrong("return two arrays: inputs, targets")
+        got = untouched(answer, sequences=[list(s) for s in sequences], n=n)
+        got = pair(got, "two arrays: inputs, targets")
         inputs, targets = np.zeros((2, len(sequences), n), dtype=int)
         for b, sequence in enumerate(sequences):
             kept = sequence[-n - 1 :]
             inputs[b, n + 1 - len(kept) :] = kept[:-1]
             targets[b, n + 1 - len(kept) :] = kept[1:]
-        got_inputs, got_targets = map(np.asarray, got)
+        got_inputs, got_targets = array(got[0], "inputs", "iu"), array(got[1], "targets", "iu")
+        if got_inputs.shape == inputs.shape and (got_inputs == targets).all():
+            raise Wrong("inputs and targets are swapped; return inputs, targets")
         if got_targets.shape == targets.shape and (got_targets == got_inputs).all():
             raise Wrong("targets equal inputs: the model would only have to copy; shift by one")
-        for name, array, want in (
+        for name, found, want in (
             ("inputs", got_inputs, inputs),
             ("targets", got_targets, targets),
         ):
-            if array.shape == want.shape and (array != want).any():
-                b = int(np.flatnonzero((array != want).any(axis=1))[0])
+            if found.shape == want.shape and (found != want).any():
+                b = int(np.flatnonzero((found != want).any(axis=1))[0])
                 raise Wrong(
                     f"for history {sequences[b]} and n = {n}, {name} should be "
-                    f"{want[b].tolist()}, yours are {array[b].tolist()}"
+                    f"{want[b].tolist()}, yours are {found[b].tolist()}"
                 )
-            equal(array, want, f"{name} for {len(sequences)} histories and n = {n}")
+            equal(found, want, f"{name} for {len(sequences)} histories and n = {n}")
     return "short, long and exactly fitting histories: each position has the item that came next"
 
 
@@ -71,13 +74,13 @@ def _(answer: Any) -> str:
             )
 
             def backward(dloss: np.ndarray) -> tuple[np.ndarray, ...]:
-                got = answer(F.copy(), N.copy(), targets.copy(), negatives.copy())
-                if not isinstance(got, tuple) or len(got) != 2:
-                    raise Wrong("return two arrays: dF, dN")
-                for name, array, like in (("dF", got[0], F), ("dN", got[1], N)):
-                    if np.shape(array) != like.shape:
-                        raise Wrong(f"{name} has shape {np.shape(array)}, expected {like.shape}")
-                return tuple(dloss * np.asarray(array) for array in got)
+                got = untouched(answer, F=F, N=N, targets=targets, negatives=negatives)
+                got = pair(got, "two arrays: dF, dN")
+                for name, gradient, like in (("dF", got[0], F), ("dN", got[1], N)):
+                    if array(gradient, name).shape != like.shape:
+                        raise Wrong(f"{name} has shape {np.shape(gradient)}, expected {like.shape}")
+                _explain_bce(*got, F, N, targets, negatives)
+                return tuple(dloss * np.asarray(gradient) for gradient in got)
 
             return value, backward
 
@@ -108,27 +111,68 @@ def _(answer: Any) -> str:
         m, v = np.zeros((2, 2, 3))
         for t in range(1, 5):
             g = rng.normal(size=w.shape) * 10.0 ** rng.integers(-3, 3, w.shape)
-            got = answer(w.copy(), g.copy(), m.copy(), v.copy(), t, **settings)
-            if not isinstance(got, tuple) or len(got) != 3:
+            got = untouched(functools.partial(_with, answer, settings), w=w, g=g, m=m, v=v, t=t)
+            if not isinstance(got, tuple | list) or len(got) != 3:
                 raise Wrong("return three arrays: w, m, v")
+            old_m, old_v = m, v
             m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
             m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
             new = w - lr * m_hat / (np.sqrt(v_hat) + eps)
             step = f"of step {t} with lr {lr}, beta1 {beta1}, beta2 {beta2}, eps {eps:g}"
-            for name, array, want, hat in (("m", got[1], m, m_hat), ("v", got[2], v, v_hat)):
-                if np.shape(array) == want.shape and np.allclose(array, hat, rtol=1e-9, atol=0):
+            swapped_m = (1 - beta1) * old_m + beta1 * g
+            for name, state, want, hat, mistakes in (
+                ("m", got[1], m, m_hat, {"beta1 and 1 - beta1 are swapped": swapped_m}),
+                ("v", got[2], v, v_hat, {"v averages g squared": beta2 * old_v + (1 - beta2) * g}),
+            ):
+                if np.shape(state) == want.shape and np.allclose(state, hat, rtol=1e-9, atol=0):
                     raise Wrong(f"you return {name} hat; return {name}, the hat is for this step")
-                equal(array, want, f"{name} {step}", rtol=1e-9, atol=0)
+                compare(state, want, f"{name} {step}", mistakes, rtol=1e-9, atol=0)
             stories = {
                 "the bias correction is missing": w - lr * m / (np.sqrt(v) + eps),
                 "w went up the gradient": w + lr * m_hat / (np.sqrt(v_hat) + eps),
                 "eps belongs outside the root": w - lr * m_hat / np.sqrt(v_hat + eps),
                 "divide by the root of v hat, not by v hat": w - lr * m_hat / (v_hat + eps),
             }
-            if np.shape(got[0]) == new.shape and not np.allclose(got[0], new, rtol=1e-9, atol=0):
-                for story, value in stories.items():
-                    if np.allclose(got[0], value, rtol=1e-9, atol=0):
-                        raise Wrong(f"w {step} is wrong: {story}")
-            equal(got[0], new, f"w {step}", rtol=1e-9, atol=0)
+            compare(got[0], new, f"w {step}", stories, rtol=1e-9, atol=0)
             w = new
     return "four steps with two sets of settings, gradients from 0.001 to 100: Adam to rounding"
+
+
+def _with(answer: Any, settings: dict[str, float], *args: Any) -> Any:
+    return answer(*args, **settings)
+
+
+def _explain_bce(
+    dF: Any, dN: Any, F: np.ndarray, N: np.ndarray, targets: np.ndarray, negatives: np.ndarray
+) -> None:
+    real, count = targets != 0, np.count_nonzero(targets)
+    positive = stable_sigmoid((F * N[targets]).sum(axis=1))
+    negative = stable_sigmoid((F * N[negatives]).sum(axis=1))
+
+    def gradients(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = np.zeros_like(N)
+        np.add.at(found, targets, a[:, None] * F)
+        np.add.at(found, negatives, b[:, None] * F)
+        return a[:, None] * N[targets] + b[:, None] * N[negatives], found
+
+    a, b = real * (positive - 1) / count, real * negative / count
+    last = np.zeros_like(N)
+    for t in np.flatnonzero(real):
+        last[targets[t]] = a[t] * F[t]
+        last[negatives[t]] = b[t] * F[t]
+    T = len(targets)
+    wrong = {
+        "positions without a target count, too": ((positive - 1) / T, negative / T),
+        "the loss is a mean over the targets; here is the sum": (a * count, b * count),
+        "divide by the number of targets, not of positions": (a * count / T, b * count / T),
+        "the term of the negatives is missing": (a, 0 * b),
+        "the term of the targets is missing": (0 * a, b),
+        "the sign": (-a, -b),
+        "the slope of -log sigmoid is sigmoid - 1": (real * positive / count, b),
+        "the negatives' slope is sigmoid, not sigmoid - 1": (a, real * (negative - 1) / count),
+    }
+    want = gradients(a, b)
+    told = {why: gradients(*parts) for why, parts in wrong.items()}
+    compare(dF, want[0], "dF", {why: value[0] for why, value in told.items()})
+    repeated = {"an item that occurs at several positions gets the sum; add with +=": last}
+    compare(dN, want[1], "dN", {why: value[1] for why, value in told.items()} | repeated)

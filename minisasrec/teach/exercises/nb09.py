@@ -7,13 +7,14 @@ from typing import Any
 
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.teach.exercises import Wrong, exercise
+from minisasrec.teach.exercises import Wrong, array, exercise
 
 
 def _whole_number(answer: Any, what: str) -> int:
-    if int(answer) != answer:
+    found = array(answer, what)
+    if found.ndim or int(found) != found:
         raise Wrong(f"{what} should be a whole number, yours is {answer!r}")
-    return int(answer)
+    return int(found)
 
 
 @exercise(
@@ -27,12 +28,12 @@ def _whole_number(answer: Any, what: str) -> int:
     ),
 )
 def _(answer: Any) -> str:
-    plain = SASRecConfig(n=7, d=6)
+    plain = SASRecConfig(n=9, d=6)
     changes: list[dict[str, Any]] = [
+        {"blocks": 3, "heads": 2, "dropout": 0.5},  # sizes that tell the pieces apart
         {},
         {"d": 10, "n": 20},
         {"blocks": 0},
-        {"blocks": 3, "heads": 2, "dropout": 0.5},
         {"positions": False},
         {"shared_embedding": False},
         {"layer_norm": False},
@@ -43,11 +44,13 @@ def _(answer: Any) -> str:
         config = dataclasses.replace(plain, **change)
         for num_items in (12, 100):
             want = SASRec(num_items, config).num_parameters()
-            setting = ", ".join(f"{k} = {v}" for k, v in ({"n": 7, "d": 6} | change).items())
+            setting = ", ".join(f"{k} = {v}" for k, v in ({"n": 9, "d": 6} | change).items())
             what = f"the number of parameters for {num_items} items, {setting},"
             got = _whole_number(answer(num_items, config), what)
             if got != want:
-                raise Wrong(f"{what} is {want:,}, yours is {got:,} ({got - want:+,})")
+                left_out = _pieces_left_out(num_items, config).get(want - got)
+                why = f"; {left_out}" if left_out else ""
+                raise Wrong(f"{what} is {want:,}, yours is {got:,} ({got - want:+,}){why}")
     return f"{2 * len(changes)} models built, and each has as many numbers as you said"
 
 
@@ -95,6 +98,30 @@ def _(answer: Any) -> str:
         story = next((text for text, value in stories.items() if value == got), "")
         raise Wrong(f"{what}: {want:,}, yours is {got:,}" + (f"; {story}" if story else ""))
     return "the formula equals a count, one by one, for short and long histories side by side"
+
+
+def _pieces_left_out(num_items: int, config: SASRecConfig) -> dict[int, str]:
+    """Why a count is so much too small (or, below 0, too large)."""
+    d, blocks = config.d, config.blocks
+    tables = 1 if config.shared_embedding else 2
+    layers = 5 + config.output_projection
+    found = {
+        tables * d: "each table has a row for padding, too",
+        d: "each table has a row for padding, too",
+        config.positions * config.n * d: "P has n rows",
+        -config.n * d * (not config.positions): "without positions there is no P",
+        blocks * layers * d: "each d x d layer has a bias",
+        config.layer_norm * (2 * blocks + 1) * 2 * d: "the layer norms have two vectors each",
+        config.layer_norm * (2 * blocks + 1) * d: "a layer norm has two vectors, gamma and beta",
+        config.layer_norm * 2 * d: "a last norm follows the blocks",
+        -(2 * blocks + 1) * 2 * d * (not config.layer_norm): "without layer_norm there are none",
+        blocks * (d * d + d) * config.output_projection: "output_projection is a layer more",
+        (tables - 1) * (num_items + 1) * d: "without shared_embedding there are two tables",
+        blocks * 2 * (d * d + d): "the FFN has two layers",
+        -(config.heads - 1) * blocks * 3 * (d * d + d): "heads share the layers: h does not count",
+    }
+    found.pop(0, None)
+    return found
 
 
 def _counted(lengths: list[int], d: int, blocks: int, num_items: int) -> int:

@@ -46,6 +46,8 @@ def _(answer: Any) -> str:
         changed = answer(model)
         if not isinstance(changed, SASRec):
             raise Wrong(f"your function returns {type(changed).__name__}, expected the model")
+        if changed.config != model.config:
+            raise Wrong("the model has other settings now; set the weights of the one given")
         assert isinstance(changed, SASRecVariant)
         model = changed
         if not (

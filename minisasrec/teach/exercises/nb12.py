@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec.experiments.significance import paired_bootstrap
-from minisasrec.teach.exercises import Wrong, exercise
+from minisasrec.teach.exercises import Wrong, array, exercise, untouched
 
 
 @exercise(
@@ -24,10 +24,7 @@ def _(answer: Any) -> str:
         rng = np.random.default_rng(seed)
         common = rng.normal(size=users)  # easy and hard users, alike for both models
         a, b = common + shift + 0.3 * rng.normal(size=(2, users)) * [[1], [0.5]]
-        result = answer(a.copy(), b.copy(), 2000, np.random.default_rng(seed))
-        got = np.asarray(result, dtype=float)
-        if got.shape != (2,):
-            raise Wrong(f"return two numbers, low and high; got shape {got.shape}")
+        got = _interval(answer, a, b, 2000, seed)
         said = paired_bootstrap(a - b)
         want = np.array([said.low, said.high])
         width, middle = want[1] - want[0], said.difference
@@ -52,4 +49,39 @@ def _(answer: Any) -> str:
             if np.isclose(wide, width * 1.645 / 1.96, rtol=0.05):
                 raise Wrong(f"{what}, {wanted}: you have the middle 90%, 2.5% belong to each side")
         raise Wrong(f"{what}, {wanted}")
-    return "in three cases the interval is that of 10,000 draws of the package, to within chance"
+    _skewed(answer)
+    return "in four cases the interval is that of 10,000 draws of the package, to within chance"
+
+
+def _interval(answer: Any, a: np.ndarray, b: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    got = array(untouched(answer, a=a, b=b, samples=samples, rng=rng), "the result")
+    if got.shape != (2,):
+        raise Wrong(f"return two numbers, low and high; got shape {got.shape}")
+    if got[0] > got[1]:
+        raise Wrong(f"return low before high; got {got[0]:.3f}, {got[1]:.3f}")
+    return got.astype(float)
+
+
+def _skewed(answer: Any) -> None:
+    """A few users gain much: the interval reaches further to that side."""
+    rng = np.random.default_rng(4)
+    b = rng.normal(size=25)
+    a = b + rng.lognormal(sigma=1.5, size=25)
+    got = _interval(answer, a, b, 4000, 4)
+    said = paired_bootstrap(a - b)
+    want, middle = np.array([said.low, said.high]), (a - b).mean()
+    if np.allclose(got, want, atol=0.06 * np.ptp(want)):
+        return
+    what = (
+        f"for 25 users, of whom a few gain much, the interval is {got[0]:.3f} to {got[1]:.3f}, "
+        f"expected about {want[0]:.3f} to {want[1]:.3f}"
+    )
+    if np.allclose(got, 2 * middle - want[::-1], atol=0.06 * np.ptp(want)):
+        raise Wrong(f"{what}: it is mirrored; take the quantiles of the drawn means themselves")
+    if abs(got.mean() - middle) < 0.06 * np.ptp(want):
+        raise Wrong(
+            f"{what}: as far to both sides of the mean is a normal approximation; take the "
+            "quantiles of the drawn means"
+        )
+    raise Wrong(what)

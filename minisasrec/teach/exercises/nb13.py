@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec.plots import position_average
-from minisasrec.teach.exercises import Wrong, equal, exercise
+from minisasrec.teach.exercises import Wrong, array, equal, exercise, untouched
 
 
 @exercise(
@@ -27,7 +27,7 @@ def _(answer: Any) -> str:
         maps = [np.tril(rng.random((n, n))) for n in lengths]
         maps = [p / p.sum(axis=1, keepdims=True) for p in maps]
         what = f"the average of histories of {', '.join(map(str, lengths))} items, size={size},"
-        got = np.asarray(answer([p.copy() for p in maps], size))
+        got = array(untouched(answer, maps=[p.copy() for p in maps], size=size), what)
         total, count, at_start = (np.zeros((size, size)) for _ in range(3))
         for p in maps:
             for t, s in np.ndindex(size, size):
@@ -38,6 +38,8 @@ def _(answer: Any) -> str:
                 if t < len(p) and s < len(p):
                     at_start[t, s] += p[t, s]
         want = total / count
+        if got.shape == want.shape and np.isnan(got).any():
+            raise Wrong(f"{what} is NaN somewhere: each entry has a history, so what is 0 / 0?")
         if got.shape == want.shape and not np.allclose(got, want):
             if np.allclose(got, total / len(maps)):
                 raise Wrong(
@@ -46,6 +48,10 @@ def _(answer: Any) -> str:
                 )
             if np.allclose(got, position_average(maps, size)):
                 raise Wrong(f"{what} leaves the short histories out")
+            if np.allclose(got, total):
+                raise Wrong(f"{what} is the sum; divide by the number of histories that have it")
+            if np.allclose(got, want.T):
+                raise Wrong(f"{what} is transposed: row t looks at column s")
             if np.allclose(got * count[::-1, ::-1], at_start):
                 raise Wrong(f"{what} is aligned at the first item; align the last ones")
         equal(got, want, what)

@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.models.variants import gbce_beta
-from minisasrec.teach.exercises import Wrong, equal, exercise
+from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, pair, untouched
 
 
 @exercise(
@@ -25,9 +25,18 @@ def _(answer: Any) -> str:
     for negatives, num_items in ((1, 5), (1, 1500), (64, 1500), (256, 3416)):
         where = f"negatives={negatives}, num_items={num_items}"
         alpha = negatives / (num_items - 1)
-        if not np.isclose(float(answer(negatives, num_items, 0.0)), 1):
-            raise Wrong(f"at t=0 ({where}) beta is {answer(negatives, num_items, 0.0)}, expected 1")
-        beta = float(answer(negatives, num_items, 1.0))
+        at_0, at_1 = (
+            array(answer(negatives, num_items, t), f"beta at t={t:g} ({where})") for t in (0.0, 1.0)
+        )
+        if at_0.ndim or at_1.ndim:
+            raise Wrong(f"beta is one number, yours has shape {at_0.shape}")
+        if np.isclose(at_0, alpha) and np.isclose(at_1, 1) and not np.isclose(alpha, 1):
+            raise Wrong(f"t runs the wrong way ({where}): beta is 1 at t=0 and {alpha:.6g} at t=1")
+        if not np.isclose(at_0, 1):
+            raise Wrong(f"at t=0 ({where}) beta is {at_0:.6g}, expected 1: no correction")
+        beta = float(at_1)
+        if np.isclose(beta, 1 / (num_items - 1)) and negatives > 1:
+            raise Wrong(f"at t=1 ({where}) beta is {beta:.6g}: {negatives} negatives are drawn")
         if np.isclose(beta, negatives / num_items) and not np.isclose(beta, alpha):
             raise Wrong(
                 f"at t=1 ({where}) beta is {beta:.6g}: the negatives are drawn from the other "
@@ -36,11 +45,13 @@ def _(answer: Any) -> str:
         learnt = beta * 0.01 / (beta * 0.01 + alpha * 0.99)
         equal(learnt, 0.01, f"at t=1 ({where}) what p = 0.01 settles at", rtol=1e-9)
         for t in (0.25, 0.75):
-            equal(
-                answer(negatives, num_items, t),
-                gbce_beta(negatives, num_items, t),
-                f"beta at t={t} ({where})",
-            )
+            mistakes = {
+                "between the ends beta goes in a straight line, not as a power": alpha**t,
+                "between the ends it is beta that goes in a straight line, not 1 / beta": 1
+                / (1 - t + t / alpha),
+            }
+            want = gbce_beta(negatives, num_items, t)
+            compare(answer(negatives, num_items, t), want, f"beta at t={t} ({where})", mistakes)
     return "at t = 1 the sigmoid settles at p, at t = 0 it is BCE, and gbce_beta agrees in between"
 
 
@@ -69,13 +80,15 @@ def _(answer: Any) -> str:
             losses = log_sum[rows] - scores[rows, ids[rows] - 1]
 
             def backward(dloss: np.ndarray) -> tuple[np.ndarray, ...]:
-                dh, ditems = (np.asarray(part) for part in answer(h, items, ids))
+                got = untouched(answer, h=h, items=items, targets=ids)
+                dh, ditems = pair(got, "two gradients, dh and ditems")
+                dh, ditems = array(dh, "dh"), array(ditems, "ditems")
                 if dh.shape != h.shape or ditems.shape != items.shape:
                     raise Wrong(
                         f"for targets {ids.tolist()} the shapes are {dh.shape} and "
                         f"{ditems.shape}, expected those of h {h.shape} and items {items.shape}"
                     )
-                _explain(dh, ditems, ids)
+                _explain(dh, ditems, ids, h, items)
                 return dloss * dh, dloss * ditems
 
             return losses.mean(), backward
@@ -84,8 +97,38 @@ def _(answer: Any) -> str:
     return "dh and ditems agree with finite differences, with positions that have no target, too"
 
 
-def _explain(dh: np.ndarray, ditems: np.ndarray, targets: np.ndarray) -> None:
+def _explain(
+    dh: np.ndarray, ditems: np.ndarray, targets: np.ndarray, h: np.ndarray, items: np.ndarray
+) -> None:
     if np.any(dh[targets == 0]):
         raise Wrong(f"for targets {targets.tolist()} a position without a target has a gradient")
     if np.any(ditems[0]):
         raise Wrong("ditems[0] is not 0, but the padding item takes no part")
+    q = np.exp(h @ items[1:].T)
+    q /= q.sum(axis=1, keepdims=True)
+    hot = np.eye(len(items))[targets][:, 1:]
+    real = (targets != 0)[:, None].astype(float)
+    count, T = real.sum(), len(targets)
+    right = real * (q - hot) / count
+
+    def gradients(dscores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return dscores @ items[1:], np.vstack([0 * items[:1], dscores.T @ h])
+
+    wrong = {
+        "the 1 at the target is missing: softmax minus 1 there": real * q / count,
+        "the loss is a mean over the targets; here is the sum": right * count,
+        "divide by the number of targets, not of positions": right * count / T,
+        "its sign": -right,
+        "the softmax is missing: only the target's part is there": -real * hot / count,
+        "of the target's column take 1 off, once a row": real * (q - 2 * hot) / count,
+        "item i is in column i - 1 of the scores": real
+        * (q - np.eye(len(items))[targets % (len(items) - 1)][:, :-1])
+        / count,
+        "the softmax is over a row's items, axis=1": real
+        * (np.exp(h @ items[1:].T) / np.exp(h @ items[1:].T).sum(axis=0) - hot)
+        / count,
+    }
+    told = {why: gradients(dscores) for why, dscores in wrong.items()}
+    want = gradients(right)
+    compare(dh, want[0], "dh", {why: value[0] for why, value in told.items()})
+    compare(ditems, want[1], "ditems", {why: value[1] for why, value in told.items()})

@@ -1,0 +1,231 @@
+"""Notebooks as cells of code: which names a cell binds and uses, and where an answer is.
+
+An answer is found by name. The cell that was handed out binds, say, `my_top_k`; whatever cell of
+the student binds that name last before the check is the answer, wherever it stands, together with
+those cells of his or her own that it needs.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import json
+import re
+import symtable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minisasrec.errors import DataError
+
+CHECK = re.compile(r'^check\(\s*["\'](\w+)["\']', re.MULTILINE)
+BUILTINS = set(dir(builtins)) | {"display", "get_ipython", "__file__", "__name__", "__doc__"}
+Notebook = dict[str, Any]
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def read_notebook(path: Path) -> Notebook:
+    """A notebook as JSON, or a `DataError` in one line."""
+    try:
+        return parse_notebook(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+
+
+def parse_notebook(content: bytes, name: str) -> Notebook:
+    """The notebook in a file's `content`. Raises `DataError` for what is none of version 4."""
+    try:
+        notebook = json.loads(content.decode("utf-8-sig"))
+        if all(isinstance(source(cell) + cell["cell_type"], str) for cell in notebook["cells"]):
+            return notebook
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise DataError(f"{name} is no Jupyter notebook (version 4); ask for the .ipynb file itself")
+
+
+def source(cell: dict[str, Any]) -> str:
+    """The text of a cell, which a file holds as one string or as a list of lines."""
+    return "".join(cell["source"])
+
+
+def code_cells(notebook: Notebook) -> list[str]:
+    """The sources of the cells with code."""
+    return [source(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def plain(code: str) -> str:
+    """`code` without what only Jupyter understands: lines of % and !, and a ? at the end.
+
+    >>> plain("%matplotlib inline\\nx = 1")
+    'pass\\nx = 1'
+    """
+    try:
+        ast.parse(code)
+        return code
+    except (SyntaxError, ValueError):
+        return re.sub(r"^([ \t]*)(?:[%!].*|[\w.]+\?{1,2})$", r"\1pass", code, flags=re.MULTILINE)
+
+
+def binds(code: str) -> set[str]:
+    """The global names that a cell assigns, defines or imports; also of a cell with an error.
+
+    >>> sorted(binds("import numpy as np\\ndef f(x):\\n    y = x\\na, b = 1, 2"))
+    ['a', 'b', 'f', 'np']
+    """
+    try:
+        table = symtable.symtable(plain(code), "cell", "exec")
+    except (SyntaxError, ValueError, RecursionError):
+        return set(re.findall(r"^(?:def +|class +)?(\w+) *[=(]", code, re.MULTILINE))
+    found = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    return found | {s.get_name() for s in table.get_symbols() if s.is_namespace()}
+
+
+def uses(code: str) -> set[str]:
+    """The global names that a cell reads, also from inside its functions.
+
+    >>> sorted(uses("def f(x):\\n    y = np.sqrt(x)\\n    return y + g"))
+    ['g', 'np']
+    """
+    try:
+        table = symtable.symtable(plain(code), "cell", "exec")
+    except (SyntaxError, ValueError, RecursionError):
+        return set()
+    found = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
+    inner = list(table.get_children())
+    while inner:
+        scope = inner.pop()
+        inner += scope.get_children()
+        found |= {s.get_name() for s in scope.get_symbols() if s.is_global() and s.is_referenced()}
+    return found - BUILTINS
+
+
+def needed_for(names: Iterable[str], cells: Sequence[str]) -> list[int]:
+    """Which cells, in their order, give `names` their values: those that bind them, and so on."""
+    found: set[int] = set()
+    waiting = [(name, len(cells)) for name in names]
+    seen: set[tuple[str, int]] = set()
+    while waiting:
+        name, before = waiting.pop()
+        if (name, before) in seen:
+            continue
+        seen.add((name, before))
+        cell = next((i for i in reversed(range(before)) if name in binds(cells[i])), None)
+        if cell is not None:
+            found.add(cell)
+            waiting += [(other, cell) for other in uses(cells[cell])]
+    return sorted(found)
+
+
+def definitions(code: str) -> list[str]:
+    """The imports, functions and classes of a cell, each as code of its own: quick to run."""
+    try:
+        tree = ast.parse(plain(code))
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    return [ast.unparse(node) for node in tree.body if isinstance(node, kinds)]
+
+
+# --- exercises -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """An exercise as handed out: what is asked, and what the check looks at."""
+
+    name: str
+    notebook: str
+    answer: str
+    """The expression that is checked: `my_top_k`, or `(model, my_history, next_volume)`."""
+    wanted: tuple[str, ...]
+    """The names in it that the answer cell binds; the others come from the notebook."""
+    cells: tuple[str, ...]
+    """The notebook's cells of code, without answers and checks."""
+    before: int
+    """How many of them stand before the answer."""
+
+
+def questions(notebook: Notebook, stem: str) -> list[Question]:
+    """The exercises of a notebook that was handed out: an answer cell, then its check."""
+    found, cells, waiting = list[tuple[Any, ...]](), list[str](), None
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        code = source(cell)
+        if "exercise" in cell["metadata"].get("tags", []):
+            waiting = code
+            continue
+        name = CHECK.search(code)
+        if name is None:
+            cells.append(code)
+        elif waiting is not None:
+            call = next(c for c in ast.walk(ast.parse(code)) if _is_check(c))
+            expression = ast.unparse(call.args[1])  # type: ignore[attr-defined]
+            wanted = tuple(sorted(uses(expression) & binds(waiting)))
+            found.append((name[1], expression, wanted, len(cells)))
+            waiting = None
+    return [
+        Question(name, stem, expression, wanted, tuple(cells), before)
+        for name, expression, wanted, before in found
+    ]
+
+
+def _is_check(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "check" and len(node.args) > 1
+
+
+def answer_to(question: Question, handed_in: Notebook, handed_out: Notebook) -> list[str] | None:
+    """The student's cells that answer a question, in their order; None if there are none."""
+    cells = code_cells(handed_in)
+    fresh = {_bare(code) for code in code_cells(handed_out)}
+    own = [i for i, code in enumerate(cells) if _bare(code) not in fresh and code.strip()]
+    ends = [i for i, code in enumerate(cells) if question.name in CHECK.findall(code)]
+    end = ends[0] if ends else len(cells)
+    waiting, found = [], set[int]()
+    for name in question.wanted:
+        binding = [i for i in own if name in binds(cells[i])]
+        above = [i for i in binding if i < end]
+        if binding:
+            waiting.append(above[-1] if above else binding[0])
+        elif (place := _in_its_place(question.name, handed_in)) in own:
+            waiting.append(place)  # it binds nothing, or cannot be read; running it will tell
+        else:
+            return None
+    given = {name for code in question.cells[: question.before] for name in binds(code)}
+    while waiting:
+        cell = waiting.pop()
+        if cell in found:
+            continue
+        found.add(cell)
+        for name in uses(cells[cell]) - binds(cells[cell]):
+            own_binding = [i for i in own if name in binds(cells[i])]
+            above = [i for i in own_binding if i < cell]
+            if above:  # his or her own, if there is one, even where the notebook has one, too
+                waiting.append(above[-1])
+            elif own_binding and name not in given:
+                waiting.append(own_binding[0])
+    return [cells[i] for i in sorted(found)]
+
+
+def _in_its_place(name: str, handed_in: Notebook) -> int:
+    """Which of the cells of code is the answer cell above this check; -1 if it has gone."""
+    found = -1
+    code = [cell for cell in handed_in["cells"] if cell["cell_type"] == "code"]
+    for i, cell in enumerate(code):
+        if "exercise" in cell.get("metadata", {}).get("tags", []):
+            found = i
+        elif name in (named := CHECK.findall(source(cell))):
+            return found
+        elif named:
+            found = -1
+    return -1
+
+
+def _bare(code: str) -> str:
+    return "\n".join(line.rstrip() for line in code.strip().splitlines())

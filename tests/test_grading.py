@@ -1,0 +1,519 @@
+"""Verdicts from where answers cannot write: hostile, broken and honest answers, one by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from classroom import NOTEBOOKS, answered, code_cell, handed_out, question, solutions
+
+from minisasrec.errors import ConfigError, DataError
+from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec_config import SASRecConfig
+from minisasrec.teach.grading import cells
+from minisasrec.teach.grading.grade import Class, Results, Row, Task, feedback, judged
+from minisasrec.teach.grading.hidden import read_hidden
+from minisasrec.teach.grading.judge import CAN_FORK, Judge, Limits
+from minisasrec.teach.grading.wire import MOST, Closed, Peer, Raised, Unreadable
+
+TANH = question("01_autograd", "tanh_backward")
+RIGHT = "def my_tanh_backward(y, dy):\n    return dy * (1 - y * y)\n"
+WRONG = "def my_tanh_backward(y, dy):\n    return dy\n"
+WRONG_NUMBER = "dx for random y and dy"
+
+# name: (the student's cell, the result, what the text must hold)
+ANSWERS = {
+    "right": (RIGHT, "correct", "finite differences"),
+    "right, with debugging prints": (
+        RIGHT.replace("return", "print('y', y, flush=True)\n    return"),
+        "correct",
+        "",
+    ),
+    "right, with Jupyter's own commands": (f"%time 3\n!ls\nmy_tanh?\n{RIGHT}", "correct", ""),
+    "right, compiled with a cache": (
+        f"import numba\n@numba.njit(cache=True)\n{RIGHT}",
+        "correct",
+        "",
+    ),
+    "right, after kernels of the package": (
+        "from minisasrec import ops, use_backend\nuse_backend('numba')\n"
+        f"ops.softmax.implementation()(np.ones((2, 3)))\n{RIGHT}",
+        "correct",
+        "",
+    ),
+    "prints the verdict": (f"{WRONG}print('correct: honest')", "not yet", WRONG_NUMBER),
+    "prints megabytes": (f"{WRONG}for _ in range(9): print('x' * 10**7)", "not yet", WRONG_NUMBER),
+    "has a check of its own": (
+        f"{WRONG}def check(*_): print('correct: honest')\ncheck('tanh_backward', 1)",
+        "not yet",
+        WRONG_NUMBER,
+    ),
+    "patches the graders": (
+        f"{WRONG}import minisasrec.teach.exercises as e\n"
+        "for each in e.exercises().values(): each.grade = lambda answer: 'patched'\n"
+        "e.verdict = lambda *_: e.Verdict('correct', 'patched')\ne.equal = lambda *_, **__: None\n",
+        "not yet",
+        WRONG_NUMBER,
+    ),
+    "patches NumPy's comparison": (
+        f"{WRONG}np.isclose = lambda *_, **__: np.array(True)\n",
+        "not yet",
+        WRONG_NUMBER,
+    ),
+    "returns what equals everything": (
+        "class Equal:\n    def __eq__(self, other): return True\n"
+        "def my_tanh_backward(y, dy): return Equal()",
+        "not yet",
+        "is a Equal, expected an array of numbers",
+    ),
+    "ends with exit code 0": (f"{WRONG}import sys\nsys.exit(0)", "not yet", "raised SystemExit"),
+    "ends at once": (f"{WRONG}import os\nos._exit(0)", "not yet", "ended Python (exit code 0)"),
+    "ends when called": (
+        "import os\ndef my_tanh_backward(y, dy): os._exit(0)",
+        "not yet",
+        "ended Python (exit code 0)",
+    ),
+    "never ends": ("while True: pass", "not yet", "stopped after"),
+    "never ends when called": (
+        "def my_tanh_backward(y, dy):\n    while True: pass",
+        "not yet",
+        "stopped after",
+    ),
+    "returns too much": (
+        "def my_tanh_backward(y, dy): return np.zeros(10**8, np.int8)",
+        "not yet",
+        "what your code returned is too large",
+    ),
+    "recursion without end": (
+        "def my_tanh_backward(y, dy): return my_tanh_backward(y, dy)",
+        "not yet",
+        "RecursionError",
+    ),
+    "cannot be read": (
+        "def my_tanh_backward(y, dy:\n    return dy",
+        "not yet",
+        "Python cannot read your cell: '(' was never closed (at: def my_tanh_backward(y, dy:)",
+    ),
+    "raises": (
+        "def my_tanh_backward(y, dy):\n    dx = dy @ y\n    return dx",
+        "not yet",
+        "(at: dx = dy @ y)",
+    ),
+    "lacks its return": (
+        "def my_tanh_backward(y, dy):\n    dx = dy * (1 - y * y)",
+        "not yet",
+        "my_tanh_backward returns nothing; the result goes behind `return`",
+    ),
+    "is a stub": ("def my_tanh_backward(y, dy):\n    '''Later.'''", "not attempted", ""),
+    "deletes its name": (f"{RIGHT}del my_tanh_backward", "not yet", "is not defined"),
+}
+POSIX = {
+    "writes to every file": (
+        f"{WRONG}import os\n"
+        'forged = b\'{"do": "return", "result": "correct", "text": "", "points": 9}\\n\'\n'
+        "for number in range(3, 100):\n"
+        "    try: os.write(number, forged)\n"
+        "    except OSError: pass\n",
+        "not yet",
+        "interfered",
+    ),
+    "crashes": (
+        "import ctypes\ndef my_tanh_backward(y, dy): ctypes.string_at(0)",
+        "not yet",
+        "crashed Python (SIGSEGV)",
+    ),
+    "kills its parent, or tries to": (
+        f"{WRONG}import os, signal\n"
+        "try: os.kill(os.getppid(), signal.SIGKILL)\nexcept OSError: pass\n",
+        "not yet",
+        "",
+    ),
+    "leaves processes behind": (
+        f"{WRONG}import os, time\nfor _ in range(3):\n    if not os.fork():\n"
+        "        os.setsid()\n        time.sleep(600)",
+        "not yet",
+        WRONG_NUMBER,
+    ),
+}
+LINUX = {
+    "takes all memory": (
+        "def my_tanh_backward(y, dy):\n    held = []\n"
+        "    while True: held.append(bytearray(50_000_000))",
+        "not yet",
+        "MemoryError",
+    ),
+}
+if os.name == "posix":
+    ANSWERS |= POSIX
+if sys.platform == "linux":
+    ANSWERS |= LINUX
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    made = Judge(Limits(seconds=10))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_each_answer_gets_its_verdict(name: str, judge: Judge) -> None:
+    code, result, text = ANSWERS[name]
+    said = judge.grade(TANH, [code])
+    assert (said.result, said.points) == (result, 1 if result == "correct" else 0), said
+    assert text in said.text
+    assert judge.grade(TANH, [RIGHT]).result == "correct", "the next answer suffers"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["right", "ends at once", "never ends", "prints megabytes", "raises"]
+)
+def test_the_same_without_a_copy_of_a_prepared_process(name: str) -> None:
+    """As on Windows and macOS: a new Python for each answer."""
+    code, result, text = ANSWERS[name]
+    said = Judge(Limits(seconds=5), fork=False).grade(TANH, [code])
+    assert said.result == result
+    assert text in said.text
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="needs a copy of a process")
+def test_nothing_that_an_answer_starts_outlives_it(judge: Judge) -> None:
+    judge.grade(TANH, [POSIX["leaves processes behind"][0]])
+    judge.grade(TANH, [RIGHT])
+    assert judge._prepared is not None
+    parent = judge._prepared._process.pid
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
+    assert not children.split()
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="needs a copy of a process")
+def test_a_prepared_process_that_is_lost_is_prepared_again() -> None:
+    judge = Judge(Limits(seconds=10))
+    assert judge.grade(TANH, [RIGHT]).result == "correct"
+    assert judge._prepared is not None
+    judge._prepared._process.kill()
+    judge._prepared._process.wait()
+    assert judge.grade(TANH, [RIGHT]).result == "correct"
+    judge.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Landlock")
+def test_files_of_the_class_are_out_of_reach(judge: Judge, tmp_path: Path) -> None:
+    if "files" not in judge.grade(TANH, [RIGHT]).confined:
+        pytest.skip("this kernel has no Landlock")
+    solution = NOTEBOOKS / "solutions" / "01_autograd.py"
+    said = judge.grade(TANH, [f"exec(open({str(solution)!r}).read())\n{RIGHT}"])
+    assert "PermissionError" in said.text
+    target = tmp_path / "forged"
+    said = judge.grade(TANH, [f"open({str(target)!r}, 'w').write('correct')\n{RIGHT}"])
+    assert "PermissionError" in said.text and not target.exists()
+    said = judge.grade(TANH, [f"open('notes.txt', 'w').write('mine')\n{RIGHT}"])
+    assert said.result == "correct", "its own folder is its own"
+
+
+def test_secrets_of_the_environment_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COURSE_TOKEN", "secret")
+    fresh = Judge(Limits(seconds=10))
+    said = fresh.grade(TANH, [f"import os\nassert 'COURSE_TOKEN' not in os.environ\n{RIGHT}"])
+    fresh.close()
+    assert said.result == "correct", said.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))])
+def test_the_solutions_of_the_shipped_notebooks_are_right_in_a_process_of_their_own(
+    stem: str, judge: Judge
+) -> None:
+    notebook = answered(stem, solutions(stem))
+    for asked in cells.questions(handed_out(stem), stem):
+        own = cells.answer_to(asked, notebook, handed_out(stem))
+        assert own == [solutions(stem)[asked.name]]
+        said = judge.grade(asked, own)
+        assert said.result == "correct", (asked.name, said.text)
+        assert cells.answer_to(asked, handed_out(stem), handed_out(stem)) is None
+
+
+def test_what_belongs_to_the_notebook_is_not_taken_from_the_answer() -> None:
+    """The model in the check of notebook 00 is the judge's: an answer cannot bring its own."""
+    asked = question("00_tour", "next_volume")
+    assert asked.answer == "(model, my_history, next_volume)"
+    assert asked.wanted == ("my_history",)
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+
+def in_new_cell(answer: str, at: int | None = None) -> Any:
+    notebook = answered("01_autograd", {})
+    notebook["cells"].insert(len(notebook["cells"]) if at is None else at, code_cell(answer))
+    return notebook
+
+
+def test_an_answer_is_found_in_whatever_cell_it_stands() -> None:
+    fresh = handed_out("01_autograd")
+    assert cells.answer_to(TANH, in_new_cell(RIGHT), fresh) == [RIGHT]
+    check = next(i for i, c in enumerate(fresh["cells"]) if 'check("tanh' in cells.source(c))
+    assert cells.answer_to(TANH, in_new_cell(RIGHT, check), fresh) == [RIGHT]
+    both = answered("01_autograd", {"tanh_backward": WRONG})
+    both["cells"].insert(check, code_cell(RIGHT))
+    assert cells.answer_to(TANH, both, fresh) == [RIGHT], "the last one before the check counts"
+    both["cells"].append(code_cell(WRONG.replace("dy\n", "y\n")))
+    assert cells.answer_to(TANH, both, fresh) == [RIGHT]
+
+
+def test_helpers_and_earlier_answers_come_along() -> None:
+    fresh = handed_out("01_autograd")
+    helper = "import math\ndef slope(y):\n    return 1 - my_square(y)\n"
+    square = "def my_square(y):\n    return y * y\n"
+    answer = "def my_tanh_backward(y, dy):\n    return dy * slope(y)\n"
+    notebook = answered("01_autograd", {"tanh_backward": answer})
+    notebook["cells"].insert(0, code_cell(square))
+    notebook["cells"].insert(1, code_cell(helper))
+    notebook["cells"].insert(2, code_cell("while True: pass"))  # nothing that is needed
+    assert cells.answer_to(TANH, notebook, fresh) == [square, helper, answer]
+
+
+def test_cells_are_read_as_python_reads_them() -> None:
+    assert cells.binds("for i in x: pass\nwith a as b: c = 1\nimport d.e, f as g") == set("ibcdg")
+    assert cells.binds("def f(:\n    x = 1\ny = 2") == {"f", "y"}
+    assert cells.uses("def f(a, b=c):\n    d = a\n    return [e for e in d + g]") == {"c", "g"}
+    assert cells.plain("x = 5 % 3\n") == "x = 5 % 3\n"
+    assert cells.needed_for({"c"}, ["a = 1", "b = 2", "c = a", "a = 3", "d = c"]) == [0, 2]
+    assert cells.definitions("x = f()\ndef g(): return x\nimport os") == [
+        "def g():\n    return x",
+        "import os",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]", b"\xff\xfe", b'{"cells": 3}', b'{"cells": [{"cell_type": "code"}]}',
+     b'{"cells": [{"cell_type": "code", "source": 3}]}', b"[" * 100_000],
+)  # fmt: skip
+def test_what_is_no_notebook_is_said_in_one_line(content: bytes) -> None:
+    with pytest.raises(DataError, match=r"x.ipynb is no Jupyter notebook \(version 4\)"):
+        cells.parse_notebook(content, "x.ipynb")
+
+
+# --- the wire ------------------------------------------------------------------------------------
+
+
+class Loop:
+    """A wire whose two ends are in this process: what is asked is answered at once."""
+
+    def __init__(self, trusting: bool = False) -> None:
+        self.there = io.BytesIO()
+        self.one = Peer(io.BytesIO(), self.there, trusting)
+
+    def carry(self, value: Any) -> Any:
+        self.there.seek(0)
+        self.there.truncate()
+        self.one.send({"do": "x", "value": value})
+        return Peer(io.BytesIO(self.there.getvalue()), io.BytesIO(), trusting=True).receive()[
+            "value"
+        ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 3, 10**30, 2.5, "text", [1, [2]], (1, (2.0, "x")), {"a": (1,)}, ..., 1j,
+     np.arange(6).reshape(2, 3), np.zeros((0, 3), np.float32), np.array(2.0), np.float32(1.5),
+     np.array(["a", "bc"]), np.array([True])],
+)  # fmt: skip
+def test_plain_values_arrive_as_they_are(value: Any) -> None:
+    got = Loop().carry(value)
+    assert type(got) is type(value)
+    if not isinstance(value, np.ndarray | np.generic):
+        assert got == value
+    else:
+        np.testing.assert_array_equal(got, value)
+        assert got.dtype == value.dtype and got.shape == value.shape
+
+
+def test_other_values_arrive_as_what_stands_for_them() -> None:
+    loop = Loop()
+    model = SASRec(5, SASRecConfig(n=3, d=2), seed=3)
+    got = loop.carry(model)
+    assert got.config == model.config
+    for name, weights in model.state().items():
+        np.testing.assert_array_equal(got.state()[name], weights)
+    rng = np.random.default_rng(5)
+    rng.random(3)
+    assert loop.carry(rng).random() == rng.random()
+    assert type(loop.carry(object())).__name__ == "object"
+    assert loop.carry(test_cells_are_read_as_python_reads_them).__name__.startswith("test_cells")
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    with pytest.raises(Exception, match="deep"):
+        loop.carry(cycle)
+    with pytest.raises(Exception, match="65 MB, more than 64 MB"):
+        loop.carry(np.zeros(65_000_000, np.int8))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"{", b"[]", b'{"do": 3}', b'{"do": "x", "v": {"array": ["O", [1], 0]}}',
+     b'{"do": "x", "v": {"array": ["<f8", [4], 0]}}',
+     b'{"do": "x", "v": {"array": ["<f8", [-1], 0]}}',
+     b'{"do": "x", "v": {"array": ["<f8", [99999999999], 0]}}', b"[" * 100_000,
+     b'{"do": "x", "v": {"settings": {"d": "x"}}}'],
+)  # fmt: skip
+def test_what_is_no_message_is_not_read(text: bytes) -> None:
+    import struct
+
+    peer = Peer(io.BytesIO(struct.pack("<II", len(text), 8) + text + bytes(8)), io.BytesIO(), False)
+    with pytest.raises(Unreadable):
+        peer.receive()
+    with pytest.raises(Closed):
+        peer.receive()
+    with pytest.raises(Unreadable):
+        Peer(io.BytesIO(struct.pack("<II", 1, MOST + 1)), io.BytesIO(), False).receive()
+
+
+def test_the_judge_takes_no_model_of_another_size() -> None:
+    there = io.BytesIO()
+    Peer(io.BytesIO(), there, False).send({"do": "x", "value": SASRec(5, SASRecConfig(n=3, d=2))})
+    got = Peer(io.BytesIO(there.getvalue()), io.BytesIO(), trusting=False).receive()["value"]
+    assert type(got).__name__ == "ModelOfOtherSettings"
+
+
+def test_calls_go_both_ways_and_change_what_was_given(judge: Judge) -> None:
+    """As in one process: an argument that is changed, an error with its line, a function given."""
+    asked = question("06_stacking", "sublayer")
+    said = judge.grade(asked, [solutions("06_stacking")["sublayer"]])
+    assert said.result == "correct", said.text
+    said = judge.grade(TANH, ["def my_tanh_backward(y, dy):\n    dy *= 1 - y * y\n    return dy\n"])
+    assert "your function changes dy" in said.text
+    said = judge.grade(asked, ["def my_sublayer(x, norm, g, drop):\n    return norm(x, 3)\n"])
+    assert "TypeError" in said.text
+    assert isinstance(Raised("KeyError", "3", "a story"), Exception)
+
+
+# --- hidden cases --------------------------------------------------------------------------------
+
+HIDDEN = """
+import numpy as np
+from minisasrec.teach.exercises import equal
+from minisasrec.teach.grading.hidden import hidden
+
+
+@hidden("tanh_backward", points=2)
+def _(answer):
+    equal(answer(np.array([0.5]), np.array([3.0])), [2.25], "dx for y = 0.5, dy = 3")
+
+
+@hidden("tanh_backward", points=0.5, told=True)
+def _(answer):
+    equal(answer(np.zeros((0, 3)), np.zeros((0, 3))), np.zeros((0, 3)), "dx of nothing")
+"""
+
+
+def test_hidden_cases_add_their_points(tmp_path: Path) -> None:
+    file = tmp_path / "hidden.py"
+    file.write_text(HIDDEN, encoding="utf-8")
+    judge = Judge(Limits(seconds=10), file)
+    try:
+        assert judge.grade(TANH, [RIGHT]).points == 3.5
+        fitted = RIGHT.replace("y * y)", "y * y) + (y.size == 1)")
+        said = judge.grade(TANH, [fitted])
+        assert (said.result, said.points) == ("not yet", 1.5), said
+        assert "a hidden case fails" in said.text
+        assert "0.5, dy" not in said.text, "what is hidden is not told"
+        shape = RIGHT.replace("dy *", "np.zeros(2) if y.size == 0 else dy *")
+        said = judge.grade(TANH, [shape])
+        assert (said.points, "hidden case: dx of nothing has shape (2,)" in said.text) == (3, True)
+    finally:
+        judge.close()
+
+
+def test_a_file_of_hidden_cases_that_does_not_run_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "hidden.py"
+    file.write_text("1 / 0", encoding="utf-8")
+    with pytest.raises(ConfigError, match="hidden.py with hidden cases does not run: Zero"):
+        read_hidden(file)
+    file.write_text(HIDDEN.replace("tanh_backward", "tan_backward"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="no exercise 'tan_backward'"):
+        read_hidden(file)
+
+
+# --- rows and files ------------------------------------------------------------------------------
+
+
+def row(student: str, exercise: str = "tanh_backward", **changes: Any) -> Row:
+    values = {
+        "student": student, "notebook": "01_autograd", "exercise": exercise, "result": "correct",
+        "points": 1.0, "of": 1.0, "seconds": 0.1, "text": "well", "file": "a.ipynb", "key": "k",
+    }  # fmt: skip
+    return Row(**(values | changes))
+
+
+def test_rows_are_there_as_they_come_and_a_second_run_keeps_them(tmp_path: Path) -> None:
+    first = Results(tmp_path, ["ann", "=bob"], ["tanh_backward", "div_backward"])
+    first.add(row("ann"))
+    first.add(row("=bob", result="not yet", points=0.0, text="=cmd()"))
+    with open(tmp_path / "grades.csv", encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines == [
+        ["student", "points", "of", "tanh_backward", "div_backward"],
+        ["ann", "1", "1", "1", ""],
+        ["'=bob", "0", "1", "0", ""],
+    ]
+    first.close()  # as if the machine had stopped here
+    with open(tmp_path / "verdicts.csv", "a", encoding="utf-8") as file:
+        file.write("ann,01_autograd,div_ba")
+    second = Results(tmp_path, ["ann", "=bob"], ["tanh_backward", "div_backward"])
+    task = Task("=bob", "a.ipynb", TANH, ("x",), 1.0, "k")
+    kept = second.kept(task)
+    assert kept is not None and kept.result == "not yet"
+    assert second.kept(Task("ann", "a.ipynb", TANH, ("x",), 1.0, "other key")) is None
+    second.close()
+
+
+def test_a_row_without_a_verdict_is_graded_again(tmp_path: Path) -> None:
+    first = Results(tmp_path, ["ann"], ["tanh_backward"])
+    first.add(row("ann", result="not graded"))
+    first.close()
+    second = Results(tmp_path, ["ann"], ["tanh_backward"])
+    assert second.kept(Task("ann", "a.ipynb", TANH, ("x",), 1.0, "k")) is None
+    second.close()
+
+
+def test_a_feedback_page_shows_what_was_said_and_runs_nothing() -> None:
+    page = feedback("ann <b>", [row("ann", text="<script>alert(1)</script>\x1b[31m")], ["a note"])
+    assert "<script>" not in page and "&lt;script&gt;" in page and "\x1b" not in page
+    assert "ann &lt;b&gt;: 1 of 1 points" in page and "a note" in page
+
+
+def test_a_judge_that_is_lost_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minisasrec.teach.grading import grade
+
+    started = []
+    popen = grade.subprocess.Popen
+
+    def start(command: list[str], **options: Any) -> Any:
+        started.append(command)
+        if len(started) == 1:
+            command = [sys.executable, "-c", "pass"]
+        return popen(command, **options)
+
+    monkeypatch.setattr(grade.subprocess, "Popen", start)
+    tasks = [Task("ann", "a.ipynb", TANH, (RIGHT,), 1.0, "k")]
+    ((found, _),) = judged(tasks, Limits(seconds=20), None, jobs=1)
+    assert (found.result, len(started)) == ("correct", 2)
+
+
+def test_folders_that_are_not_what_they_should_be(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no notebooks in"):
+        Class(tmp_path, tmp_path)
+    with pytest.raises(DataError, match="is no folder"):
+        Class(tmp_path / "none", NOTEBOOKS)
+    with pytest.raises(DataError, match="no folder in"):
+        Class(tmp_path, NOTEBOOKS)
