@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -642,7 +642,8 @@ def load_model(run: Run, config: TrainConfig, known: Known) -> Model:
     """The model of a run with its best weights.
 
     Raises `CheckpointError` for weights of other settings: some change no shape, such as where the
-    layer norm stands, and would go unnoticed.
+    layer norm stands, and would go unnoticed. A setting that weights do not name was added after
+    them, and has its default.
     """
     kind, section = MODELS[config.model]
     settings = getattr(config, section) if section else None
@@ -650,6 +651,8 @@ def load_model(run: Run, config: TrainConfig, known: Known) -> Model:
         model = kind.of_size(known.num_users, known.popularity, settings, config.seed)
     weights, facts = run.load_arrays(WEIGHTS)
     described = model_settings(config.model, model)
+    if settings is not None and isinstance(facts.get("settings"), dict):
+        facts["settings"] = asdict(type(settings)()) | facts["settings"]
     for name in described.keys() & facts.keys():
         if described[name] != facts[name]:
             raise CheckpointError(

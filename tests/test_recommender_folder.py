@@ -165,6 +165,29 @@ def test_weights_of_other_settings_are_refused(name: str, value: Any, tmp_path: 
     start_from(same, folder / "best.safetensors")
 
 
+def test_weights_from_before_a_setting_was_added_have_its_default(tmp_path: Path) -> None:
+    folder = fitted().save(tmp_path / "home")
+    want = fitted().recommend(["u1"])
+    run = Run(folder)
+    weights, facts = run.load_arrays("best.safetensors")
+    for added in ("positions_from", "own_items"):
+        del facts["settings"][added]
+    run.save_arrays("best.safetensors", weights, facts)
+    config = run.read_config()
+    for added in ("positions_from", "own_items"):
+        del config["settings"]["sasrec"][added]
+    run.write_config(config)
+    pd.testing.assert_frame_equal(Recommender.load(folder).recommend(["u1"]), want)
+    items = len(fitted().known.item_ids) - 1
+    moved = dataclasses.replace(fitted().model_.config, positions_from="beginning")
+    with pytest.raises(ConfigError, match="was trained with positions_from = 'end'"):
+        start_from(SASRec(items, moved), folder / "best.safetensors")
+    config["settings"]["sasrec"]["positions_from"] = "beginning"  # which these weights never had
+    run.write_config(config)
+    with pytest.raises(CheckpointError, match="has weights of positions_from = 'end', .* not of"):
+        Recommender.load(folder)
+
+
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     one, other = fitted("bpr").save(tmp_path / "one"), fitted("fmc").save(tmp_path / "other")
     shutil.copy(other / "best.safetensors", one / "best.safetensors")

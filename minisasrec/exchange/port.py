@@ -24,7 +24,8 @@ from minisasrec.models.base import Model
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import Norm, Padding, SASRecConfig
 
-ONLY_TRAINING = {"dropout", "inner_dropout", "loss", "gbce_t"}  # a prediction does not use these
+# a prediction does not use these
+ONLY_TRAINING = {"dropout", "inner_dropout", "loss", "gbce_t", "own_items"}
 PADDING: dict[Norm, Padding] = {"post": "visible", "pre": "visible", "authors": "zeroed"}
 
 
@@ -141,6 +142,8 @@ def _check_own_settings(config: SASRecConfig, source: Source) -> None:
     Another norm or another number of heads changes no shape.
     """
     told = read_metadata(source).get("settings", {})
+    if told:  # a setting that is not named was added after these weights, and has its default
+        told = vars(SASRecConfig()) | told
     for name, ours in vars(config).items():
         if name not in ONLY_TRAINING and told.get(name, ours) != ours:
             raise ConfigError(
