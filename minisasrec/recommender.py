@@ -651,7 +651,7 @@ def load_model(run: Run, config: TrainConfig, known: Known) -> Model:
         model = kind.of_size(known.num_users, known.popularity, settings, config.seed)
     weights, facts = run.load_arrays(WEIGHTS)
     described = model_settings(config.model, model)
-    if settings is not None and isinstance(facts.get("settings"), dict):
+    if settings is not None and described["settings"] and isinstance(facts.get("settings"), dict):
         facts["settings"] = asdict(type(settings)()) | facts["settings"]
     for name in described.keys() & facts.keys():
         if described[name] != facts[name]:
