@@ -372,8 +372,9 @@ class ArrayTable(FrameTable):
         import pandas
 
         records = json_value(text)
-        if not all(isinstance(record, dict) for record in records):
-            raise ValueError("an entry is no object")
+        for number, record in enumerate(records, 1):
+            if not isinstance(record, dict):
+                raise ValueError(f"entry {number} is {record!r:.60}, no object")
         names = dict.fromkeys(name for record in records for name in record)
         columns = {name: as_objects([r.get(name) for r in records]) for name in names}
         super().__init__(pandas.DataFrame(columns, dtype=object), str(source))
