@@ -146,9 +146,9 @@ class Recommender:
         reading = _named(reading, user=user, item=item, time=time, title=title)
         name = _preset_name(data)
         config = configure(self.model, self.seed, self.settings, name)
-        split, whole = data, tuple[str, ...]()
+        split = data
         if not isinstance(data, Split):
-            dataset, whole = _read(data, config, reading, progress)
+            dataset = _read(data, config, reading, progress)
             split = make_split(dataset, config.split)
         elif reading:
             raise _read_already(reading)
@@ -163,7 +163,7 @@ class Recommender:
                 split = _everything(split)
                 config = _as_chosen(config, model)
                 model, _ = _trained(config, split, progress, history.best_epoch)
-        known = Known.of(split, on, whole)
+        known = Known.of(split, on)
         self._fitted = _Fitted(config, model, known, history, begun)
         self._library = frames.library(data)
         return self
@@ -479,7 +479,7 @@ class Recommender:
             reading.setdefault("min_actions", 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # few actions each are to be expected
-            new, _ = _read(data, _without_titles(fitted.config, data), reading, progress)
+            new = _read(data, _without_titles(fitted.config, data), reading, progress)
             dataset, notes = extended(known.split.dataset, new)
             split = make_split(dataset, fitted.config.split)
         for text in notes:
@@ -723,21 +723,13 @@ def _without_titles(config: TrainConfig, data: Any) -> TrainConfig:
     return from_json({"columns": {"title_column": None}}, config)
 
 
-def _read(
-    data: Any, config: TrainConfig, reading: dict[str, Any], progress: bool
-) -> tuple[Dataset, tuple[str, ...]]:
-    """The data; and which of "user" and "item" have whole numbers for ids."""
+def _read(data: Any, config: TrainConfig, reading: dict[str, Any], progress: bool) -> Dataset:
+    """The data, read as the settings and `reading` say, unless it is read already."""
     if isinstance(data, Dataset):
         if reading:
             raise _read_already(reading)
-        return data, ()
+        return data
     options = {**config.columns.given(), "repeats": config.repeats, **reading}
     if config.data_dir is not None:
         options = {"data_dir": config.data_dir, "download": False, **options}
-    dataset = load_dataset(data, progress=progress, **options)
-    if not frames.is_frame(data):
-        return dataset, ()
-    names = {what: dataset.reading.get(what, "") for what in ("user", "item")}
-    return dataset, tuple(
-        what for what, name in names.items() if frames.is_whole_numbers(data, name)
-    )
+    return load_dataset(data, progress=progress, **options)

@@ -214,6 +214,17 @@ def test_candidates_and_exclude(ask: Any, tmp_path: Path) -> None:
     assert items("--keep-seen") == set(IDS)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize(
+    ("name", "head"), [("c.txt", ""), ("c.csv", "item\n"), ("c.tsv", "item\tx\n")]
+)
+def test_candidates_in_any_encoding(tmp_path: Path, encoding: str, name: str, head: str) -> None:
+    rest = "\t1" if name == "c.tsv" else ""
+    text = head + "".join(f"{item}{rest}\n" for item in ("f1", "007", "Amélie"))
+    (tmp_path / name).write_text(text, encoding=encoding)
+    assert tables.read_ids(tmp_path / name) == ["f1", "007", "Amélie"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [

@@ -267,7 +267,7 @@ def test_advice_is_that_of_the_form(tmp_path: Path) -> None:
         load(path)
     with pytest.raises(DataError, match="one of: 0, 1$"):
         load({0: [1], 1: [2]})
-    path = write(tmp_path / "a.json", '[{"user": 1, "item": 2}]')
+    path = write(tmp_path / "a.json", '[{"user": 1, "item": 2}, 3]' + " " * (16 << 20))
     with pytest.raises(DataError, match=r"to_json\(orient='records', lines=True\)$"):
         load(path)
     path = write(tmp_path / "a.tsv", '"user"\t"item"\n"1"\t"a\tb"\n')
@@ -454,3 +454,65 @@ def test_quoted_line_ends_do_not_shift_the_lines_of_errors(tmp_path: Path) -> No
     text = 'user,item,note\n1,a,"two\nlines"\n1,b,"three\n\nlines"\n1,NA,x\n'
     with pytest.raises(DataError, match="a.csv line 7: the item id is missing"):
         load(write(tmp_path / "a.csv", text))
+
+
+# --- small questions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_read_as_its_lines_would_be(tmp_path: Path, indent: int | None) -> None:
+    rows = [{"user": f"u{n % 3}", "item": n % 4, "time": 9 - n} for n in range(8)]
+    lines = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    array = write(tmp_path / "a.json", json.dumps(rows, indent=indent))
+    assert sequences(load(array)) == sequences(load(lines))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '[{"user": 1}, 2]', '[{"user": 1', "[]"])
+def test_another_json_array_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"a.json.*(array of objects|no column)"):
+        load(write(tmp_path / "a.json", text))
+
+
+def test_a_key_that_comes_late_is_a_column(tmp_path: Path) -> None:
+    rows = [{"user": n % 7, "item": n} for n in range(300)]
+    rows.append({"user": 1, "item": 5, "time": 3})
+    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)) + "\n")
+    with pytest.raises(DataError, match="line 1: the time is missing"):
+        load(path)
+    assert load(path, drop_missing=True).num_actions == 1
+
+
+def test_a_folder_of_data_that_is_not_there_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,item\n1,2\n")
+    with pytest.raises(DataError, match=r"data_dir \(--data-dir\) .*none is not a folder"):
+        load(path, data_dir=tmp_path / "none")
+
+
+def test_two_columns_that_could_be_the_item_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user_id,asin,parent_asin\n1,a,p\n1,b,p\n2,a,p\n")
+    with pytest.warns(
+        DataWarning, match="item is the column 'parent_asin'; 'asin' could be the it"
+    ):
+        load_dataset(path, min_actions=0)
+    path = write(tmp_path / "b.csv", "user_id,movie_id,movie\n1,7,Alien\n1,8,Heat\n2,7,Alien\n")
+    assert not any("could be the item" in text for text in load(path).warnings)
+
+
+def test_whole_numbers_are_told_from_text(tmp_path: Path) -> None:
+    """A frame and a Parquet file say what an id was; text, JSON and sheets do not."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("openpyxl")
+    frame = pandas.DataFrame({"user": [1, 1, 2], "item": ["7", "8", "7"]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    frame.to_excel(tmp_path / "a.xlsx", index=False)
+    assert load(frame).whole == load(tmp_path / "a.parquet").whole == ("user",)
+    for name in ("a.csv", "a.jsonl", "a.xlsx"):
+        assert load(tmp_path / name).whole == ()
+    gap = pandas.DataFrame({"user": pandas.array([1, None, 2], "Int64"), "item": [7, 8, 9]})
+    assert load(gap, drop_missing=True).whole == ("user", "item")
+    saved = load(frame)
+    saved.save(tmp_path / "saved")
+    assert Dataset.load(tmp_path / "saved").whole == ("user",)

@@ -221,7 +221,12 @@ BAD_LINES = [
     ("a.csv", HEAD + "1,2,3,4\n", 2, r"got 4 field\(s\): '1' '2' '3' '4'"),
     ("a.json", '{"user": 1, "item": 2, "time": 3}\n{"user": 1}\n', 2, "the item id is missing"),
     ("a.json", '{"user": 1, "item": 2, "time": 3}\n{"user": nul\n', 2, "object on each line"),
-    ("a.json", "[1, 2]\n", 1, r"expected a JSON object on each .* got '\[1, 2\]'"),
+    (
+        "a.json",
+        '{"user": 1, "item": 2, "time": 3}\n[1, 2]\n',
+        2,
+        r"expected a JSON object on each .* got '\[1, 2\]'",
+    ),
     ("a.json", '{"user": null, "item": 2, "time": 3}\n', 1, "the user id is missing .*None"),
     ("a.json", '{"user": 1, "item": 2, "time": null}\n', 1, "the time is missing .*None"),
     ("a.json", '{"user": true, "item": 2, "time": 3}\n', 1, "the user is a truth value .True"),

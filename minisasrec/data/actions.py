@@ -16,7 +16,8 @@ class Actions:
 
     ``users`` and ``items`` int32 (A,), ``times`` float64 or int64 (A,) or None when the file is
     already in time order. ``titles`` and ``categories`` are by raw item id. ``reading`` says in
-    words what was understood of the source, ``notes`` what is odd.
+    words what was understood of the source, ``notes`` what is odd. ``whole`` names "user" or "item"
+    where a table with types of columns has whole numbers for their ids.
     """
 
     users: NDArray[np.int32]
@@ -28,3 +29,4 @@ class Actions:
     categories: Mapping[str, tuple[str, ...]] | None = None
     notes: list[str] = field(default_factory=list)
     reading: Mapping[str, str] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()

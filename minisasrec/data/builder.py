@@ -45,6 +45,7 @@ class Table(Protocol):
     """What each format makes of a file: names, a few values to look at, and blocks of rows."""
 
     name: str  # as errors call it
+    typed: bool  # its columns have types: a whole number was one where it was made
 
     @property
     def names(self) -> Sequence[Any]:
@@ -73,6 +74,7 @@ def read_actions(table: Table, options: ReadingOptions) -> Actions:
     for block in table.blocks(roles.kinds()):
         builder.add(block)
     actions = builder.actions()
+    actions.whole = actions.whole if table.typed else ()
     actions.notes[:0] = table.notes
     actions.reading = {**builder.understood(), **table.facts}
     return actions
@@ -280,7 +282,10 @@ class ActionsBuilder:
                 "each action is expected (pandas: frame.explode)"
             )
         titles = self._titles(item_names, change, notes)
-        return Actions(users, items, self._times(notes), names, item_names, titles, notes=notes)
+        times = self._times(notes)
+        ids = {"user": self.users, "item": self.items}
+        whole = tuple(what for what, column in ids.items() if column.whole)
+        return Actions(users, items, times, names, item_names, titles, notes=notes, whole=whole)
 
     def _nothing(self) -> None:
         source = self.header.source

@@ -144,7 +144,7 @@ def choose(
     """
     notes: list[str] = []
     user = _user(header, sample, options, notes)
-    item = _item(header, options, user)
+    item = _item(header, sample, options, user, notes)
     if user is None or item is None:
         _refuse(header, sample, "user" if user is None else "item", lines and not options.columns)
     assert user is not None and item is not None
@@ -190,10 +190,23 @@ def _user(
     return found[0]
 
 
-def _item(header: Header, options: ReadingOptions, user: int | None) -> int | None:
+def _item(
+    header: Header,
+    sample: Sequence[Sequence[Any]],
+    options: ReadingOptions,
+    user: int | None,
+    notes: list[str],
+) -> int | None:
     if options.item_column is not None:
         return header.named(options.item_column, "item_column")
-    return next((p for p in header.usual(ITEM_COLUMNS, "item_column") if p != user), None)
+    found = [p for p in header.usual(ITEM_COLUMNS, "item_column") if p != user]
+    name = header.columns
+    if len(found) > 1 and _differ(sample[found[0]], sample[found[1]]):
+        notes.append(
+            f"the item is the column {name[found[0]]!r}; {name[found[1]]!r} could be the item, "
+            f"too: {spelled('item_column', name[found[1]])}"
+        )
+    return found[0] if found else None
 
 
 def _share_missing(values: Sequence[Any]) -> float:

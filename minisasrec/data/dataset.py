@@ -79,7 +79,10 @@ class Dataset:
     times of the actions, in the source's unit (dates: seconds since 1970), None where it has none;
     they never fall inside a user's slice. ``reading`` says in words what was understood of the
     source. ``dropped`` holds a 64-bit hash of the name of each user whom the filter dropped,
-    uint64, rising: `find_user` can say so of one, at 8 bytes each. The arrays are made read-only.
+    uint64, rising: `find_user` can say so of one, at 8 bytes each. ``whole`` names "user" and
+    "item" where their ids are whole numbers in a frame or a Parquet file: `Recommender` gives them
+    back as such, and those of files without types of columns as text. The arrays are made
+    read-only.
     Raises DataError if the parts do not fit together.
     """
 
@@ -97,6 +100,7 @@ class Dataset:
     times: NDArray[Any] | None = None
     reading: Mapping[str, str] = field(default_factory=dict)
     dropped: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+    whole: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the parts against each other and lock the arrays."""
@@ -282,6 +286,7 @@ class Dataset:
             "repeats": self.repeats,
             "reading": dict(self.reading),
             "dropped": [f"{h:x}" for h in self.dropped.tolist()],
+            "whole": list(self.whole),
             "actions": self.num_actions,
             "times": self.times is not None,
             "user_ids": list(self.user_ids),
@@ -336,6 +341,7 @@ class Dataset:
                 repeats=meta.get("repeats", "auto"),  # folders saved before the setting existed
                 reading=meta.get("reading", {}),
                 dropped=np.array([int(h, 16) for h in meta.get("dropped", [])], dtype=np.uint64),
+                whole=tuple(meta.get("whole", ())),
             )
 
 
@@ -474,8 +480,8 @@ def assemble(
     short = int((counts < 3).sum())
     if short:
         notes.append(
-            f"{short:,} of {len(counts):,} users have fewer than 3 actions: they are trained on "
-            "but never evaluated"
+            f"{short:,} of {len(counts):,} users have fewer than 3 actions: leave-one-out trains "
+            "on them but never evaluates them"
         )
     titles, categories = actions.titles, actions.categories
     return Dataset(
@@ -491,6 +497,7 @@ def assemble(
         times=times,
         reading=actions.reading,
         dropped=np.sort(_hashes(dropped)),
+        whole=actions.whole,
     )
 
 

@@ -29,6 +29,8 @@ def is_frame(data: Any) -> bool:
 class FrameTable:
     """A frame as a `Table`, a block of rows at a time; nothing is copied whole."""
 
+    typed = True
+
     def __init__(self, frame: Any, name: str = "the frame") -> None:
         """Any frame that `is_frame`. DataError for one that cannot be used."""
         self.name = name

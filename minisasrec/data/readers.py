@@ -41,6 +41,7 @@ ML_100K_GENRES = (
     "Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
 ).split()
 MOST_SHEET_ROWS = 1_048_576  # of Excel; a file can name others, and all between would be read
+LARGEST_ARRAY = 16 << 20  # bytes of JSON that are read at once; JSON Lines may be of any length
 RECORDS = 20_000  # rows of JSON, Excel or Parquet that are in memory at a time
 DEFAULT = ReadingOptions()
 
@@ -249,8 +250,10 @@ def _read_item_table(
 class RecordTable:
     """Lines of which each is a record: names and a function that takes the values from a line.
 
-    ``keys`` None are told from the first lines.
+    ``names`` None are those in the first block of lines.
     """
+
+    typed = False
 
     def __init__(
         self,
@@ -268,14 +271,18 @@ class RecordTable:
         self._blocks = iter(self.text)
         self._first = self._skip(options.skip_lines)
         self._sample: list[dict[str, Any]] = []
+        keys: dict[str, None] = {}  # a key that is seldom given, such as a time, may come late
         for number, line in enumerate(self._first[1].split("\n"), self._first[0]):
             if line.strip():
-                self._sample.append(self._read(_record, line, number))
-            if len(self._sample) >= SAMPLE:
-                break
+                record = self._read(_record, line, number)
+                keys.update(dict.fromkeys(record))
+                if len(self._sample) < SAMPLE:
+                    self._sample.append(record)
+                elif names is not None:
+                    break
         if not self._sample:
             raise DataError(f"{source} is empty: expected {what}")
-        self.names = list(names or dict.fromkeys(k for r in self._sample for k in r))
+        self.names = list(names or keys)
         self.facts: dict[str, str] = {}
 
     @property
@@ -319,11 +326,8 @@ class RecordTable:
         try:
             return read(line, *arguments)
         except _UNREADABLE as error:
-            array = line.lstrip().startswith("[")
-            help = "; pandas writes them by to_json(orient='records', lines=True)" if array else ""
             raise DataError(
-                f"{self.source} line {number}: expected {self.what}, got "
-                f"{line.strip()[:60]!r}{help}"
+                f"{self.source} line {number}: expected {self.what}, got {line.strip()[:60]!r}"
             ) from error
 
 
@@ -338,11 +342,42 @@ def read_json_lines(
 
     ``meta`` is Amazon's file of products (one Python literal a line) and gives the titles.
     """
-    table = RecordTable(source, options, "a JSON object on each line (JSON Lines)")
+    with source.open() as stream:
+        is_array = stream.read(100).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"[")
+        stream.seek(0)
+        content = stream.read(LARGEST_ARRAY + 1) if is_array else b""
+    if len(content) > LARGEST_ARRAY:
+        raise DataError(
+            f"{source} is one JSON array of more than {LARGEST_ARRAY >> 20} MB: save it as JSON "
+            "Lines; pandas writes them by to_json(orient='records', lines=True)"
+        )
+    if is_array:
+        with _format(source, "a JSON array of objects"):
+            table: Table = ArrayTable(source, content.decode(options.encoding or "utf-8-sig"))
+    else:
+        table = RecordTable(source, options, "a JSON object on each line (JSON Lines)")
     actions = read_actions(table, options)
     if meta is not None:
         actions.titles = _titles_from_records(meta, "asin", "title")
     return actions
+
+
+class ArrayTable(FrameTable):
+    """A JSON array of objects, in memory as a whole."""
+
+    typed = False
+
+    def __init__(self, source: Source, text: str) -> None:
+        """Read it. ValueError if it is anything else."""
+        import pandas
+
+        records = json_value(text)
+        for number, record in enumerate(records, 1):
+            if not isinstance(record, dict):
+                raise ValueError(f"entry {number} is {record!r:.60}, no object")
+        names = dict.fromkeys(name for record in records for name in record)
+        columns = {name: as_objects([r.get(name) for r in records]) for name in names}
+        super().__init__(pandas.DataFrame(columns, dtype=object), str(source))
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -430,6 +465,7 @@ def _format(source: Source, what: str) -> AbstractContextManager[None]:
 class ParquetTable:
     """A Parquet file, a batch of rows at a time; needs pyarrow."""
 
+    typed = True
     notes: list[str]
 
     def __init__(self, source: Source, stream: Any) -> None:
@@ -482,6 +518,8 @@ def read_parquet(
 
 class SheetTable:
     """The first sheet of an Excel file, or the one that ``sheet`` names; needs openpyxl."""
+
+    typed = False
 
     def __init__(self, source: Source, stream: Any, sheet: str | None, lines: int) -> None:
         """Find the header: the first row with more than one field."""

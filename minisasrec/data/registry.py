@@ -428,6 +428,8 @@ def _load(
             f"the data must be a name, a path or a frame, got {type(data).__name__}: columns of "
             "their own go through minisasrec.data.build_dataset"
         )
+    if data_dir is not None and not Path(data_dir).expanduser().is_dir():
+        raise DataError(f"data_dir (--data-dir) {data_dir} is not a folder")
     name = os.fspath(data)
     # whatever is in the files; and no permission, a name that is too long, a broken disk
     with reading(Path(name), advice="is it damaged, or of another format?"):

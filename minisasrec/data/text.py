@@ -36,6 +36,8 @@ class TextTable:
     the first line. ``quoted`` None: as in CSV, but with tabs only if the first lines show it.
     """
 
+    typed = False
+
     def __init__(
         self,
         source: Source,

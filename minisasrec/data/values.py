@@ -46,7 +46,7 @@ def as_text(value: Any) -> str:
         )
     if isinstance(value, dict):
         raise Unusable(f"is an object ({shown(value)}): one value is expected")
-    if value != value or str(value) in MISSING:  # NaN, NaT, pandas.NA
+    if str(value) in MISSING or value != value:  # pandas.NA, which is not even unequal; NaN, NaT
         return ""
     if isinstance(value, (float, np.floating)):
         if abs(float(value)) >= LARGEST_EXACT_FLOAT:
@@ -82,6 +82,7 @@ class Ids:
         """No id yet."""
         self.codes: dict[Any, int] = {}  # by text as it stands in the file, or by whole number
         self.names: list[str] = []
+        self.whole = True  # every value was a whole number, and none a text or a float
 
     def encode(self, values: NDArray[Any]) -> NDArray[np.int32]:
         """The codes of a column: texts, numbers, dates or Python objects.
@@ -90,11 +91,15 @@ class Ids:
         """
         import pandas
 
-        if values.dtype.kind in "fM" or (
-            values.dtype.kind not in "iu"
-            and pandas.api.types.infer_dtype(values, skipna=False) != "string"
-        ):
-            values = as_objects(texts(values))
+        kind = values.dtype.kind
+        if kind not in "iu":
+            found = "float" if kind in "fM" else pandas.api.types.infer_dtype(values, skipna=False)
+            if found != "string":
+                whole = pandas.api.types.infer_dtype(values, skipna=True) == "integer"
+                self.whole = self.whole and whole
+                values = as_objects(texts(values))
+            else:
+                self.whole = False
         codes, distinct = pandas.factorize(values, use_na_sentinel=False)
         known = np.fromiter(map(self._code, distinct.tolist()), np.int32, len(distinct))
         return known[codes]

@@ -41,17 +41,6 @@ def column(frame: Any, name: str, what: str) -> list[Any]:
     return frame[frame.columns[position]].to_list()
 
 
-def is_whole_numbers(frame: Any, name: str) -> bool:
-    """Whether the type of a column is one of whole numbers."""
-    position = _position(frame, name)
-    if position is None:
-        return False
-    dtype = frame[frame.columns[position]].dtype
-    if hasattr(dtype, "ordered") and hasattr(dtype.categories, "dtype"):  # categories of pandas
-        dtype = dtype.categories.dtype
-    return str(dtype).lower().startswith(("int", "uint"))
-
-
 def make_frame(columns: Mapping[str, Sequence[Any] | np.ndarray], library: str) -> Any:
     """A table of pandas, or of polars if `library` says so."""
     return import_module("polars" if library == "polars" else "pandas").DataFrame(dict(columns))

@@ -135,7 +135,7 @@ class Known:
         cls,
         split: Split,
         on: Literal["train", "everything"] = "train",
-        whole: tuple[str, ...] = (),
+        whole: tuple[str, ...] | None = None,
     ) -> Known:
         """What a model that is trained on this split knows."""
         data = split.dataset
@@ -153,7 +153,7 @@ class Known:
             source=data.source,
             notes=data.warnings,
             on=on,
-            whole=whole,
+            whole=data.whole if whole is None else whole,
         )
 
     def without_histories(self, model: Model) -> Known:

@@ -33,7 +33,7 @@ from minisasrec.experiments import search
 from minisasrec.learn.config import TrainConfig, from_json, make_model, read_config, read_json
 from minisasrec.learn.fit import fit
 from minisasrec.learn.machine import MachineOptions
-from minisasrec.learn.receipt import Receipt
+from minisasrec.learn.receipt import PARTS, Receipt
 from minisasrec.learn.runs import Run
 from minisasrec.models import SequenceModel
 from minisasrec.recommender import Recommender
@@ -83,8 +83,12 @@ def packed(name: str, content: bytes) -> bytes:
 
 
 def into(write: Callable[[Any], Any]) -> bytes:
+    """What is written; nothing if the library that writes it is not there."""
     stream = io.BytesIO()
-    write(stream)
+    try:
+        write(stream)
+    except ImportError:
+        return b""
     return stream.getvalue()
 
 
@@ -299,6 +303,28 @@ def space_in(folder: Path, _: Chooser) -> Any:
     return search.read_space(read_json(folder / "space.json"), TrainConfig())
 
 
+TRIAL = {
+    "trial": 1,
+    "state": "complete",
+    "values": {"d": 8},
+    "validations": [1],
+    search.SELECT: 0.1,
+}
+RECEIPT = {
+    part: {"sha256": "ab" * 32, "told": [{"code": "x"}] if part in ("code", "machine") else {}}
+    for part in PARTS
+}
+
+
+def trials_in(folder: Path, _: Chooser) -> Any:
+    return search.read_trials(folder / "trials.jsonl")
+
+
+def receipt_in(folder: Path, _: Chooser) -> Any:
+    found = Receipt.read(folder / "mine.json")
+    return [*found.lines(), found.compare(Receipt({**found.sha256, "data": ""}, found.told))]
+
+
 def files_of_models(work: Path) -> list[Target]:
     settings = {"n": 5, "d": 4, "blocks": 1, "output_projection": True, "padding": "zeroed"}
     config = from_json({"sasrec": {**settings, "norm": "authors"}})
@@ -323,10 +349,13 @@ def files_of_models(work: Path) -> list[Target]:
         Target("reference batch", {"reference.npz": reference}, reference_in),
         Target("settings", {"settings.json": json.dumps(SETTINGS).encode()}, settings_in),
         Target("search space", {"space.json": json.dumps(space).encode()}, space_in),
+        Target("trials", {"trials.jsonl": json.dumps(TRIAL).encode() + b"\n"}, trials_in),
+        Target("receipt", {"mine.json": json.dumps(RECEIPT).encode()}, receipt_in),
     ]
 
 
 def targets(work: Path) -> list[Target]:
     """All of them; ``work`` is an empty folder."""
     work.mkdir(parents=True, exist_ok=True)
-    return [*logs(), *lists(), *folders(work), *files_of_models(work)]
+    found = [*logs(), *lists(), *folders(work), *files_of_models(work)]
+    return [target for target in found if all(target.files.values())]

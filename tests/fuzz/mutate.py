@@ -124,7 +124,7 @@ def changed_json(content: bytes, choose: random.Random) -> bytes:
     for _ in range(choose.choice((1, 1, 2))):
         node, key = choose.choice(places)
         way = choose.randrange(6)
-        with suppress(KeyError, IndexError):
+        with suppress(KeyError, IndexError, OverflowError):
             if way == 0:
                 del node[key]
             elif way == 1 and isinstance(node, dict):
