@@ -12,6 +12,8 @@ from minisasrec.autograd.registry import OPS
 from minisasrec.data.registry import table
 
 HERE = Path(__file__).parent
+EXTRA = HERE / "generated" / "extra"
+EXTRA.mkdir(parents=True, exist_ok=True)  # Sphinx looks for it before any function below is called
 NOTEBOOKS = HERE.parent / "notebooks"
 
 project = "minisasrec"
@@ -34,6 +36,7 @@ suppress_warnings = [
 
 html_theme = "furo"
 html_title = "minisasrec"
+html_extra_path = ["generated/extra"]  # copied as it is
 copybutton_exclude = ".linenos, .gp, .go"
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
@@ -86,6 +89,24 @@ def write_dataset_table(*_):
     target.write_text(table() + "\n", encoding="utf-8")
 
 
+def write_explorer_page(*_):
+    """The explorer of the bookshop: a short training, unless the page is newer than the package.
+
+    So no weights lie in the repository, and the page is always that of the code beside it.
+    """
+    from minisasrec import Recommender
+    from minisasrec.explorer import write
+
+    target = EXTRA / "explorer" / "bookshop.html"
+    package = Path(minisasrec.__file__).parent
+    files = [path for path in package.rglob("*.*") if "__pycache__" not in path.parts]
+    newest = max(path.stat().st_mtime for path in files)
+    if not target.exists() or target.stat().st_mtime < newest:
+        # about 12 seconds; NDCG@10 is .54 after them, and .56 after a whole training
+        recommender = Recommender("sasrec", epochs=4, lr=0.004, dropout=0.2, batch_size=64)
+        write(recommender.fit("bookshop", progress=False), target, weights="float16")
+
+
 MARKUP = re.compile(
     r"""(?P<kept> ``.+?`` | `[^`]+` | ^\*\  | (?<!\S)\*[^\s*][^*\n]*[\w.:]\*(?=\W|$) )
       | (?P<escaped> [*|] | _\b )""",
@@ -130,5 +151,6 @@ def setup(app):
     app.connect("builder-inited", copy_notebooks)
     app.connect("builder-inited", write_api_pages)
     app.connect("builder-inited", write_dataset_table)
+    app.connect("builder-inited", write_explorer_page)
     app.connect("autodoc-process-docstring", as_written)
     app.connect("autodoc-process-signature", op_signature)

@@ -10,7 +10,13 @@ from minisasrec.terminal import LONGEST, printable
 
 
 class MinisasrecError(Exception):
-    """Base class of the errors below."""
+    """Base class of the errors below.
+
+    A message may quote a file, so it is made one line of limited length (`terminal.printable`).
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message, LONGEST))
 
 
 class ShapeError(MinisasrecError, ValueError):
@@ -22,13 +28,7 @@ class GradientError(MinisasrecError, RuntimeError):
 
 
 class DataError(MinisasrecError, ValueError):
-    """A data set that cannot be found, read or used.
-
-    Its message may quote a file, so it is made one line of limited length (`terminal.printable`).
-    """
-
-    def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message, LONGEST))
+    """A data set that cannot be found, read or used."""
 
 
 class ConfigError(MinisasrecError, ValueError):

@@ -42,6 +42,7 @@ from minisasrec.learn.config import (
     from_json,
     make_model,
     model_settings,
+    weights_of,
 )
 from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.explanation import Explanation, explain
@@ -156,12 +157,12 @@ class Recommender:
         config = from_json({"columns": columns_given} if columns else {}, config)
         config = dataclasses.replace(config, split=split.rule)  # of a Split that was given
         with on_machine(config.machine):
+            begun = origin(config)
             model, history = _trained(config, split, progress)
             if on == "everything":
                 split = _everything(split)
                 config = _as_chosen(config, model)
                 model, _ = _trained(config, split, progress, history.best_epoch)
-            begun = origin(config)
         known = Known.of(split, on, whole)
         self._fitted = _Fitted(config, model, known, history, begun)
         self._library = frames.library(data)
@@ -645,7 +646,8 @@ def load_model(run: Run, config: TrainConfig, known: Known) -> Model:
     """
     kind, section = MODELS[config.model]
     settings = getattr(config, section) if section else None
-    model = kind.of_size(known.num_users, known.popularity, settings, config.seed)
+    with weights_of(config.model, settings, len(known.item_ids) - 1, copies=2):
+        model = kind.of_size(known.num_users, known.popularity, settings, config.seed)
     weights, facts = run.load_arrays(WEIGHTS)
     described = model_settings(config.model, model)
     for name in described.keys() & facts.keys():

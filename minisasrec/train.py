@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -30,7 +31,7 @@ from minisasrec.commands.description import describe
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
-from minisasrec.errors import ConfigError
+from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.exchange import start_from
 from minisasrec.learn.config import (
     NO_NUMBERS,
@@ -48,7 +49,7 @@ from minisasrec.learn.known import Known
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.receipt import SHOWN, Receipt, origin
 from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
-from minisasrec.models import MODELS, Model, SequenceModel
+from minisasrec.models import MODELS, Model, SASRec, SequenceModel
 from minisasrec.plots import learning_curve
 from minisasrec.terminal import say, show
 
@@ -243,10 +244,23 @@ def _report(
     show(
         "",
         f"checkpoints, history and learning curve: {run.folder}",
-        f"receipt: {Receipt.of(run).overall[:SHOWN]}, to compare with a neighbour's: python -m "
-        f"minisasrec.receipt {run.folder}",
+        *_receipt(run),
+        *(
+            [f"to see why, in a browser: python -m minisasrec.explore {run.folder} --open"]
+            if isinstance(model, SASRec)
+            else []
+        ),
         f"to go on: python -m minisasrec.recommend {run.folder} {whom}",
     )
+
+
+def _receipt(run: Run) -> Iterator[str]:
+    with suppress(CheckpointError):  # a run that an earlier version began has none
+        overall = Receipt.of(run).overall[:SHOWN]
+        yield (
+            f"receipt: {overall}, to compare with a neighbour's: python -m minisasrec.receipt "
+            f"{run.folder}"
+        )
 
 
 def check_resumed(run: Run, config: TrainConfig, known: Known) -> None:

@@ -220,9 +220,9 @@ def test_candidates_and_exclude(ask: Any, tmp_path: Path) -> None:
         ("none.txt", "x1\nx2\n", "none of the 2 candidates is known"),
         ("empty.txt", "\n", "the list is empty"),
         ("two.csv", "a,b\n1,2\n", "two.csv has the columns a, b; name the one with the ids 'item'"),
-        ("bad.jsonl", "{", "cannot read bad.jsonl: "),
+        ("bad.jsonl", "{", "bad.jsonl line 1: expected a JSON object on each line, got '{'"),
         ("bad.txt", None, "cannot read bad.txt: "),
-        ("nothing.csv", "", "cannot read nothing.csv: "),
+        ("nothing.csv", "", "the list is empty"),
     ],
 )
 def test_candidates_that_are_none(

@@ -281,7 +281,7 @@ def test_times_are_saved_and_loaded(tmp_path: Path, mmap: bool) -> None:
     assert Dataset.load(tmp_path, mmap=mmap).times is None
     small(times=np.array(stamps)).save(tmp_path)
     (tmp_path / "times.npy").unlink()
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match="cannot read .*times.npy: No such file"):
         Dataset.load(tmp_path)
 
 

@@ -16,9 +16,12 @@ from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
+from minisasrec.data.dataset import PAD, Dataset
 from minisasrec.data.sampling import SeenItems, sample_negatives, sample_other_items
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import GradientError, ShapeError
+from minisasrec.data.split import show_time, time_split, units_per_day
+from minisasrec.errors import ConfigError, DataError, GradientError, ShapeError
+from minisasrec.learn import evaluation
 from minisasrec.learn.evaluation import Evaluator
 from minisasrec.models import MODELS
 from minisasrec.models.base import Model
@@ -252,6 +255,43 @@ def test_lists_are_kept_of_the_whole_catalogue_only(protocol):
         assert got.items is None and got.metrics(10).keys() == without.metrics(10).keys()
 
 
+@pytest.mark.parametrize("protocol", ["sampled", "full"])
+def test_as_many_users_at_a_time_as_memory_allows(monkeypatch, protocol):
+    """So many rows of histories, so many scores: neither more, nor far fewer."""
+    seen = []
+
+    class Looks(Same):
+        def all_scores(self, users, histories):
+            seen.append((len(users), len(histories.items)))
+            return super().all_scores(users, histories)
+
+    split = make_split([[1 + (u + t) % 200 for t in range(7)] for u in range(60)], 200)
+
+    def most(rows=10**9, scores=10**9, n=5, **settings):
+        monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", rows)
+        monkeypatch.setattr(evaluation, "SCORES_AT_ONCE", scores)
+        seen.clear()
+        model = Looks(split)
+        model.n = n
+        Evaluator(split, "test", protocol, **settings)(model)
+        assert sum(users for users, _ in seen) == 60
+        return max(users for users, _ in seen)
+
+    assert most() == 60 and most(batch_size=13) == 13
+    assert most(rows=60, n=5) == 12  # of 5 rows each: the model looks at the last n actions
+    assert most(rows=60, n=50) == 10  # of 6 rows, all that there are
+    assert most(rows=1) == 1
+    assert most(scores=4000) == (20 if protocol == "full" else 60)
+
+
+def test_ten_thousand_users_are_ranked_unless_more_are_asked_for():
+    """As in the paper, to save time."""
+    split = make_split([[1, 2, 3]] * 10_001, 5)
+    assert len(evaluation.evaluate(Same(split), split, protocol="full").users) == 10_000
+    assert len(Evaluator(split, protocol="full").users) == 10_000
+    assert len(Evaluator(split, protocol="full", max_users=0).users) == 10_001
+
+
 def test_of_two_items_the_other_one_is_the_negative(backend):
     targets = np.array([1, 2, 2, 1])
     drawn = sample_other_items(targets, pack_sequences([[1, 2], [2, 1]], 5), 3, 2, make_key(1))
@@ -315,6 +355,50 @@ def test_who_comes_first_says_nothing_of_its_negatives():
     for drawn in first.values():
         assert 230 < len(drawn) < 370  # of 600, a deviation of 12
         assert abs(np.mean(drawn) - 500) < 5 * 289 / np.sqrt(len(drawn))
+
+
+# --- a split by time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("times", "part"),
+    [
+        # at .9, test begins with the last action of all and validation with the one before
+        ([[0, 1, 2, 3, 4, 100], [50]], "validation"),
+        ([[0, 1, 2, 50], [100]], "test"),
+    ],
+)
+def test_the_part_that_nobody_is_in_is_named(times, part):
+    items = np.concatenate([1 + np.arange(len(each)) for each in times]).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum([len(each) for each in times])])
+    names = [PAD, *"abcdef"][: items.max() + 1]
+    data = Dataset("tiny", items, offsets, ["u", "v"], names, times=np.concatenate(times))
+    with pytest.raises(DataError, match=f"so the {part} part of time:0.9 is empty"):
+        time_split(data, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("latest", "is_a_date"),
+    [("1979-12-30", False), ("1980-01-03", True), ("2099-12-30", True), ("2100-01-03", False)],
+)
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_date_lies_between_1980_and_2100(latest, is_a_date, unit):
+    times = np.array(["1972-01-01", latest], "datetime64[D]").astype(f"datetime64[{unit}]")
+    times = times.astype(np.int64)
+    assert (show_time(times, times[1]) == f"{latest} 00:00:00") == is_a_date
+    day = np.timedelta64(1, "D") // np.timedelta64(1, unit)
+    assert units_per_day(times) == (day if is_a_date else None)
+
+
+# --- the model -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"norm": "post"}], ids=["paper", "variant"])
+def test_sequences_of_another_n_are_refused(backend, settings):
+    model = SASRec(7, SASRecConfig(n=4, d=8, **settings))
+    model(pack_sequences([[1, 2]], 4))
+    with pytest.raises(ConfigError, match="n = 5, the model n = 4"):
+        model(pack_sequences([[1, 2]], 5))
 
 
 # --- first weights ---------------------------------------------------------------------------

@@ -32,6 +32,7 @@ DOCS = ROOT / "docs"
 HOW_TO: dict[str, tuple[str, ...]] = {
     "datasets.md": (),
     "exchange.md": (),
+    "explore.md": (),
     "recommend.md": (),
     "reliability.md": (),
     "splits.md": (),

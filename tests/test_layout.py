@@ -17,7 +17,7 @@ FLOORS = (
     ("errors",),
     ("random",),
     ("kernels", "plots"),
-    ("backends",),
+    ("backends", "border", "budget"),
     ("autograd",),
     ("ops",),
     ("nn",),

@@ -191,7 +191,7 @@ def test_what_is_used_in_training_is_in_the_code() -> None:
     from test_layout import FILES, ROOT, imports
 
     tells = {"data.dataset", "errors", "terminal", "learn.config", "learn.runs", "learn.curves"}
-    tells |= {"learn.receipt"}
+    tells |= {"learn.receipt", "budget", "border"}  # the last two refuse what does not fit
     modules = {".".join(f.with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}
     computes = {
         name
@@ -292,8 +292,9 @@ def test_a_run_that_noted_too_little_says_so(trained: Train, tmp_path: Path) -> 
     values = run.read_config()
     del values["made_by"]
     run.write_config(values)
-    with pytest.raises(CheckpointError, match="has no 'made_by'"):
+    with pytest.raises(CheckpointError, match="so it has no receipt; train it anew"):
         Receipt.of(run)
+    assert resume(tmp_path / "old") == 0  # it is finished: its result is printed all the same
 
 
 # --- resumed -------------------------------------------------------------------------------------
@@ -349,6 +350,8 @@ def test_a_run_that_noted_nothing_is_resumed_with_a_word(
     capsys.readouterr()
     assert resume(tmp_path / "run", "--epochs", 2) == 0
     assert "(not noted then)" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="no receipt"):  # half of it is not known
+        Receipt.of(run)
 
 
 def test_epochs_of_a_resumed_run_are_kept_for_the_next_time(

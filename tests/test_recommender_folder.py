@@ -200,6 +200,8 @@ def test_a_run_answers_elsewhere_and_after_the_log_has_grown(
     trained: tuple[Path, str], tmp_path: Path
 ) -> None:
     shop, said = trained
+    why = "to see why, in a browser: python -m minisasrec.explore run --open"
+    assert why in said.splitlines()
     assert said.splitlines()[-1] == "to go on: python -m minisasrec.recommend run --user u0"
     asked = ("--user", "u3", "--k", "4", "--json")
     want = json.loads(command("recommend", "run", *asked, cwd=shop).stdout)

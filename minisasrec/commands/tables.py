@@ -9,7 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from minisasrec.errors import ConfigError, DataError, TrainingError
+from minisasrec.border import reading
+from minisasrec.data.files import Source
+from minisasrec.data.readers import read_column
+from minisasrec.errors import ConfigError, TrainingError
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
@@ -21,38 +24,11 @@ def read_ids(file: Path, column: str | None = None) -> list[str]:
     The column is the only one, or `column` (that of the log which was trained on), or "item".
     Raises `DataError`.
     """
-    try:
-        if file.suffix.lower() not in TABLES:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-            return [line.strip() for line in lines if line.strip()]
-        table = _read_table(file)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise DataError(f"cannot read {file}: {reason}") from None
-    names = [str(name) for name in table.columns]
-    usual = [name for name in (column, "item") if name in names]
-    if not usual and len(names) > 1:
-        raise DataError(
-            f"{file} has the columns {', '.join(names)}; name the one with the ids 'item'"
-        )
-    name = usual[0] if usual else names[0]
-    return table[table.columns[names.index(name)]].tolist()
-
-
-def _read_table(file: Path) -> Any:
-    import pandas
-
-    ending = file.suffix.lower()
-    if ending == ".parquet":
-        require_parquet()
-        return pandas.read_parquet(file)
-    if ending == ".jsonl":
-        return pandas.read_json(file, lines=True, dtype=False)
-    # as text: 007 is not 7
-    separator = "\t" if ending == ".tsv" else ","
-    return pandas.read_csv(
-        file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-    )
+    with reading(file, wrong=f"{file} is no list of ids, or damaged", advice="save it again"):
+        if file.suffix.lower() in TABLES:
+            return read_column(Source(file), (column, "item"))
+        text = "".join(block for _, block in Source(file).text())
+        return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def require_parquet() -> Any:

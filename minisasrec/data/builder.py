@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from minisasrec.budget import check
 from minisasrec.data.actions import Actions
 from minisasrec.data.columns import Header, Roles, choose
 from minisasrec.data.options import ReadingOptions, spelled
@@ -23,6 +24,9 @@ from minisasrec.data.values import (
     texts,
 )
 from minisasrec.errors import DataError
+
+# measured at the highest point, while actions are sorted: see tests/test_budget.py
+BYTES_PER_ROW, BYTES_PER_ID = 72, 400
 
 
 @dataclass
@@ -95,6 +99,7 @@ class ActionsBuilder:
         keep = np.ones(length, dtype=bool) if block.blank is None else ~block.blank
         self.rows += int(keep.sum())
         keep = self._where(block, keep)
+        self._check_memory()
         rows = np.flatnonzero(keep)
         whole = len(rows) == length
 
@@ -131,6 +136,17 @@ class ActionsBuilder:
             assert self.roles.title is not None
             self._add_titles(block, rows, users, items)
         self.codes.append((users, items))
+
+    def _check_memory(self) -> None:
+        """Raise `DataError` before the actions take more memory than there may be."""
+        rows = sum(len(users) for users, _ in self.codes)
+        ids = len(self.users.names) + len(self.items.names)
+        check(
+            BYTES_PER_ROW * rows + BYTES_PER_ID * ids,
+            f"{self.header.source}: reading its first {rows:,} actions of {ids:,} users and items",
+            f"read a part of it ({spelled('where')}, or a shorter file), or raise --max-memory",
+            DataError,
+        )
 
     def _where(self, block: Block, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
         before = int(keep.sum())

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from minisasrec.border import json_value, reading
 from minisasrec.data.actions import Actions
 from minisasrec.data.builder import read_actions
 from minisasrec.data.columns import NO_TIME
@@ -307,8 +308,8 @@ class Dataset:
         folder = Path(folder)
         if not (folder / SAVED_META).is_file():
             raise DataError(f"{folder} holds no {SAVED_META}: it was not written by Dataset.save")
-        try:
-            meta = json.loads((folder / SAVED_META).read_text(encoding="utf-8"))
+        with reading(folder, wrong=f"{folder} is damaged", advice="save the data set again"):
+            meta = json_value((folder / SAVED_META).read_text(encoding="utf-8"))
             if meta["format"] != SAVED_FORMAT:
                 raise DataError(
                     f"{folder / SAVED_META} has format {meta['format']}, this version reads "
@@ -336,12 +337,6 @@ class Dataset:
                 reading=meta.get("reading", {}),
                 dropped=np.array([int(h, 16) for h in meta.get("dropped", [])], dtype=np.uint64),
             )
-        except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(
-                f"{folder} is damaged ({type(error).__name__}: {error}): save the data set again"
-            ) from error
 
 
 SAVED_META = "dataset.json"

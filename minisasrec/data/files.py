@@ -10,18 +10,23 @@ from __future__ import annotations
 import codecs
 import gzip
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from minisasrec.border import reading
 from minisasrec.errors import DataError
 from minisasrec.terminal import on_terminal
 
 TEXT_BLOCK = 1 << 20  # bytes of text that are in memory at a time
-LONGEST_LINE = 16 << 20  # characters; a "line" above this is no line, and would fill the memory
+LONGEST_LINE = 1 << 20  # characters; a "line" above this is no line, and would fill the memory
+MOST_PACKED = 200  # bytes out of one byte of a compressed file: logs have 3 to 50
+SMALL = 8 << 20  # bytes that may come out of any file
+LOOKED_THROUGH = 4 << 20  # bytes of a gzip file that is unpacked once before it is read
+ROWS_PER_BYTE = 8  # of a table: with more, nearly all rows are the same
+FEW_ROWS = 1 << 20  # rows that any file may have
 BAR_DELAY = 2  # seconds of reading before a progress bar appears
 
 BYTE_ORDER_MARKS = (
@@ -57,35 +62,49 @@ class Source:
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The bytes, decompressed if they are gzip; damage found while reading is a DataError."""
-        if self.path.exists() and not self.path.is_file():
-            raise DataError(f"{self.path} is not a file, but a pipe or a device: save it first")
-        try:
-            with ExitStack() as stack:
-                stream: Any
-                if self.member:
-                    archive = stack.enter_context(zipfile.ZipFile(self.path))
-                    try:
-                        stream = stack.enter_context(archive.open(self.member))
-                    except KeyError:
-                        raise DataError(
-                            f"{self.path} has no member {self.member!r}; it has: "
-                            f"{', '.join(members(self.path))}"
-                        ) from None
-                    except RuntimeError as error:  # a password, or an unknown compression
-                        raise DataError(f"cannot read {self}: {error}") from error
-                else:
-                    stream = stack.enter_context(open(self.path, "rb"))
-                if stream.peek(2)[:2] == b"\x1f\x8b":  # whatever its name is
-                    stream = stack.enter_context(gzip.open(stream))
-                yield stream
-        except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        with _whole(self.path, str(self)), ExitStack() as stack:
+            yield self._opened(stack)
+
+    def _opened(self, stack: ExitStack) -> Any:
+        stream: Any
+        if self.member is None:
+            stream = stack.enter_context(open(self.path, "rb"))
+        else:
+            archive = stack.enter_context(zipfile.ZipFile(self.path))
+            try:
+                info = archive.getinfo(self.member)
+            except KeyError:
+                raise DataError(
+                    f"{self.path} has no member {self.member!r}; it has: "
+                    f"{', '.join(members(self.path))}"
+                ) from None
+            check_unpacked(self, info.compress_size, info.file_size)
+            try:
+                stream = stack.enter_context(archive.open(self.member))
+            except (RuntimeError, NotImplementedError) as error:  # a password, or a way of packing
+                raise DataError(f"cannot read {self}: {error}") from error
+        if stream.peek(2)[:2] == b"\x1f\x8b":  # whatever its name is
+            if self.size() <= LOOKED_THROUGH and stream.seekable():
+                for _ in _pieces(_Gzip(fileobj=stream, source=self)):
+                    pass  # a bomb is found now, and not after a minute of reading rows
+                stream.seek(0)
+            stream = stack.enter_context(_Gzip(fileobj=stream, source=self))
+        return stream
+
+    def size(self) -> int:
+        """Bytes on disk, compressed."""
+        if self.member is None:
+            return self.path.stat().st_size
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.getinfo(self.member).compress_size
+
+    def check_rows(self, rows: int) -> None:
+        """Raise `DataError` for a compressed table with more rows than its bytes can tell apart."""
+        if rows > max(FEW_ROWS, ROWS_PER_BYTE * self.size()):
             raise DataError(
-                f"{self} is cut off or damaged ({error}): delete it and get it again"
-            ) from error
-        except NotImplementedError as error:  # a way of compression that Python lacks
-            raise DataError(f"cannot read {self}: {error}") from error
-        except OSError as error:
-            raise DataError(f"cannot read {self}: {error.strerror or error}") from error
+                f"{self} has {rows:,} rows in {self.size():,} bytes, so nearly all of them are the "
+                "same: this is no log of actions"
+            )
 
     def bar(self) -> Any:
         """A progress bar that counts lines: on a terminal, if asked for, and after 2 seconds."""
@@ -103,6 +122,35 @@ class Source:
     def text(self, encoding: str | None = None) -> Text:
         """The file as text, in blocks of whole lines."""
         return Text(self, encoding)
+
+
+class _Gzip(gzip.GzipFile):
+    """A gzip stream that ends with a DataError where far too much comes out."""
+
+    def __init__(self, fileobj: Any, source: Source) -> None:
+        super().__init__(fileobj=fileobj, mode="rb")
+        self.source, self.packed = source, source.size()
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As `GzipFile.read`; all that is left a piece at a time, so that it can be stopped."""
+        if size is not None and size >= 0:
+            data = super().read(size)
+            check_unpacked(self.source, self.packed, self.tell())
+            return data
+        return b"".join(_pieces(self))
+
+
+def _pieces(stream: _Gzip) -> Iterator[bytes]:
+    return iter(lambda: stream.read(TEXT_BLOCK), b"")
+
+
+def check_unpacked(source: object, packed: int, unpacked: int) -> None:
+    """Raise `DataError` for a file made to fill memory or disk: a zip bomb."""
+    if unpacked > max(SMALL, MOST_PACKED * packed):
+        raise DataError(
+            f"{source} has {packed:,} bytes, and more than {unpacked - 1:,} come out of it: no log "
+            f"is compressed more than {MOST_PACKED} times; if it is one, unpack it first"
+        )
 
 
 @dataclass
@@ -168,7 +216,12 @@ class Text:
             kept = decoder.getstate()[0]
             try:
                 text = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                if not isinstance(error, UnicodeDecodeError):  # as "there is no byte order mark"
+                    raise DataError(
+                        f"{self.source} line {line}: not {self.encoding} text ({error}): name its "
+                        "encoding by --encoding (encoding=), for example utf-8, cp1252 or latin-1"
+                    ) from None
                 start = kept + data
                 before = start[: error.start].decode(self.encoding, errors="replace")
                 if not (plain and told is None and self.encoding == "utf-8" and before.isascii()):
@@ -241,12 +294,12 @@ def find(place: Path, names: Iterable[str]) -> Source | None:
     return None
 
 
+def _whole(path: Path, name: str) -> AbstractContextManager[None]:
+    return reading(path, wrong=f"{name} is cut off or damaged", advice="delete it and get it again")
+
+
 def members(archive: Path) -> list[str]:
     """The files in a zip archive, without those that macOS adds; DataError if it is damaged."""
-    try:
+    with _whole(archive, str(archive)):
         with zipfile.ZipFile(archive) as opened:
             return [m for m in opened.namelist() if not m.endswith("/") and "__MACOSX" not in m]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(
-            f"{archive} is cut off or damaged ({error}): delete it and get it again"
-        ) from error

@@ -64,7 +64,8 @@ class ReadingOptions:
         """Raise `ConfigError` for a value that cannot be meant."""
         if isinstance(self.where, str):
             object.__setattr__(self, "where", (self.where,))
-        object.__setattr__(self, "where", tuple(self.where))
+        if isinstance(self.where, list):
+            object.__setattr__(self, "where", tuple(self.where))
         for name, value in vars(self).items():
             kind = _KINDS.get(name, str)
             if value is not None and (

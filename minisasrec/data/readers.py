@@ -10,15 +10,17 @@ All readers take the file of actions, its companion (a file with titles, or None
 from __future__ import annotations
 
 import ast
-import json
+import io
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from minisasrec.border import json_value, reading, whole_letters
 from minisasrec.data.actions import Actions
-from minisasrec.data.builder import Block, read_actions
+from minisasrec.data.builder import Block, Table, read_actions
 from minisasrec.data.columns import (
     ITEM_COLUMNS,
     TITLE_COLUMNS,
@@ -27,7 +29,7 @@ from minisasrec.data.columns import (
     simple,
     suggestion,
 )
-from minisasrec.data.files import Source, find
+from minisasrec.data.files import Source, check_unpacked, find
 from minisasrec.data.frames import FrameTable, arrow_column
 from minisasrec.data.options import ReadingOptions, spelled
 from minisasrec.data.text import BLANKS, SAMPLE, TextTable
@@ -38,6 +40,7 @@ ML_100K_GENRES = (
     "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy "
     "Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
 ).split()
+MOST_SHEET_ROWS = 1_048_576  # of Excel; a file can name others, and all between would be read
 RECORDS = 20_000  # rows of JSON, Excel or Parquet that are in memory at a time
 DEFAULT = ReadingOptions()
 
@@ -345,9 +348,9 @@ def read_json_lines(
 def _record(line: str) -> dict[str, Any]:
     """A JSON object, or the Python literal that some of these files have instead."""
     try:
-        record = json.loads(line)
+        record = json_value(line)
     except ValueError:
-        record = ast.literal_eval(line.strip())
+        record = whole_letters(line, ast.literal_eval(line.strip()))
     if not isinstance(record, dict):
         raise ValueError("not an object")
     return record
@@ -420,6 +423,10 @@ def _needs(source: Source, *modules: str) -> Iterator[None]:
         ) from error
 
 
+def _format(source: Source, what: str) -> AbstractContextManager[None]:
+    return reading(source.path, wrong=f"{source} is not {what}", advice="save it again, or as CSV")
+
+
 class ParquetTable:
     """A Parquet file, a batch of rows at a time; needs pyarrow."""
 
@@ -428,9 +435,14 @@ class ParquetTable:
     def __init__(self, source: Source, stream: Any) -> None:
         """Read the schema and the first rows."""
         import pyarrow.parquet as parquet
+        from pyarrow import types
 
         self.source, self.name = source, str(source)
-        self.file = parquet.ParquetFile(stream)
+        schema = parquet.read_schema(stream)
+        # texts as a dictionary: one that stands in a million rows is in memory once
+        texts = [f.name for f in schema if types.is_string(f.type) or types.is_large_string(f.type)]
+        self.file = parquet.ParquetFile(stream, read_dictionary=texts)
+        source.check_rows(self.file.metadata.num_rows)
         self.names = [name for name in self.file.schema_arrow.names if name != "__index_level_0__"]
         self.facts: dict[str, str] = {}
         self.notes = []
@@ -463,13 +475,9 @@ def read_parquet(
 ) -> Actions:
     """A Parquet file with columns as in `read_table`; needs pyarrow."""
     with _needs(source, "pyarrow"):
-        import pyarrow
         import pyarrow.parquet  # noqa: F401
-    with source.open() as stream:
-        try:
-            return read_actions(ParquetTable(source, stream), options)
-        except pyarrow.ArrowException as error:
-            raise DataError(f"{source} is not a readable Parquet file: {error}") from error
+    with source.open() as stream, _format(source, "a readable Parquet file"):
+        return read_actions(ParquetTable(source, stream), options)
 
 
 class SheetTable:
@@ -502,6 +510,8 @@ class SheetTable:
                     row = row[:-1]
                 self.first, self.names = number, ["" if v is None else str(v) for v in row]
                 break
+            if number > MOST_SHEET_ROWS:
+                raise DataError(f"{source}: no row of {MOST_SHEET_ROWS:,} has column names")
         else:
             raise DataError(f"{source} is empty: expected a row with column names")
         self._head = [row for _, row in zip(range(SAMPLE), self._rows, strict=False)]
@@ -527,6 +537,10 @@ class SheetTable:
             if rows:
                 yield Block(columns, _numbers_of([n for n, _ in rows]))
             bar.update(len(head))
+            if head[-1][0] > MOST_SHEET_ROWS:
+                raise DataError(
+                    f"{self.source} has more than {MOST_SHEET_ROWS:,} rows, as no sheet"
+                )
             head = [row for _, row in zip(range(RECORDS), self._rows, strict=False)]
         bar.close()
 
@@ -545,20 +559,22 @@ def read_excel(
     """A sheet of an ``.xlsx`` file with columns as in `read_table`; needs openpyxl."""
     with _needs(source, "openpyxl"):
         import openpyxl  # noqa: F401
-    import io
-    import zipfile
-
     book, sheet = (replace(source, member=None), source.member)
     if source.path.suffix.lower() == ".zip":
         book, sheet = source, None
-    with book.open() as stream:
-        try:
-            table = SheetTable(book, io.BytesIO(stream.read()), sheet, options.skip_lines)
-        except (ValueError, KeyError, zipfile.BadZipFile, TypeError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{book} is not a readable .xlsx sheet: {error}") from error
-        return read_actions(table, options)
+    with _workbook(book) as stream:
+        return read_actions(SheetTable(book, stream, sheet, options.skip_lines), options)
+
+
+@contextmanager
+def _workbook(source: Source) -> Iterator[io.BytesIO]:
+    """The bytes of an .xlsx file, which is a zip archive; DataError if they are none."""
+    with source.open() as stream, _format(source, "a readable .xlsx sheet"):
+        content = io.BytesIO(stream.read())
+        with zipfile.ZipFile(content) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+        check_unpacked(source, len(content.getbuffer()), unpacked)
+        yield content
 
 
 ONLINE_RETAIL_COLUMNS = "InvoiceNo StockCode Description Quantity InvoiceDate CustomerID".split()
@@ -579,11 +595,8 @@ def read_online_retail(
     import pandas
 
     text_columns = {"InvoiceNo": str, "StockCode": str, "Description": str}
-    with source.open() as stream:
-        try:
-            sheet = pandas.read_excel(stream, engine="openpyxl", dtype=text_columns)
-        except (ValueError, KeyError) as error:
-            raise DataError(f"{source} is not a readable .xlsx sheet: {error}") from error
+    with _workbook(source) as stream:
+        sheet = pandas.read_excel(stream, engine="openpyxl", dtype=text_columns)
     lacking = [c for c in ONLINE_RETAIL_COLUMNS if c not in sheet.columns]
     if lacking:
         raise DataError(
@@ -605,3 +618,31 @@ def read_online_retail(
     actions = read_actions(FrameTable(frame, str(source)), options)
     actions.titles = titles
     return actions
+
+
+def read_column(source: Source, wanted: Sequence[str | None]) -> list[Any]:
+    """One column of ids from a table (.parquet, .jsonl, else text with a header line).
+
+    It is the first that is called like one of ``wanted``, or the only one. DataError if none is.
+    """
+    if source.name.endswith(".parquet"):
+        with _needs(source, "pyarrow"), source.open() as stream:
+            return _column(ParquetTable(source, stream), wanted)
+    if source.name.endswith(".jsonl"):
+        return _column(RecordTable(source, DEFAULT, "a JSON object on each line"), wanted)
+    if not re.search("[,;|\t]", _first_line(source, DEFAULT)[1]):  # one column
+        text = "".join(block for _, block in source.text()).split("\n")[1:]
+        return [line.strip().strip('"') for line in text if line.strip()]
+    return _column(TextTable(source, DEFAULT), wanted)
+
+
+def _column(table: Table, wanted: Sequence[str | None]) -> list[Any]:
+    names = [str(name).strip() for name in table.names]
+    usual = [names.index(name) for name in wanted if name in names]
+    if not usual and len(names) > 1:
+        raise DataError(
+            f"{table.name} has the columns {', '.join(names)}; name the one with the ids 'item'"
+        )
+    at = usual[0] if usual else 0
+    blocks = table.blocks({at: "text"})
+    return [v for block in blocks for v in block.columns[at].tolist() if v not in (None, "")]

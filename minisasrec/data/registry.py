@@ -18,6 +18,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
+from minisasrec.border import reading
 from minisasrec.data import downloads, files, readers
 from minisasrec.data.actions import Actions
 from minisasrec.data.builder import read_actions
@@ -428,7 +429,8 @@ def _load(
             "their own go through minisasrec.data.build_dataset"
         )
     name = os.fspath(data)
-    try:
+    # whatever is in the files; and no permission, a name that is too long, a broken disk
+    with reading(Path(name), advice="is it damaged, or of another format?"):
         if name in DATASETS:
             own = [o for o in options.given() if o not in ("min_actions", "filter")]
             if own:
@@ -452,9 +454,6 @@ def _load(
             companion,
             options,
         )
-    except OSError as error:  # no permission, a name that is too long, a broken disk
-        place = error.filename or name
-        raise DataError(f"cannot read {place}: {error.strerror or error}") from error
 
 
 def _inside(path: Path) -> tuple[Path, str | None]:

@@ -23,6 +23,7 @@ from minisasrec.data.options import ReadingOptions, spelled
 from minisasrec.data.values import looks_like_data
 from minisasrec.errors import DataError
 
+MOST_COLUMNS = 10_000
 SAMPLE = 200  # rows that are looked at to choose columns
 ONE_CHARACTER = "\x1f"  # stands for a separator of several while a block is parsed
 BLANKS = "blanks"  # the separator that is any white space
@@ -119,6 +120,12 @@ class TextTable:
         self, fields: Sequence[str], given: Sequence[str], options: ReadingOptions
     ) -> None:
         width = len(fields)
+        if width > MOST_COLUMNS:
+            raise DataError(
+                f"{self.name} line {self.first_line} has {width:,} fields, a table has at most "
+                f"{MOST_COLUMNS:,}: is {self.separator!r} what stands between them? "
+                f"{spelled('separator')}"
+            )
         if given:
             looks = Header(self.name, fields)
             same = looks.names == Header(self.name, given).names

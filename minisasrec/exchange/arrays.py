@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minisasrec.border import reading
+from minisasrec.data.files import check_unpacked
 from minisasrec.errors import CheckpointError, ConfigError
-from minisasrec.learn.runs import Run
+from minisasrec.learn.runs import Run, from_safetensors
 
 Array = np.ndarray
-NUMPY_HAS = {f"{kind}{bits}" for kind in "FIU" for bits in (16, 32, 64)} | {"I8", "U8"}
 Source = str | Path | Mapping[str, Any]
 
 
@@ -32,17 +30,15 @@ def read_arrays(source: Source) -> dict[str, Array]:
         raise ConfigError(f"{path}: cannot read {path.suffix or 'it'}; give {', '.join(READERS)}")
     if not path.is_file():
         raise CheckpointError(f"no such file: {path}")
-    return READERS[path.suffix](path)
+    with reading(path, CheckpointError, wrong=f"{path} cannot be read"):
+        return READERS[path.suffix](path)
 
 
 def read_metadata(source: Source) -> dict[str, Any]:
     """What we have written beside the arrays of a .safetensors file; of anything else nothing."""
-    from safetensors import safe_open
-
     if isinstance(source, Mapping) or Path(source).suffix != ".safetensors":
         return {}
-    with safe_open(source, framework="np") as file:
-        return json.loads((file.metadata() or {}).get("minisasrec", "{}"))
+    return from_safetensors(Path(source))[1]
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Array]) -> None:
@@ -82,32 +78,17 @@ def as_array(name: str, value: Any) -> Array:
 
 
 def _read_safetensors(path: Path) -> dict[str, Array]:
-    from safetensors import SafetensorError, safe_open
-
-    arrays = {}
-    try:
-        with safe_open(path, framework="np") as file:
-            for name in file.keys():  # noqa: SIM118
-                kind = file.get_slice(name).get_dtype()
-                if kind not in NUMPY_HAS:
-                    raise CheckpointError(
-                        f"{path}: {name} is of type {kind}, which NumPy lacks; save it as float32"
-                    )
-                arrays[name] = as_array(name, file.get_tensor(name))
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_line(error)}") from None
-    return arrays
+    return {name: as_array(name, value) for name, value in from_safetensors(path)[0].items()}
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
-    try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it holds one array without a name")
-        with file:
-            return {name: as_array(name, file[name]) for name in file.files}
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError(f"{path} cannot be read: {_line(error)}") from None
+    file = np.load(path, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise ValueError("it holds one array without a name")
+    with file:
+        for info in file.zip.infolist() if file.zip else ():
+            check_unpacked(f"{path}: {info.filename}", info.compress_size, info.file_size)
+        return {name: as_array(name, file[name]) for name in file.files}
 
 
 def _read_pth(path: Path) -> dict[str, Array]:
@@ -118,12 +99,9 @@ def _read_pth(path: Path) -> dict[str, Array]:
             f'{path} needs PyTorch: pip install "minisasrec[torch]", or save the weights as '
             ".safetensors or .npz where they were trained"
         ) from None
-    try:
+    wrong = f"{path} cannot be read as weights alone"
+    with reading(path, CheckpointError, wrong=wrong, advice="save model.state_dict()"):
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds of error for a damaged file
-        raise CheckpointError(
-            f"{path} cannot be read as weights alone ({_line(error)}); save model.state_dict()"
-        ) from None
     if not isinstance(state, Mapping):
         raise CheckpointError(
             f"{path} holds {type(state).__name__}, no weights by name; save model.state_dict()"

@@ -23,6 +23,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from minisasrec.border import json_value, reading
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import NONE, Split
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
@@ -380,18 +381,15 @@ def read_trials(file: Path) -> list[Record]:
     """
     if not file.is_file():
         return []
-    lines = file.read_text(encoding="utf-8").split("\n")
+    with reading(file, CheckpointError, wrong=f"{file} is damaged"):
+        lines = file.read_text(encoding="utf-8").split("\n")
+        trials = [json_value(line) for line in lines[:-1]]
     if lines[-1]:
         Run(file.parent).write(
             file.name, lambda path: path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
         )
-    try:
-        trials = [json.loads(line) for line in lines[:-1]]
-        needed = {"trial", "state", "values", "validations", SELECT}
-        complete = all(needed <= trial.keys() for trial in trials)
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from None
-    if not complete:
+    needed = {"trial", "state", "values", "validations", SELECT}
+    if not all(isinstance(trial, dict) and needed <= trial.keys() for trial in trials):
         raise CheckpointError(f"{file} has a line that is no trial; it was changed by hand")
     return trials
 

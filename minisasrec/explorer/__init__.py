@@ -2,7 +2,7 @@
 
 `pages.py` puts it together. `ops.js` and `sasrec.js` are the model in JavaScript, to be read beside
 `minisasrec/ops` and `minisasrec/models/sasrec.py`; `page.js` is what one sees and touches,
-`words.json` what it says in English and Korean.
+`views.js` what opens below, `words.json` what it says in English and Korean.
 """
 
 from minisasrec.explorer.pages import Shown, page, show, write

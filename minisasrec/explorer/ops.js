@@ -55,7 +55,8 @@ function add(x, z) {
 /** y = x z, number by number */
 function mul(x, z) {
   const y = new Tensor(x.rows, x.cols, x.data.map((value, i) => value * z.data[i]));
-  return made("mul", y, [x, z], (dy) => [dy.map((value, i) => value * z.data[i]), dy.map((value, i) => value * x.data[i])]);
+  const times = (dy, w) => dy.map((value, i) => value * w.data[i]);
+  return made("mul", y, [x, z], (dy) => [times(dy, z), times(dy, x)]);
 }
 
 /** y = x sigmoid(a)                                                      (ops/elementwise.py) */
@@ -135,7 +136,8 @@ function layerNorm(x, gamma, beta, eps = 1e-8) {
     const dx = new Float32Array(dy.length);
     for (let t = 0; t < x.rows; t++) {
       const hat = xhat.row(t), dhat = gamma.data.map((g, j) => g * dy[t * d + j]);
-      const through = dhat.reduce((sum, value) => sum + value, 0) / d, along = dot(dhat, 0, hat, 0, d) / d;
+      const through = dhat.reduce((sum, value) => sum + value, 0) / d;
+      const along = dot(dhat, 0, hat, 0, d) / d;
       dhat.forEach((value, j) => (dx[t * d + j] = rstd[t] * (value - through - hat[j] * along)));
     }
     return [dx];
@@ -155,7 +157,9 @@ function attention(q, k, v, { heads, mask, bias }) {
     for (let t = 0; t < T; t++) {
       const last = mask ? t : T - 1, rt = r.row(t), pt = p.row(t);
       let top = -Infinity, sum = 0;
-      for (let s = 0; s < T; s++) rt[s] = dot(q.data, t * d + at, k.data, s * d + at, width) / root + bias[s];
+      for (let s = 0; s < T; s++) {
+        rt[s] = dot(q.data, t * d + at, k.data, s * d + at, width) / root + bias[s];
+      }
       for (let s = 0; s <= last; s++) top = Math.max(top, rt[s]);
       for (let s = 0; s <= last; s++) sum += pt[s] = Math.exp(rt[s] - top);
       for (let s = 0; s <= last; s++) {

@@ -32,7 +32,7 @@ Weights = Literal["float32", "float16"]
 Beside = Recommender | str  # a str is "untrained" or "none"
 
 LARGEST = 50_000 * 64  # numbers of the table of items: more is no page for a phone
-SCRIPTS = ("ops.js", "sasrec.js", "page.js")
+SCRIPTS = ("ops.js", "sasrec.js", "views.js", "page.js")
 # The settings that the forward pass of sasrec.js reads, with the values that it knows.
 READS: dict[str, tuple[Any, ...] | None] = {
     "n": None,

@@ -65,14 +65,16 @@ class Block {
     const k = this.note("key", this.linear("attention.key", x));
     const v = this.note("value", this.linear("attention.value", x));
     const s = this.note("attention", attention(q, k, v, this.inputs));
-    return this.weight("attention.output.W") ? this.note("output", this.linear("attention.output", s)) : s;
+    if (!this.weight("attention.output.W")) return s;
+    return this.note("output", this.linear("attention.output", s));
   }
 
   /** FFN(s) = ReLU(s W1 + b1) W2 + b2; of LiGR: (silu(s W1) (s W3)) W2       (Sec. III-B) */
   ffn(s) {
     const a = this.linear("ffn.layer1", s);
     const third = this.weight("ffn.layer3.W") && this.linear("ffn.layer3", s);
-    const hidden = this.note("ffn_hidden", third ? gate(mul(a, third), a) : relu(a)); // silu(a) = a sigmoid(a)
+    // silu(a) = a sigmoid(a)
+    const hidden = this.note("ffn_hidden", third ? gate(mul(a, third), a) : relu(a));
     return this.note("ffn", this.linear("ffn.layer2", hidden));
   }
 
@@ -140,7 +142,7 @@ class SASRec {
     return r;
   }
 
-  /** How the last score of item i changes with M_{s_t}, the row of each past item, a Tensor; and the walk. */
+  /** How the last score of item i changes with M_{s_t}, the row of each past item; and the walk. */
   gradients({ F, M }, i) {
     const dF = new Float32Array(F.data.length);
     dF.set(this.N.row(i), (F.rows - 1) * F.cols); // r = F_t . N_i, so dr/dF_t = N_i

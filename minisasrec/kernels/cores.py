@@ -17,10 +17,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+MEMBERSHIP, ROOT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
 
 def available_cores() -> int:
     """The number of cores that this process may use, at least 1."""
-    quotas = _quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    quotas = _quotas(MEMBERSHIP, ROOT)
     return max(1, min([_affinity(), *quotas, *_wanted()]))
 
 
@@ -38,7 +40,15 @@ def _wanted() -> Iterator[int]:
 
 
 def _quotas(membership: Path, root: Path) -> Iterator[int]:
-    """The quotas of this process's control groups and of the groups around them, in cores.
+    """The quotas of this process's control groups and of the groups around them, in cores."""
+    for group in control_groups("cpu", membership, root):
+        yield from _quota(group)
+
+
+def control_groups(
+    controller: str, membership: Path = MEMBERSHIP, root: Path = ROOT
+) -> Iterator[Path]:
+    """The folders of this process's control groups, and of the groups around them.
 
     `membership` names a group per line: "0::/a/b" is one of version 2, "4:cpu,cpuacct:/a/b" one of
     version 1. `root` is the folder where all groups can be read. A group limits the groups in it.
@@ -48,15 +58,15 @@ def _quotas(membership: Path, root: Path) -> Iterator[int]:
         controllers, _, name = rest.partition(":")
         if number == "0" and not controllers:
             folders = [root, root / "unified"]
-        elif "cpu" in controllers.split(","):
-            folders = [root / "cpu", root / "cpu,cpuacct", root / "cpuacct,cpu"]
+        elif controller in controllers.split(","):
+            folders = [root / controller, root / "cpu,cpuacct", root / "cpuacct,cpu"]
         else:
             continue
         group = PurePosixPath(name.lstrip("/"))
         # inside a container, `name` may be the host's, and its own group is then the root
         for folder in folders:
             for each in (group, *group.parents):
-                yield from _quota(folder / each)
+                yield folder / each
 
 
 def _quota(group: Path) -> Iterator[int]:

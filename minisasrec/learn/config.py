@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from minisasrec.border import json_value, reading
+from minisasrec.budget import Weights
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.registry import DATASETS, SPARSE
 from minisasrec.data.split import LEAVE_ONE_OUT, Split, parse_rule
@@ -168,7 +170,25 @@ class TrainConfig:
 def make_model(config: TrainConfig, split: Split) -> Model:
     """The model of a configuration, not yet trained."""
     model, section = MODELS[config.model]
-    return model.for_split(split, getattr(config, section) if section else None, config.seed)
+    settings = getattr(config, section) if section else None
+    with weights_of(config.model, settings, split.dataset.num_items, TRAINED):
+        return model.for_split(split, settings, config.seed)
+
+
+TRAINED = 5  # weights, gradients, the two moments of Adam, the best weights so far
+LARGE = ("d", "n", "blocks")  # the settings that a model's size depends on
+
+
+def weights_of(model: str, settings: Any, items: int, copies: int) -> Weights:
+    """A block in which a model is made; `ConfigError` if it does not fit into the memory."""
+    sizes = [name for name in LARGE if hasattr(settings, name)]
+    told = ", ".join([f"{name} = {getattr(settings, name):,}" for name in sizes])
+    less = " or ".join(f"--{name}" for name in sizes)
+    return Weights(
+        copies,
+        f"{model} with {told} for {items:,} items",
+        f"lower {less}, drop rare items (--min-actions), or raise --max-memory",
+    )
 
 
 def model_settings(name: str, model: Model) -> dict[str, Any]:
@@ -228,14 +248,12 @@ def read_config(path: Path, base: TrainConfig) -> TrainConfig:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file, or a `ConfigError` in one line."""
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # Windows may add a mark
-    except FileNotFoundError:
-        raise ConfigError(f"no such file: {path}") from None
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from None
+    path = Path(path)
+    with reading(path, ConfigError, wrong=f"{path} is not JSON", advice="correct it"):
+        try:
+            values = json_value(path.read_text(encoding="utf-8-sig"))  # Windows may add a mark
+        except FileNotFoundError:
+            raise ConfigError(f"no such file: {path}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}, a JSON object was expected")
     return values

@@ -16,6 +16,7 @@ import numpy as np
 
 from minisasrec.autograd.anomaly import backward_with_checks, first_anomaly
 from minisasrec.backends import backend
+from minisasrec.budget import check
 from minisasrec.data.batches import Batch, TrainingBatches
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import Split
@@ -34,6 +35,7 @@ from minisasrec.learn.receipt import go_on
 from minisasrec.learn.runs import CHECKPOINT_FORM, Run, check_form
 from minisasrec.models import MODELS
 from minisasrec.models.base import SequenceModel
+from minisasrec.models.factors import FactorConfig
 from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
 from minisasrec.terminal import on_terminal, say
@@ -101,6 +103,7 @@ def fit(
     Raises `TrainingError` if the loss is no longer a number, `CheckpointError` if the run cannot
     be gone on with.
     """
+    _check_batch(model, split, config)
     board = TensorBoard(run.path("tensorboard")) if run and config.tensorboard else None
     batches = TrainingBatches(
         split,
@@ -162,6 +165,24 @@ def fit(
     if validate is not None:
         model.load_state(best_weights)
     return history
+
+
+def _check_batch(model: SequenceModel, split: Split, config: TrainConfig) -> None:
+    """Raise `ConfigError` if a step on the longest sequences does not fit into the memory.
+
+    What a step keeps for its backward pass was measured for each row and each of d numbers: 6, and
+    4.5 in each block (tests/test_budget.py). It is the least: NumPy's definitions keep more.
+    """
+    settings: Any = getattr(model, "config", None)
+    if settings is None or not hasattr(settings, "n") or isinstance(settings, FactorConfig):
+        return
+    lengths = np.minimum(split.train_end - split.dataset.offsets[:-1], model.n)
+    rows = int(np.sort(lengths)[-config.batch_size :].sum())
+    check(
+        4 * rows * settings.d * (6 + 4.5 * getattr(settings, "blocks", 0)),
+        f"a step on {config.batch_size:,} users, {rows:,} rows of d = {settings.d:,},",
+        "lower --batch-size, --n or --d, or raise --max-memory",
+    )
 
 
 def selection(split: Split, config: TrainConfig) -> Protocol:

@@ -1,4 +1,4 @@
-"""What every command takes about the machine: how many threads, and which backend."""
+"""What every command takes about the machine: threads, backend, and memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minisasrec.backends import use_backend
+from minisasrec.budget import budget, use_budget
 from minisasrec.errors import ConfigError
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import threads
@@ -15,18 +16,23 @@ from minisasrec.kernels.threads import threads
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """Threads and backend. The numbers do not depend on the threads of the numba backend."""
+    """Threads, backend, memory. Results do not depend on the threads of the numba backend."""
 
     threads: int | None = None
     """Threads of the numba backend; by default up to all cores, or one for work too small to
     share. Results do not depend on it."""
     backend: Literal["numba", "numpy"] | None = None
     """numba: fast. numpy: by the book, no compilation. Default: numba, or $MINISASREC_BACKEND."""
+    max_memory: float | None = None
+    """Memory in GB that reading and training may take; what would take more is refused before it
+    begins. Default: all memory of this machine."""
 
     def check(self) -> None:
-        """Raise `ConfigError` for a number of threads below 1."""
+        """Raise `ConfigError` for a number of threads below 1, or no memory at all."""
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}; it must be at least 1")
+        if self.max_memory is not None and not 0 < self.max_memory < float("inf"):
+            raise ConfigError(f"--max-memory is {self.max_memory}; it must be above 0, in GB")
 
 
 def on_machine(machine: MachineOptions) -> AbstractContextManager[object]:
@@ -36,12 +42,14 @@ def on_machine(machine: MachineOptions) -> AbstractContextManager[object]:
         block.enter_context(use_backend(machine.backend))
     if machine.threads:
         block.enter_context(threads(machine.threads))
+    block.enter_context(budget(machine.max_memory))
     return block
 
 
 def use_machine(machine: MachineOptions) -> None:
     """Apply what is given, to this process."""
     machine.check()
+    use_budget(machine.max_memory)
     if machine.backend:
         use_backend(machine.backend)
     if machine.threads:

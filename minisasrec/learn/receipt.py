@@ -56,7 +56,7 @@ SHOWN = 8  # characters of a fingerprint that are shown: 32 bits
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 Facts = dict[str, Any]
 MADE_BY_FORM = {"minisasrec": str, "code": str, "backend": str}
-ORIGIN_FORM = {"data": str, "made_by": list, "init_from?": str, "updates?": list}
+ORIGIN_FORM = {"data": str, "init_from?": str, "updates?": list}
 
 
 # --- what goes into config.json ------------------------------------------------------------------
@@ -81,11 +81,9 @@ def origin_in(facts: Facts) -> Facts:
 def updated(begun: Facts, epochs: int) -> Facts:
     """An `origin` after `Recommender.update`, which trained so many epochs more."""
     made, now = begun.get("made_by", []), made_by()
-    return {
-        **begun,
-        "made_by": made if made[-1:] == [now] else [*made, now],
-        "updates": [*begun.get("updates", []), epochs],
-    }
+    if made and made[-1] != now:
+        made = [*made, now]
+    return {**begun, "made_by": made, "updates": [*begun.get("updates", []), epochs]}
 
 
 def made_by() -> Facts:
@@ -98,10 +96,10 @@ def code_fingerprint(root: Path = Path(__file__).parents[1]) -> str:
     """SHA-256 (hex) of the files that compute, the same for both ways to end a line."""
     digest = hashlib.sha256()
     for name in COMPUTES:
-        files = [root / name] if name.endswith(".py") else sorted((root / name).rglob("*.py"))
-        for file in files:
+        files = [root / name] if name.endswith(".py") else (root / name).rglob("*.py")
+        for path, file in sorted((file.relative_to(root).as_posix(), file) for file in files):
             content = file.read_bytes().replace(b"\r\n", b"\n")
-            digest.update(f"{file.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(f"{path} {len(content)}\n".encode())
             digest.update(content)
     return digest.hexdigest()
 
@@ -126,17 +124,21 @@ def machine() -> Facts:
 
 def _processor() -> Facts:
     """The processor that kernels are compiled for, and by what."""
-    import llvmlite
     import numba
 
-    from minisasrec.kernels.simd.internals import config, get_host_cpu_features
+    from minisasrec.kernels.simd.internals import (
+        config,
+        get_host_cpu_features,
+        get_host_cpu_name,
+        llvmlite_version,
+    )
 
     features = config.CPU_FEATURES or get_host_cpu_features()
     return {
-        "processor": config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        "processor": config.CPU_NAME or get_host_cpu_name(),
         "features": " ".join(sorted(f[1:] for f in features.split(",") if f[:1] == "+")),
         "numba": numba.__version__,
-        "llvmlite": llvmlite.__version__,
+        "llvmlite": llvmlite_version,
     }
 
 
@@ -169,7 +171,7 @@ def go_on(run: Run, config: TrainConfig, anew: bool = False) -> None:
     if anew:
         made = [now]
     elif how:
-        made = [*made, now]
+        made = [*made, now] if made else []  # what is not known is not made up
         say(
             f"note: {run.folder} was begun under other conditions ({how}): its bits may differ "
             "from those of an uninterrupted run"
@@ -214,8 +216,13 @@ class Receipt:
         little.
         """
         config, facts = run.settings()
+        made = facts.get("made_by")
+        if not made:
+            raise CheckpointError(
+                f"{run.folder} was begun by an earlier version, which did not note what it was "
+                "made by, so it has no receipt; train it anew"
+            )
         check_form(facts, ORIGIN_FORM, run.path(CONFIG))
-        made = facts["made_by"]
         for entry in made:
             check_form(entry, MADE_BY_FORM, run.path(CONFIG))
         arrays, about = run.load_arrays(WEIGHTS)

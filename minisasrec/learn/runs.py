@@ -39,6 +39,7 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec.border import json_value, reading
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.learn.config import TrainConfig, from_json, read_json
 
@@ -165,7 +166,7 @@ class Run:
         path = self.path(CONFIG)
         try:
             values = read_json(path)
-        except (ConfigError, RecursionError) as error:
+        except ConfigError as error:
             raise CheckpointError(f"{error}; copy {self.folder} again, or train anew") from None
         form = values.get("format", 0)  # 0: from before there were formats
         if not isinstance(form, int) or form > FORMAT:
@@ -248,30 +249,20 @@ class Run:
 
     def load_arrays(self, name: str) -> tuple[Arrays, dict[str, Any]]:
         """Arrays and metadata of a safetensors file. Raises `CheckpointError`."""
-        from safetensors import SafetensorError, safe_open
-
         path = self.path(name)
         if not path.is_file():
             raise CheckpointError(
                 f"{path} is missing: the run ended before it was written, or it was deleted"
             )
         self.verify(name)
-        try:
-            with safe_open(path, framework="np") as file:
-                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                metadata = json.loads((file.metadata() or {}).get("minisasrec", "{}"))
-        except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
-            raise CheckpointError(f"{path} cannot be read: {error}") from None
-        if not isinstance(metadata, dict):
-            raise CheckpointError(f"{path} describes itself by {metadata!r:.50}, no JSON object")
-        return arrays, metadata
+        return from_safetensors(path)
 
     def load_json(self, name: str) -> dict[str, Any]:
         """The object in a JSON file of the run. Raises `CheckpointError`."""
         self.verify(name)
         try:
             return read_json(self.path(name))
-        except (ConfigError, RecursionError) as error:
+        except ConfigError as error:
             raise CheckpointError(f"{error}; copy {self.folder} again") from None
 
     def result(self, name: str = "result.json") -> dict[str, Any]:
@@ -329,11 +320,9 @@ class Run:
         path = self.path("history.jsonl")
         if not path.exists():
             return []
-        try:
+        with reading(path, CheckpointError, wrong=f"{path} is damaged"):
             lines = path.read_text(encoding="utf-8").splitlines()[:epochs]
-            entries = [json.loads(line) for line in lines]
-        except (ValueError, RecursionError, OSError) as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from None
+            entries = [json_value(line) for line in lines]
         for number, entry in enumerate(entries, 1):
             check_form(entry, HISTORY_FORM, f"{path} line {number}")
             if entry["epoch"] != number:
@@ -349,6 +338,31 @@ class Run:
         text = "".join(json.dumps(entry) + "\n" for entry in kept)
         self.write("history.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
         return kept
+
+
+NUMPY_HAS = {f"{kind}{bits}" for kind in "FIU" for bits in (16, 32, 64)} | {"I8", "U8", "BOOL"}
+
+
+def from_safetensors(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays of a safetensors file and the metadata that we wrote. Raises `CheckpointError`."""
+    from safetensors import safe_open
+
+    arrays = {}
+    with (
+        reading(path, CheckpointError, wrong=f"{path} cannot be read"),
+        safe_open(path, framework="np") as file,
+    ):
+        for name in file.keys():  # noqa: SIM118
+            kind = file.get_slice(name).get_dtype()
+            if kind not in NUMPY_HAS:
+                raise CheckpointError(
+                    f"{path}: {name} is of type {kind}, which NumPy lacks; save it as float32"
+                )
+            arrays[name] = file.get_tensor(name)
+        metadata = json_value((file.metadata() or {}).get("minisasrec", "{}"))
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path} describes itself by {metadata!r:.50}, no JSON object")
+    return arrays, metadata
 
 
 def to_safetensors(arrays: Mapping[str, np.ndarray], metadata: dict[str, Any]) -> bytes:

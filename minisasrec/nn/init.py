@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from minisasrec.budget import take
 from minisasrec.nn.module import Parameter
 from minisasrec.random import Seed, random_uint32
 
@@ -17,6 +20,7 @@ def glorot_uniform(shape: tuple[int, int], seed: int | Seed) -> Parameter:
     the package's own hash, so that a seed gives the same weights with every NumPy version.
     """
     limit = np.sqrt(6 / sum(shape))
+    take(4 * shape[0] * shape[1])
     weights = np.empty(shape[0] * shape[1], dtype=np.float32)
     key = Seed.of(seed).key
     for start in range(0, len(weights), DRAWN_AT_ONCE):
@@ -28,4 +32,5 @@ def glorot_uniform(shape: tuple[int, int], seed: int | Seed) -> Parameter:
 
 def constant(shape: int | tuple[int, ...], value: float) -> Parameter:
     """An array of one value (biases 0; layer norm gamma 1, beta 0)."""
+    take(4 * math.prod((shape,) if isinstance(shape, int) else shape))
     return Parameter(np.full(shape, value, dtype=np.float32))
