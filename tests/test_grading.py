@@ -135,6 +135,11 @@ POSIX = {
         "not yet",
         "",
     ),
+    "hands its files to another process and never ends": (
+        "import os, time\nif not os.fork():\n    os.setsid()\n    time.sleep(60)\nwhile True: pass",
+        "not yet",
+        "stopped after",
+    ),
     "leaves processes behind": (
         f"{WRONG}import os, time\nfor _ in range(3):\n    if not os.fork():\n"
         "        os.setsid()\n        time.sleep(600)",
@@ -156,6 +161,10 @@ if sys.platform == "linux":
     ANSWERS |= LINUX
 
 
+WITHOUT_A_COPY = ["right", "ends at once", "never ends", "prints megabytes", "raises"]
+WITHOUT_A_COPY += POSIX if os.name == "posix" else {}
+
+
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Judge]:
     made = Judge(Limits(seconds=10))
@@ -173,9 +182,7 @@ def test_each_answer_gets_its_verdict(name: str, judge: Judge) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["right", "ends at once", "never ends", "prints megabytes", "raises"]
-)
+@pytest.mark.parametrize("name", WITHOUT_A_COPY)
 def test_the_same_without_a_copy_of_a_prepared_process(name: str) -> None:
     """As on Windows and macOS: a new Python for each answer."""
     code, result, text = ANSWERS[name]

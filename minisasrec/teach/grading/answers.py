@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -42,7 +42,7 @@ class Room:
                 with suppress(Exception):  # what depends on more is run where it is needed
                     exec(compile(part, "<notebook>", "exec"), self.names)
 
-    def provide(self, names: set[str], before: int | None = None) -> None:
+    def provide(self, names: Set[str], before: int | None = None) -> None:
         """Run the cells (the first `before`) that give these names values, where they have none."""
         for i in needed_for(names - self.names.keys(), self.cells[:before]):
             with suppress(Exception):

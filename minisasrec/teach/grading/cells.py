@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import json
 import re
 import symtable
@@ -72,7 +73,8 @@ def plain(code: str) -> str:
         return re.sub(r"^([ \t]*)(?:[%!].*|[\w.]+\?{1,2})$", r"\1pass", code, flags=re.MULTILINE)
 
 
-def binds(code: str) -> set[str]:
+@functools.lru_cache(10_000)  # the cells of a class are mostly the same
+def binds(code: str) -> frozenset[str]:
     """The global names that a cell assigns, defines or imports; also of a cell with an error.
 
     >>> sorted(binds("import numpy as np\\ndef f(x):\\n    y = x\\na, b = 1, 2"))
@@ -81,12 +83,13 @@ def binds(code: str) -> set[str]:
     try:
         table = symtable.symtable(plain(code), "cell", "exec")
     except (SyntaxError, ValueError, RecursionError):
-        return set(re.findall(r"^(?:def +|class +)?(\w+) *[=(]", code, re.MULTILINE))
+        return frozenset(re.findall(r"^(?:def +|class +)?(\w+) *[=(]", code, re.MULTILINE))
     found = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
-    return found | {s.get_name() for s in table.get_symbols() if s.is_namespace()}
+    return frozenset(found | {s.get_name() for s in table.get_symbols() if s.is_namespace()})
 
 
-def uses(code: str) -> set[str]:
+@functools.lru_cache(10_000)
+def uses(code: str) -> frozenset[str]:
     """The global names that a cell reads, also from inside its functions.
 
     >>> sorted(uses("def f(x):\\n    y = np.sqrt(x)\\n    return y + g"))
@@ -95,14 +98,14 @@ def uses(code: str) -> set[str]:
     try:
         table = symtable.symtable(plain(code), "cell", "exec")
     except (SyntaxError, ValueError, RecursionError):
-        return set()
+        return frozenset()
     found = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
     inner = list(table.get_children())
     while inner:
         scope = inner.pop()
         inner += scope.get_children()
         found |= {s.get_name() for s in scope.get_symbols() if s.is_global() and s.is_referenced()}
-    return found - BUILTINS
+    return frozenset(found - BUILTINS)
 
 
 def needed_for(names: Iterable[str], cells: Sequence[str]) -> list[int]:

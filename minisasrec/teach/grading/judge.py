@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,13 @@ class Judge:
         """
         with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as name:
             folder = Path(name).resolve()
+            given = self._given(question)  # may train a model: not in the answer's time
             session = self._open(question, folder)
             began = time.perf_counter()
             clock = threading.Timer(self.limits.seconds, session.stop)
             clock.start()
             try:
-                result, text, points = self._judge(question, cells, session.peer)
+                result, text, points = self._judge(question, cells, given, session.peer)
             except (Closed, Unreadable) as error:
                 clock.cancel()
                 result, text, points = "not yet", self._why(session, error), 0.0
@@ -99,7 +101,7 @@ class Judge:
             return Judgement(result, text, points, round(took, 2), session.confined)
 
     def _judge(
-        self, question: Question, cells: Sequence[str], peer: Peer
+        self, question: Question, cells: Sequence[str], given: dict[str, Any], peer: Peer
     ) -> tuple[str, str, float]:
         wanted = list(question.wanted)
 
@@ -107,7 +109,7 @@ class Judge:
             work = {"do": "run", "cells": list(cells), "before": question.before, "wanted": wanted}
             values = peer.ask(work)
             names = {name: values[name] for name in wanted}
-            return eval(question.answer, dict(self._given(question)), names)
+            return eval(question.answer, dict(given), names)
 
         exercise = find(question.name)
         answer: list[Any] = []
@@ -181,7 +183,7 @@ class Judge:
         return f"your code ended Python (exit code {status}) before it was checked"
 
 
-def _needed(question: Question) -> set[str]:
+def _needed(question: Question) -> frozenset[str]:
     """The names in the check that the notebook itself has to give."""
     return uses(question.answer) - set(question.wanted)
 
@@ -225,23 +227,23 @@ def _command() -> list[str]:
 
 
 def _one_process(start: dict[str, Any], folder: Path) -> Session:
-    process = subprocess.Popen(
-        _command(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_environment(),
-        start_new_session=os.name == "posix",
-    )
-    assert process.stdin is not None and process.stdout is not None
-    peer = Peer(process.stdout, process.stdin, trusting=False)
+    ours: socket.socket | None = None
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    if os.name == "posix":  # unlike a pipe, a socket can be shut while others hold its end
+        ours, theirs = socket.socketpair()
+        options = {"stdin": theirs, "stdout": theirs, "start_new_session": True}
+    process = subprocess.Popen(_command(), **options, stderr=subprocess.DEVNULL, env=_environment())
+    reader: Any = process.stdout
+    writer: Any = process.stdin
+    if ours is not None:
+        theirs.close()
+        reader, writer = ours.makefile("rb"), ours.makefile("wb")
+    peer = Peer(reader, writer, trusting=False)
 
     def kill() -> None:
-        if os.name == "posix":
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
+        if ours is not None:
+            _kill_group(process.pid)
+            _shut(ours)
         process.kill()
 
     def ended() -> int:
@@ -251,16 +253,12 @@ def _one_process(start: dict[str, Any], folder: Path) -> Session:
             status = -signal.SIGTERM
         kill()
         process.wait()
-        for file in (process.stdin, process.stdout):
-            try:
-                file.close()  # type: ignore[union-attr]
-            except OSError:
-                pass
+        _close(reader, writer, *([ours] if ours else []))
         return status
 
+    session = Session(peer, kill, ended)
     clock = threading.Timer(PREPARE, kill)
     clock.start()
-    session = Session(peer, kill, ended)
     try:
         peer.send({**start, "folder": str(folder)})
         session.confined = tuple(map(str, peer.receive().get("confined", ())))
@@ -270,6 +268,22 @@ def _one_process(start: dict[str, Any], folder: Path) -> Session:
     finally:
         clock.cancel()
     return session
+
+
+def _kill_group(leader: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _shut(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+def _close(*files: Any) -> None:
+    for file in files:
+        with suppress(OSError):
+            file.close()
 
 
 class Prepared:
@@ -306,17 +320,11 @@ class Prepared:
         peer = Peer(reader, writer, trusting=False)
 
         def kill() -> None:
-            try:
-                os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            _kill_group(child)
+            _shut(ours)  # a process that it has started may hold the other end
 
         def ended() -> int:
-            for file in (reader, writer, ours):
-                try:
-                    file.close()
-                except OSError:
-                    pass
+            _close(reader, writer, ours)
             try:
                 with self._lock:
                     status = int(self._peer.ask({"do": "end", "process": child}))
@@ -335,7 +343,7 @@ class Prepared:
 
     def close(self) -> None:
         """End it, with all that answers have left."""
-        self._socket.shutdown(socket.SHUT_RDWR)
+        _shut(self._socket)
         self._socket.close()
         try:
             self._process.wait(timeout=5)
