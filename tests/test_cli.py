@@ -270,7 +270,8 @@ ARGUMENTS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+# class grades in processes of its own, and its doctor looks at what training would choose
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "class"])
 def test_every_command_takes_threads_and_backend(
     command: str,
     monkeypatch: pytest.MonkeyPatch,

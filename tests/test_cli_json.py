@@ -52,7 +52,11 @@ CALLS: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_here() -> None:
+    assert CALLS.keys() == COMMANDS.keys() - {"class"}  # whose three works are in test_class.py
+
+
+@pytest.mark.parametrize("command", CALLS)
 def test_one_document_and_nothing_else(
     command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,7 +70,7 @@ def test_one_document_and_nothing_else(
     assert is_right(json.loads(told, parse_constant=pytest.fail))  # JSON has no NaN
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", CALLS)
 def test_an_error_leaves_stdout_empty(
     command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

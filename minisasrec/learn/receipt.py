@@ -124,17 +124,21 @@ def machine() -> Facts:
 
 def _processor() -> Facts:
     """The processor that kernels are compiled for, and by what."""
-    import llvmlite
     import numba
 
-    from minisasrec.kernels.simd.internals import config, get_host_cpu_features
+    from minisasrec.kernels.simd.internals import (
+        config,
+        get_host_cpu_features,
+        get_host_cpu_name,
+        llvmlite_version,
+    )
 
     features = config.CPU_FEATURES or get_host_cpu_features()
     return {
-        "processor": config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        "processor": config.CPU_NAME or get_host_cpu_name(),
         "features": " ".join(sorted(f[1:] for f in features.split(",") if f[:1] == "+")),
         "numba": numba.__version__,
-        "llvmlite": llvmlite.__version__,
+        "llvmlite": llvmlite_version,
     }
 
 

@@ -149,7 +149,7 @@ def run(count: int, seed: int, work: Path, only: int | None = None, wanted: str 
         where = f"seed {seed}, number {number}, {target.name}"
         report.inputs += 1
         peak.start()
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             target.read(folder, random.Random(f"{seed} {number} options"))
             report.read += 1
@@ -170,7 +170,7 @@ def run(count: int, seed: int, work: Path, only: int | None = None, wanted: str 
             )
             if only is not None:
                 traceback.print_exc()
-        seconds, grown = time.perf_counter() - start, peak.growth()
+        seconds, grown = time.process_time() - start, peak.growth()
         report.most_seconds = max(report.most_seconds, seconds)
         report.most_memory = max(report.most_memory, grown)
         if seconds > MOST_SECONDS:

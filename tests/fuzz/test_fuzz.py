@@ -194,7 +194,7 @@ def test_a_bomb_is_one_line(
     path = tmp_path / name
     path.write_bytes(make())
     assert path.stat().st_size < 100 << 20
-    peak, start = Peak(), time.perf_counter()
+    peak, start = Peak(), time.process_time()
     with pytest.raises(MinisasrecError) as told:
         read(path)
     within_limits(peak, start)
@@ -203,7 +203,7 @@ def test_a_bomb_is_one_line(
 
 
 def within_limits(peak: Peak, start: float) -> None:
-    seconds, grown = time.perf_counter() - start, peak.growth()
+    seconds, grown = time.process_time() - start, peak.growth()
     assert seconds < MOST_SECONDS, f"{seconds:.1f} s"
     assert grown < MOST_MEMORY, f"{grown >> 20} MB"
 
@@ -212,7 +212,7 @@ def test_a_long_text_in_every_row_is_in_memory_once(tmp_path: Path) -> None:
     path = tmp_path / "text.parquet"
     path.write_bytes(one_long_text())
     assert path.stat().st_size < 1 << 20
-    peak, start = Peak(), time.perf_counter()
+    peak, start = Peak(), time.process_time()
     assert load(path).num_actions == 400_000
     within_limits(peak, start)
 

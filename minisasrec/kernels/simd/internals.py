@@ -30,6 +30,8 @@ PARTS = {
     "register": "numba.core.event",
     # how wide the vectors of this processor are
     "get_host_cpu_features": "numba.core.codegen",
+    # the processor that a run's receipt names
+    "get_host_cpu_name": "llvmlite.binding",
     # +, - and * of vectors: Numba's public way, `overload`, cannot give LLVM code for an operator
     "AbstractTemplate": "numba.core.typing.templates",
     "infer_global": "numba.core.typing.templates",
@@ -59,6 +61,7 @@ CompileResult, dumps = found["CompileResult"], found["dumps"]
 llvmlite_version = found["__version__"]
 Listener, register = found["Listener"], found["register"]
 get_host_cpu_features = found["get_host_cpu_features"]
+get_host_cpu_name = found["get_host_cpu_name"]
 AbstractTemplate, infer_global = found["AbstractTemplate"], found["infer_global"]
 signature = found["signature"]
 ir, cgutils = found["ir"], found["cgutils"]
