@@ -90,7 +90,7 @@ function arcs(run, p, rows, t) {
 const hidden = (r, s) => state.mask && s > r;
 
 /** How a cell of attention looks. */
-const share = (w, r, s) => ({ strength: w, shown: hidden(r, s) ? text("masked") : percent(w) });
+const share = (w, r, s) => (hidden(r, s) ? { masked: true, shown: text("masked") } : { strength: w, shown: percent(w) });
 
 /** A table with a row for each item that looks and a column for each that is looked at. */
 function map(run, rows, valueOf, look) {
@@ -98,12 +98,12 @@ function map(run, rows, valueOf, look) {
   const tell = (r, s, shown) => told.replaceChildren(...say("map.told", { row: strong(run.items[r]), column: strong(run.items[s]), value: h("strong", {}, shown) }));
   const small = rows.length > 8; // cells too small for text
   const body = rows.map((r) => h("tr", {}, h("th", { scope: "row" }, title(run.items[r])), rows.map((s) => {
-    const { strength, shown, negative = false } = look(valueOf(s, r), r, s);
+    const { strength = 0, shown, negative = false, masked = false } = look(valueOf(s, r), r, s);
     return h("td", {
-      class: hidden(r, s) ? "hidden" : negative ? "negative" : "", style: { "--p": Math.min(Math.abs(strength), 1).toFixed(3) },
+      class: masked ? "hidden" : negative ? "negative" : "", style: { "--p": Math.min(Math.abs(strength), 1).toFixed(3) },
       "aria-label": shown,
       onpointerenter: () => tell(r, s, shown), onclick: () => tell(r, s, shown),
-    }, small || hidden(r, s) ? "" : shown);
+    }, small || masked ? "" : shown);
   })));
   let [at, to] = [rows.length - 1, rows.length - 1];
   const table = h("table", {
@@ -129,9 +129,9 @@ function map(run, rows, valueOf, look) {
 // --- the steps of one prediction --------------------------------------------------------------------
 
 /** Symbol and formula of each step as the paper writes them; what they mean is in words.json. */
-const STEPS = ({ scale_embedding, positions, norm, layer_norm }) => ({
+const STEPS = ({ scale_embedding, positions, positions_from, norm, layer_norm }) => ({
   M: ["M_{s}", "M_{s_1} … M_{s_L}"],
-  P: ["P", "P_{n−L+1} … P_n"],
+  P: ["P", positions_from === "end" ? "P_{n−L+1} … P_n" : "P_1 … P_L"],
   E: ["Ê", `Ê_t = ${scale_embedding || norm === "authors" ? "√d · " : ""}M_{s_t}${positions && state.positions ? " + P_t" : ""}`],
   attention_norm: ["LN(x)", "γ ⊙ (x − mean) / √(var + ε) + β"],
   query: ["Q", "Q = x W^Q"],
@@ -252,7 +252,7 @@ function squares(run, { name, value }) {
     const most = largest(scores.data), p = value.weights[head];
     const looks = {
       scores: [(s, r) => scores.row(r)[s], (x) => ({ strength: x / most, shown: number(x), negative: x < 0 })],
-      mask: [(s, r) => !hidden(r, s), (seen) => ({ strength: seen / 2, shown: seen ? "✓" : "−∞" })],
+      mask: [(s, r) => !hidden(r, s), (seen) => ({ strength: seen / 2, masked: !seen, shown: seen ? "✓" : "−∞" })],
       softmax: [(s, r) => p.row(r)[s], share],
     };
     const row = name === "softmax" ? p.row(t) : scores.row(t);
