@@ -20,6 +20,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -34,12 +35,13 @@ TIMES, GRACE = 5, 20  # a mutant may take 5 times as long as the code, and 20 se
 
 ALL = ("tests/test_defaults.py", "tests/test_errors.py")  # quick, and about everything
 OPS = ("tests/test_ops.py", "tests/test_magnitudes.py", "tests/test_torch_oracle.py")
+KERNELS = ("tests/test_ops.py", "tests/test_kernels.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "autograd/engine.py": ("tests/test_engine.py", "tests/test_two_threads.py"),
     "autograd/gradients.py": ("tests/test_engine.py", "tests/test_ops.py"),
     "autograd/op.py": ("tests/test_engine.py", "tests/test_replicas.py", "tests/test_gradcheck.py"),
     "autograd/tensor.py": ("tests/test_engine.py", "tests/test_replicas.py", "tests/test_ops.py"),
-    # of the tests in OPS, those about the ops in the file of this name
+    # of the tests in OPS, those about the ops of the file
     "ops/attention.py": OPS,
     "ops/convolution.py": ("tests/test_convolution.py", *OPS),
     "ops/dropout.py": ("tests/test_random.py", *OPS),
@@ -62,22 +64,23 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data/sampling.py": ("tests/test_batches.py", "tests/test_evaluation.py"),
     "data/split.py": ("tests/test_data.py", "tests/test_split.py", "tests/test_evaluation.py"),
     "models/sasrec.py": ("tests/test_model.py", "tests/test_golden.py"),
-    # compiled for each mutant, so slow: not among those that are tried without asking
+    # compiled for each mutant, so slow: not among those that are tried without asking. Of the
+    # tests in OPS those about the ops that call the kernels of the file
     "kernels/adam.py": ("tests/test_optim.py",),
-    "kernels/attention.py": OPS,
-    "kernels/convolution.py": ("tests/test_convolution.py", *OPS),
-    "kernels/dropout.py": OPS,
-    "kernels/elementwise.py": ("tests/test_engine.py", *OPS),
-    "kernels/embedding.py": OPS,
-    "kernels/feed_forward.py": ("tests/test_fused.py", *OPS),
-    "kernels/layer_norm.py": OPS,
-    "kernels/loss.py": OPS,
-    "kernels/matmul.py": OPS,
-    "kernels/projections.py": ("tests/test_fused.py", *OPS),
-    "kernels/ranking.py": OPS,
-    "kernels/recurrent.py": ("tests/test_recurrent.py", *OPS),
+    "kernels/attention.py": KERNELS,
+    "kernels/convolution.py": ("tests/test_convolution.py", *KERNELS),
+    "kernels/dropout.py": KERNELS,
+    "kernels/elementwise.py": ("tests/test_engine.py", *KERNELS),
+    "kernels/embedding.py": ("tests/test_fused.py", "tests/test_engine.py", *KERNELS),
+    "kernels/feed_forward.py": ("tests/test_fused.py", *KERNELS),
+    "kernels/layer_norm.py": KERNELS,
+    "kernels/loss.py": KERNELS,
+    "kernels/matmul.py": KERNELS,
+    "kernels/projections.py": ("tests/test_fused.py", *KERNELS),
+    "kernels/ranking.py": KERNELS,
+    "kernels/recurrent.py": ("tests/test_recurrent.py", *KERNELS),
     "kernels/sampling.py": ("tests/test_batches.py",),
-    "kernels/softmax.py": OPS,
+    "kernels/softmax.py": KERNELS,
 }
 USUAL = ("autograd", "ops", "nn", "learn", "data", "models")
 SWAPS: dict[type, type] = {
@@ -252,11 +255,16 @@ def run(mutant: Mutant | None, tests: Sequence[str], seconds: float) -> str:
 def arguments(file: str) -> tuple[str, ...]:
     """What pytest is given for the mutants of a file."""
     tests = (*TESTS[file], *ALL)
-    if not set(OPS) <= set(tests):
+    if OPS[0] not in tests or file.startswith("autograd"):
         return tests
-    ops = PACKAGE / "ops" / Path(file).name  # a kernel's ops are in the file of the same name
-    tree = ast.parse(ops.read_text(encoding="utf-8"))
-    names = [f.name for f in tree.body if isinstance(f, ast.FunctionDef) and f.name[0] != "_"]
+    names = []
+    for ops in sorted((PACKAGE / "ops").glob("*.py")):
+        text = ops.read_text(encoding="utf-8")
+        if ops.name == Path(file).name or (
+            file.startswith("kernels") and re.search(rf"kernels\.{Path(file).stem}\b", text)
+        ):
+            body = ast.parse(text).body
+            names += [f.name for f in body if isinstance(f, ast.FunctionDef) and f.name[0] != "_"]
     whole = [Path(test).stem for test in tests if test not in OPS]
     return (*tests, "-k", " or ".join([*names, *whole]))
 
