@@ -103,7 +103,6 @@ def fit(
     Raises `TrainingError` if the loss is no longer a number, `CheckpointError` if the run cannot
     be gone on with.
     """
-    _check_batch(model, split, config)
     board = TensorBoard(run.path("tensorboard")) if run and config.tensorboard else None
     batches = TrainingBatches(
         split,
@@ -113,6 +112,7 @@ def fit(
         seed=config.seed,
         order=config.order,
     )
+    _check_batch(model, batches)
     optimizer = Adam(
         model.parameters(), config.lr, beta2=config.beta2, l2=config.l2, clip_norm=config.clip_norm
     )
@@ -167,21 +167,29 @@ def fit(
     return history
 
 
-def _check_batch(model: SequenceModel, split: Split, config: TrainConfig) -> None:
+def _check_batch(model: SequenceModel, batches: TrainingBatches) -> None:
     """Raise `ConfigError` if a step on the longest sequences does not fit into the memory.
 
     What a step keeps for its backward pass was measured for each row and each of d numbers: 6, and
-    4.5 in each block (tests/test_budget.py). It is the least: NumPy's definitions keep more.
+    4.5 in each block (tests/test_budget.py). To these come the ids of the row's negatives, the
+    scores of GRU4Rec's shared ones, and Caser's windows. It is the least: NumPy's definitions keep
+    more.
     """
     settings: Any = getattr(model, "config", None)
-    if settings is None or not hasattr(settings, "n") or isinstance(settings, FactorConfig):
-        return
-    lengths = np.minimum(split.train_end - split.dataset.offsets[:-1], model.n)
-    rows = int(np.sort(lengths)[-config.batch_size :].sum())
+    d = getattr(settings, "d", 0)
+    lengths = np.minimum(batches.ends - batches.starts, model.n)[batches.users]
+    if batches.order == "with-replacement":  # a user may come more than once
+        rows = int(lengths.mean() * batches.batch_size)
+    else:
+        rows = int(np.sort(lengths)[-batches.batch_size :].sum())
+    kept = batches.negatives * getattr(settings, "T", 1) + getattr(settings, "samples", 0)
+    if not isinstance(settings, FactorConfig):  # whose rows are a few sums
+        kept += d * (6 + 4.5 * getattr(settings, "blocks", 0) + getattr(settings, "L", 0))
     check(
-        4 * rows * settings.d * (6 + 4.5 * getattr(settings, "blocks", 0)),
-        f"a step on {config.batch_size:,} users, {rows:,} rows of d = {settings.d:,},",
-        "lower --batch-size, --n or --d, or raise --max-memory",
+        4 * rows * kept,
+        f"a step on {batches.batch_size:,} users, {rows:,} rows of d = {d:,} with "
+        f"{batches.negatives:,} negatives,",
+        "lower --batch-size, --n, --d or --negatives, or raise --max-memory",
     )
 
 
