@@ -261,6 +261,7 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path) -> None:
         (["grade", ".", "--notebooks", "nowhere"], "no notebooks in nowhere"),
         (["grade", ".", "--timeout", "0"], "--timeout is 0; it must be at least 1 second"),
         (["grade", ".", "--memory", "0"], "--memory is 0.0"),
+        (["grade", ".", "--memory", "nan"], "--memory is nan"),
         (["grade", ".", "--jobs", "0"], "--jobs is 0"),
         (["grade", ".", "--hidden", "no.py"], "--hidden is no.py, which is no file"),
         (["grad", "."], "class has no 'grad'; did you mean grade?"),

@@ -42,6 +42,7 @@ from minisasrec.terminal import on_terminal, say
 
 SELECT = "NDCG@10"  # on the validation part, under the protocol of `selection`
 ADVICE = "lower --lr or set --clip-norm 1, and check the data"
+EXPLODED = 1e4  # a loss for each score, in nats: guessing one of I items costs log I, below 25
 TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
 
 
@@ -100,8 +101,8 @@ def fit(
     and dropout follow from (seed, epoch, step) alone, so the result is the same bit for bit.
     With `config.tensorboard`, the epochs are curves in its folder tensorboard, too.
 
-    Raises `TrainingError` if the loss is no longer a number, `CheckpointError` if the run cannot
-    be gone on with.
+    Raises `TrainingError` if the loss is no longer a number or explodes, `CheckpointError` if the
+    run cannot be gone on with.
     """
     board = TensorBoard(run.path("tensorboard")) if run and config.tensorboard else None
     batches = TrainingBatches(
@@ -244,8 +245,9 @@ def train_epoch(
         step, where = epoch * len(batches) + i, f"epoch {epoch + 1}, step {i + 1}"
         loss = model.loss(batch, Keys(config.seed, step))
         value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss is {value} in {where}: {first_anomaly(loss)}; {ADVICE}")
+        if not abs(value) < EXPLODED * (1 + config.negatives):  # or NaN
+            wrong = first_anomaly(loss) or "it has exploded"
+            raise TrainingError(f"the loss is {value:.4g} in {where}: {wrong}; {ADVICE}")
         if config.detect_anomaly:
             backward_with_checks(loss, where)
         else:
@@ -343,7 +345,7 @@ def _resume(
             return best
         if history.best_epoch != facts["epochs"]:
             raise CheckpointError(
-                f"{run.path('best.safetensors')} is of epoch {best_facts['best_epoch']}, but "
+                f"{run.path('best.safetensors')} is of epoch {best_facts.get('best_epoch')}, but "
                 f"last.safetensors names {history.best_epoch} as the best; they are not of one run"
             )
     # the last epoch was the best, and the crash came between the two files
