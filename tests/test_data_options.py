@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import inspect
 import json
@@ -23,6 +24,7 @@ from minisasrec.data.options import Condition, ReadingOptions
 from minisasrec.data.times import TimeColumn, kind_of, one_unit
 from minisasrec.data.values import MISSING
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.learn.config import from_json
 from minisasrec.train import main as train_command
 from minisasrec.train import parse
 
@@ -351,6 +353,16 @@ def test_options_that_cannot_be_meant() -> None:
         load({"user": [1], "item": [1]}, separator=",", encoding="utf-8")
     shown = inspect.signature(load_dataset).parameters
     assert {"user_column", "where", "drop_missing", "repeats"} <= shown.keys()
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(ReadingOptions), ids=lambda field: field.name)
+def test_a_stored_null_is_an_option_or_one_line(field: dataclasses.Field[Any]) -> None:
+    """A config.json may hold null anywhere; it stands for what is not given, where that exists."""
+    if field.default is None:
+        assert from_json({"columns": {field.name: None}}).columns == ReadingOptions()
+    else:
+        with pytest.raises(ConfigError, match=f"{field.name}.*None"):
+            from_json({"columns": {field.name: None}})
 
 
 def test_options_of_commands_are_those_of_python(
