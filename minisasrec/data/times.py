@@ -35,7 +35,7 @@ TOKEN = re.compile(
 )
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
-LONGEST_DATE = 100  # characters; what is longer is no date
+LONGEST_DATE = 100  # characters; a field of 70,000 would take seconds to tell from one
 CLOCK_IN = re.compile(r":|\dT\d")
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[Mm]?\.?")
 
