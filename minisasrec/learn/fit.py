@@ -206,7 +206,7 @@ def _check_batch(model: SequenceModel, batches: TrainingBatches) -> None:
         rows = int(lengths.mean() * batches.batch_size)
     else:
         rows = int(np.sort(lengths)[-batches.batch_size :].sum())
-    kept = batches.negatives * getattr(settings, "T", 1) + getattr(settings, "samples", 0)
+    kept: float = batches.negatives * getattr(settings, "T", 1) + getattr(settings, "samples", 0)
     if not isinstance(settings, FactorConfig):  # whose rows are a few sums
         kept += d * (6 + 4.5 * getattr(settings, "blocks", 0) + getattr(settings, "L", 0))
     check(
