@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import inspect
 import json
 import os
 import re
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from minisasrec.data.options import Condition, ReadingOptions
 from minisasrec.data.times import TimeColumn, kind_of, one_unit
 from minisasrec.data.values import MISSING
 from minisasrec.errors import ConfigError, DataError
+from minisasrec.learn.config import from_json
 from minisasrec.train import main as train_command
 from minisasrec.train import parse
 
@@ -353,6 +356,16 @@ def test_options_that_cannot_be_meant() -> None:
     assert {"user_column", "where", "drop_missing", "repeats"} <= shown.keys()
 
 
+@pytest.mark.parametrize("field", dataclasses.fields(ReadingOptions), ids=lambda field: field.name)
+def test_a_stored_null_is_an_option_or_one_line(field: dataclasses.Field[Any]) -> None:
+    """A config.json may hold null anywhere; it stands for what is not given, where that exists."""
+    if field.default is None:
+        assert from_json({"columns": {field.name: None}}).columns == ReadingOptions()
+    else:
+        with pytest.raises(ConfigError, match=f"{field.name}.*None"):
+            from_json({"columns": {field.name: None}})
+
+
 def test_options_of_commands_are_those_of_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -496,6 +509,15 @@ def test_two_columns_that_could_be_the_item_are_told(tmp_path: Path) -> None:
         load_dataset(path, min_actions=0)
     path = write(tmp_path / "b.csv", "user_id,movie_id,movie\n1,7,Alien\n1,8,Heat\n2,7,Alien\n")
     assert not any("could be the item" in text for text in load(path).warnings)
+
+
+def test_a_long_field_is_soon_told_from_a_date(tmp_path: Path) -> None:
+    for text in ("2024-05-31 12:00" + ";" * 60_000, "31/5/24 " * 9_000, "May " * 20_000):
+        path = write(tmp_path / "a.csv", f"user,item,time\n1,2,2024-05-31\n1,3,{text}\n")
+        start = time.process_time()
+        with pytest.raises(DataError, match=r"a.csv line 3: the time must be"):
+            load(path)
+        assert time.process_time() - start < 2
 
 
 def test_whole_numbers_are_told_from_text(tmp_path: Path) -> None:

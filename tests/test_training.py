@@ -91,8 +91,11 @@ def test_held_out_items_leave_no_trace_in_the_weights(split: Split, name: str) -
     assert not all(np.array_equal(as_it_is[key], train_changed[key]) for key in as_it_is)
 
 
-def test_resuming_gives_the_bits_of_an_uninterrupted_run(split: Split, tmp_path: Path) -> None:
-    config = dataclasses.replace(SMALL, epochs=4)
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(
+    split: Split, tmp_path: Path, average: float
+) -> None:
+    config = dataclasses.replace(SMALL, epochs=4, weight_average=average)
     whole = new_model(split)
     expected = fit(whole, split, config, Run.create(tmp_path / "whole", config, {}), progress=False)
 
@@ -111,11 +114,11 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(split: Split, tmp_path:
     assert without_times(History(run.history())) == without_times(expected)
 
 
-@pytest.mark.parametrize("stop_in", [1, 2, 3])
+@pytest.mark.parametrize(("stop_in", "average"), [(1, 0.0), (2, 0.0), (2, 0.9), (3, 0.0)])
 def test_a_crash_loses_only_the_epoch_it_happened_in(
-    split: Split, tmp_path: Path, stop_in: int
+    split: Split, tmp_path: Path, stop_in: int, average: float
 ) -> None:
-    config = dataclasses.replace(SMALL, epochs=3)
+    config = dataclasses.replace(SMALL, epochs=3, weight_average=average)
     whole = new_model(split)
     fit(whole, split, config, progress=False)
 
@@ -135,6 +138,46 @@ def test_a_crash_loses_only_the_epoch_it_happened_in(
     fit(resumed, split, config, Run.open(run.folder), progress=False)
     for name, value in whole.state().items():
         assert np.array_equal(value, resumed.state()[name]), name
+
+
+@pytest.mark.parametrize("validation", [True, False])
+def test_the_mean_of_the_weights_is_kept_and_training_goes_on_without_it(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validation: bool
+) -> None:
+    a, seen, validated = 0.8, [], []
+    step = training.Adam.step
+
+    def watched(self: training.Adam, lr: float | None = None) -> None:
+        step(self, lr)
+        seen.append([w.data.copy() for w in self.parameters])
+
+    monkeypatch.setattr(training.Adam, "step", watched)
+    plain = fit(new_model(split), split, SMALL, progress=False)
+    alone, seen = seen, []
+    metrics = Evaluation.metrics
+
+    def better(self: Evaluation) -> dict[str, float]:  # each epoch the best so far
+        validated.append(metrics(self)["NDCG@10"])
+        return {"NDCG@10": float(len(validated)), "HR@10": 0.0}
+
+    monkeypatch.setattr(Evaluation, "metrics", better)
+    config = dataclasses.replace(SMALL, weight_average=a)
+    model, run = new_model(split), Run.create(tmp_path / "run", config, {})
+    history = fit(model, split, config, run, progress=False, validation=validation)
+    losses = [entry["loss"] for entry in history.epochs]
+    assert losses == [entry["loss"] for entry in plain.epochs]
+    assert all(map(np.array_equal, alone[-1], seen[-1]))
+    shares = a ** np.arange(len(seen))[::-1]
+    for i, weight in enumerate(model.parameters()):
+        expected = np.einsum("t,t...->...", shares / shares.sum(), [ws[i] for ws in seen])
+        assert np.allclose(weight.data, expected, rtol=1e-4, atol=1e-6), weight.name
+    if validation:
+        monkeypatch.setattr(Evaluation, "metrics", metrics)
+        kept, _ = run.load_arrays("best.safetensors")
+        assert all(np.array_equal(kept[name], w) for name, w in model.state().items())
+        assert (
+            validated[-1] == evaluate(model, split, "valid", seed=SMALL.seed).metrics()["NDCG@10"]
+        )
 
 
 @pytest.mark.parametrize("improved_at", [1, 3])

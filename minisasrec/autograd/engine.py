@@ -108,6 +108,9 @@ def topological_order(root: Tensor) -> list[Tensor]:
             order.append(node)
         elif node not in seen:
             seen.add(node)
+            if node.op is None:  # a leaf: it has no parents to wait for
+                order.append(node)
+                continue
             stack.append((node, True))
             stack += [(parent, False) for parent in node.parents if parent.requires_grad]
     return order

@@ -70,6 +70,8 @@ def add_up(gradients: Sequence[Any]) -> Array:
 
     None of them is changed, because an op may send the same array to two parents (`add` does).
     """
+    if len(gradients) == 1 and not isinstance(gradients[0], SparseRows):
+        return gradients[0]
     table = None
     for gradient in gradients:
         if isinstance(gradient, SparseRows):

@@ -68,9 +68,9 @@ class ReadingOptions:
             object.__setattr__(self, "where", tuple(self.where))
         for name, value in vars(self).items():
             kind = _KINDS.get(name, str)
-            if value is not None and (
-                not isinstance(value, kind) or (kind is int and isinstance(value, bool))
-            ):
+            if value is None and getattr(type(self), name) is None:
+                continue
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
                 raise ConfigError(f"{spelled(name)} must be {kind.__name__}, got {value!r}")
         for name in ("skip_lines", "min_actions"):
             if (getattr(self, name) or 0) < 0:

@@ -34,7 +34,17 @@ from minisasrec.models import MODELS, SequenceModel
 from minisasrec.random import make_key, random_uint32
 
 Record = dict[str, Any]
-TRAINING = ("lr", "beta2", "l2", "clip_norm", "warm_up", "batch_size", "negatives", "order")
+TRAINING = (
+    "lr",
+    "beta2",
+    "l2",
+    "clip_norm",
+    "warm_up",
+    "weight_average",
+    "batch_size",
+    "negatives",
+    "order",
+)
 
 
 @dataclass(frozen=True)

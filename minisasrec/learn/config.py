@@ -102,6 +102,9 @@ class TrainConfig:
     """Scale gradients down to this common norm; 0 = off."""
     warm_up: int = 0
     """Steps over which the learning rate rises from 0."""
+    weight_average: float = 0.0
+    """Validate, keep and use a running mean of the weights: 0.999 is about that of the last 1,000
+    steps. Training goes on from the weights themselves; 0 = off."""
     negatives: int = 1
     """Sampled negatives per position. Paper: 1."""
     order: Literal["every-user", "with-replacement"] = "every-user"
@@ -156,6 +159,11 @@ class TrainConfig:
             raise ConfigError(f"select is {self.select!r}; choose one of sampled, full")
         self.machine.check()
         parse_rule(self.split)
+        if not 0 <= self.weight_average < 1:
+            raise ConfigError(
+                f"--weight-average is {self.weight_average}; it is a share below 1, for example "
+                "0.999, and 0 = off"
+            )
         for name in ("l2", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(

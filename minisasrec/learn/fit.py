@@ -6,8 +6,8 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from minisasrec.learn.runs import CHECKPOINT_FORM, Run, check_form
 from minisasrec.models import MODELS
 from minisasrec.models.base import SequenceModel
 from minisasrec.models.factors import FactorConfig
+from minisasrec.nn.averaging import RunningMean
 from minisasrec.nn.optim import Adam, warm_up
 from minisasrec.random import Keys
 from minisasrec.terminal import on_terminal, say
@@ -93,7 +94,8 @@ def fit(
     """Train `model` in place on the train part; it ends with the weights that validated best.
 
     Without `validation`, which a split needs not have then, it trains all epochs and ends with the
-    last weights.
+    last weights. With `config.weight_average`, what is validated, kept and used is the running mean
+    of the weights.
 
     With `run`, every epoch is written to disk, and a run that was interrupted goes on where its
     last whole epoch ended: weights, optimiser and history are read back, and batches, negatives
@@ -116,6 +118,7 @@ def fit(
     optimizer = Adam(
         model.parameters(), config.lr, beta2=config.beta2, l2=config.l2, clip_norm=config.clip_norm
     )
+    mean = RunningMean(model.state(), config.weight_average) if config.weight_average else None
     validate = _validator(split, config) if validation else None
     history = History()
     best_weights = _copy(model.state())
@@ -124,7 +127,7 @@ def fit(
     with run.owned() if run is not None else nullcontext():
         if run is not None:
             if run.path("last.safetensors").exists():
-                best_weights = _resume(run, model, optimizer, history, described)
+                best_weights = _resume(run, model, optimizer, mean, history, described)
                 go_on(run, config)
             elif run.begun:
                 raise CheckpointError(
@@ -142,16 +145,20 @@ def fit(
         ):
             while len(history.epochs) < config.epochs and not history.should_stop(config.patience):
                 epoch = len(history.epochs)
-                entry = train_epoch(model, batches, optimizer, config, epoch, bar, with_threads)
+                entry = train_epoch(
+                    model, batches, optimizer, config, epoch, bar, with_threads, mean
+                )
                 _refuse_infinite(model, epoch)
                 due = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
-                if due and validate is not None:
-                    entry |= validate(model).metrics()
-                improved = history.add(entry)
-                if improved:
-                    best_weights = _copy(model.state())
+                with _averaged(model, mean):
+                    if due and validate is not None:
+                        entry |= validate(model).metrics()
+                    improved = history.add(entry)
+                    if improved:
+                        best_weights = _copy(model.state())
                 if run is not None:
-                    _save(run, model, optimizer, history, improved, described)
+                    best = best_weights if improved else None
+                    _save(run, model, optimizer, mean, history, best, described)
                 if board is not None:
                     board.show(history.epochs)
                 bar.epoch(entry, improved)
@@ -164,7 +171,23 @@ def fit(
                 say(f"note: {error}")
     if validate is not None:
         model.load_state(best_weights)
+    elif mean is not None:
+        model.load_state(mean.weights())
     return history
+
+
+@contextmanager
+def _averaged(model: SequenceModel, mean: RunningMean | None) -> Iterator[None]:
+    """Inside this block the model has the running mean of its weights, if there is one."""
+    if mean is None:
+        yield
+        return
+    weights = _copy(model.state())
+    model.load_state(mean.weights())
+    try:
+        yield
+    finally:
+        model.load_state(weights)
 
 
 def _check_batch(model: SequenceModel, split: Split, config: TrainConfig) -> None:
@@ -226,6 +249,7 @@ def train_epoch(
     epoch: int,
     bar: _ProgressBar,
     with_threads: Callable[[Iterable[Batch]], Iterable[Batch]],
+    mean: RunningMean | None = None,
 ) -> dict[str, Any]:
     """One pass over the batches: mean loss, the last learning rate, seconds and targets per second.
 
@@ -245,6 +269,8 @@ def train_epoch(
         lr = config.lr * warm_up(step, config.warm_up)
         optimizer.step(lr)
         model.after_step()
+        if mean is not None:
+            mean.add(model.state())
         optimizer.zero_grad()
         count = int(np.count_nonzero(batch.targets))
         total, targets = total + value * count, targets + count
@@ -284,10 +310,12 @@ def _save(
     run: Run,
     model: SequenceModel,
     optimizer: Adam,
+    mean: RunningMean | None,
     history: History,
-    improved: bool,
+    best_weights: dict[str, np.ndarray] | None,
     described: dict[str, Any],
 ) -> None:
+    """Write an epoch and its checkpoint; and `best_weights`, if they are of this epoch."""
     # history first: a crash before the checkpoint leaves an epoch too many, which resuming drops;
     # then last: if best is lacking after a crash, it has the weights of last
     run.append_history(history.epochs[-1])
@@ -297,15 +325,18 @@ def _save(
     facts = {"epochs": len(history.epochs), "best_epoch": history.best_epoch, "best": best}
     arrays = {f"model.{name}": value for name, value in model.state().items()}
     arrays |= {f"adam.{name}": value for name, value in optimizer.state().items()}
+    if mean is not None:
+        arrays |= {f"mean.{name}": value for name, value in mean.sums.items()}
     run.save_arrays("last.safetensors", arrays, facts)
-    if improved:
-        run.save_arrays("best.safetensors", model.state(), facts | described)
+    if best_weights is not None:
+        run.save_arrays("best.safetensors", best_weights, facts | described)
 
 
 def _resume(
     run: Run,
     model: SequenceModel,
     optimizer: Adam,
+    mean: RunningMean | None,
     history: History,
     described: dict[str, Any],
 ) -> dict[str, np.ndarray]:
@@ -318,6 +349,8 @@ def _resume(
 
     model.load_state(part("model."))
     optimizer.load_state(part("adam."))
+    if mean is not None:
+        mean.load(part("mean."), optimizer.steps)
     history.epochs = run.history(facts["epochs"])
     if len(history.epochs) != facts["epochs"]:
         raise CheckpointError(
@@ -339,8 +372,10 @@ def _resume(
                 f"last.safetensors names {history.best_epoch} as the best; they are not of one run"
             )
     # the last epoch was the best, and the crash came between the two files
-    run.save_arrays("best.safetensors", model.state(), facts | described)
-    return _copy(model.state())
+    with _averaged(model, mean):
+        weights = _copy(model.state())
+    run.save_arrays("best.safetensors", weights, facts | described)
+    return weights
 
 
 class _ProgressBar:

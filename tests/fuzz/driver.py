@@ -51,6 +51,7 @@ class Report:
     kinds: Counter[str] = field(default_factory=Counter)
     most_memory: int = 0
     most_seconds: float = 0.0
+    slowest: str = ""
     seconds: float = 0.0
 
     def fault(self, kind: str, where: str, what: str) -> None:
@@ -68,7 +69,8 @@ class Report:
                 *self.faults,
                 f"{self.inputs:,} inputs in {self.seconds:.0f} s: {self.read:,} read, "
                 f"{self.refused:,} refused in one line",
-                f"{counts}; the most was {self.most_memory >> 20} MB and {self.most_seconds:.1f} s",
+                f"{counts}; the most was {self.most_memory >> 20} MB, and "
+                f"{self.most_seconds:.1f} s ({self.slowest})",
             ]
         )
 
@@ -181,7 +183,8 @@ def run(count: int, seed: int, work: Path, only: int | None = None, wanted: str 
             if only is not None:
                 traceback.print_exc()
         seconds, grown = time.process_time() - start, peak.growth()
-        report.most_seconds = max(report.most_seconds, seconds)
+        if seconds > report.most_seconds:
+            report.most_seconds, report.slowest = seconds, where
         report.most_memory = max(report.most_memory, grown)
         if seconds > MOST_SECONDS:
             report.fault("over 5 s", where, f"{seconds:.1f} s")
