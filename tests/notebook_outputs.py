@@ -16,6 +16,7 @@ import argparse
 import json
 import re
 import sys
+import tempfile
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,15 @@ TENTH, UNITS = 0.1, 3  # what `trained` allows: a tenth, or three units of the l
 
 
 def execute(notebook: Notebook) -> Notebook:
-    """The notebook as it is after a run from top to bottom."""
+    """The notebook as it is after a run from top to bottom, in an empty folder."""
     import nbclient
     import nbformat
 
     node = nbformat.reads(json.dumps(notebook), as_version=4)
-    nbclient.NotebookClient(node, timeout=600, kernel_name="python3").execute()
+    with tempfile.TemporaryDirectory() as folder:
+        where = {"metadata": {"path": folder}}
+        client = nbclient.NotebookClient(node, timeout=600, kernel_name="python3", resources=where)
+        client.execute()
     return node
 
 
