@@ -65,7 +65,8 @@ def copy_notebooks(*_):
         if ".ipynb_checkpoints" not in source.parts:
             copy = target / source.relative_to(NOTEBOOKS)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
+            text = source.read_text(encoding="utf-8")  # ../docs/glossary.md is ../glossary.md here
+            copy.write_text(text.replace("](../docs/", "](../"), encoding="utf-8")
 
 
 def write_api_pages(*_):

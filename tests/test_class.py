@@ -130,7 +130,7 @@ CLASS: dict[str, dict[str, Any]] = {
             {
                 "tanh_backward": "print('x' * 30_000_000)\n" + AUTOGRAD["tanh_backward"],
                 "div_backward": "def my_div(a, b):\n    held = []\n"
-                "    while True: held.append(bytearray(50_000_000))"
+                "    while True: held.append(bytearray(500_000_000))"
                 if sys.platform == "linux"  # elsewhere nothing holds the memory
                 else "def my_div(a, b): return np.zeros(10**8), print",
             },
@@ -261,6 +261,7 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path) -> None:
         (["grade", ".", "--notebooks", "nowhere"], "no notebooks in nowhere"),
         (["grade", ".", "--timeout", "0"], "--timeout is 0; it must be at least 1 second"),
         (["grade", ".", "--memory", "0"], "--memory is 0.0"),
+        (["grade", ".", "--memory", "nan"], "--memory is nan"),
         (["grade", ".", "--jobs", "0"], "--jobs is 0"),
         (["grade", ".", "--hidden", "no.py"], "--hidden is no.py, which is no file"),
         (["grad", "."], "class has no 'grad'; did you mean grade?"),

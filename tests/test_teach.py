@@ -7,8 +7,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from minisasrec import OPS, SASRec, SASRecConfig, Tensor, ops, use_backend
 from minisasrec.data.batches import Batch
@@ -20,8 +22,10 @@ from minisasrec.random import Key, Keys
 from minisasrec.teach import (
     check,
     draw_graph,
+    explorer,
     hint,
     ladder,
+    lecture_style,
     require,
     shape_trace,
     show_source,
@@ -339,3 +343,20 @@ def test_climbing_times_every_rung_and_an_unknown_ladder_is_refused(capsys: Any)
     assert all(0 < t.ms < np.inf for t in timings)
     with pytest.raises(ConfigError, match="no ladder 'exp'; there are matmul, softmax"):
         ladder.inputs("exp")
+
+
+@pytest.mark.slow
+def test_the_explorer_is_shown_in_a_notebook() -> None:
+    shown = explorer(epochs=1)
+    assert "<iframe" in shown._repr_html_()
+    assert "The Clockwork Ferry" in shown.html
+
+
+def test_pictures_have_the_style_of_a_lecture() -> None:
+    with matplotlib.rc_context():
+        lecture_style()
+        figure = Figure()
+        axes = figure.subplots()
+        colours = [axes.plot([0, i])[0].get_color() for i in range(3)]
+    assert colours == ["#0072B2", "#D55E00", "#009E73"]
+    assert figure.get_facecolor() == (1, 1, 1, 1)

@@ -33,9 +33,9 @@ TOKEN = re.compile(
     r"(?P<clock>\d{1,2}:\d{2}(?P<second>:\d{2}(?P<fraction>[.,]\d+)?)?)"
     r"|(?P<year>\d{4})(?!\d)|(?P<number>\d{1,2})(?!\d)|(?P<word>[A-Za-z]+)|(?P<other>.)"
 )
-LONGEST = 100  # characters of a date; a field of 70,000 would take seconds to tell from one
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
+LONGEST_DATE = 100  # characters; a field of 70,000 would take seconds to tell from one
 CLOCK_IN = re.compile(r":|\dT\d")
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[Mm]?\.?")
 
@@ -48,7 +48,7 @@ def pattern_of(text: str, order: str) -> str | None:
     >>> pattern_of("5/31/2024 2:05 PM", "month-first")
     '%m/%d/%Y %I:%M %p'
     """
-    if len(text) > LONGEST:
+    if len(text) > LONGEST_DATE:
         return None
     if re.match(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}", text):
         numbers = ["%Y", "%m", "%d"]

@@ -1,6 +1,149 @@
 """Wrong answers to the exercises of notebook 01."""
 
 
+# topological_order: the order of the walk back
+# says: that is the order of the walk back; parents come first
+def my_topological(last, parents):
+    order = []
+
+    def visit(node):
+        if node not in order:
+            for parent in parents[node]:
+                visit(parent)
+            order.append(node)
+
+    visit(last)
+    return order[::-1]
+
+
+# topological_order: a node each time it is met
+# says: 'a' is in it 2 times, expected once
+def my_topological(last, parents):
+    return [n for parent in parents[last] for n in my_topological(parent, parents)] + [last]
+
+
+# topological_order: itself before its parents
+# says: was computed from ... which comes later
+def my_topological(last, parents):
+    order = []
+
+    def visit(node):
+        if node not in order:
+            order.append(node)
+            for parent in parents[node]:
+                visit(parent)
+
+    visit(last)
+    order.remove(last)
+    return order + [last]
+
+
+# topological_order: all nodes of the graph
+# says: 'e' was not computed from 'f'
+def my_topological(last, parents):
+    order = []
+    while len(order) < len(parents):
+        for node in parents:
+            if node not in order and all(p in order for p in parents[node]):
+                order.append(node)
+    return order
+
+
+# topological_order: without the last one
+# says: 'd' is in it 0 times, expected once
+def my_topological(last, parents):
+    order = []
+
+    def visit(node):
+        for parent in parents[node]:
+            visit(parent)
+            if parent not in order:
+                order.append(parent)
+
+    visit(last)
+    return order
+
+
+# topological_order: in the order of the alphabet
+# says: which comes later
+def my_topological(last, parents):
+    found = {last}
+    for _ in parents:
+        found |= {p for node in found for p in parents[node]}
+    return sorted(found)
+
+
+# topological_order: a set
+# says: return a list of nodes
+def my_topological(last, parents):
+    return " ".join(parents)
+
+
+# walk_back: from the first to the last
+# says: the walk goes from the last node to the first
+def my_backward(order, slopes):
+    gradient = dict.fromkeys(order, 0.0)
+    gradient[order[-1]] = 1.0
+    for node in order:
+        for parent, slope in slopes[node]:
+            gradient[parent] += slope * gradient[node]
+    return gradient
+
+
+# walk_back: assigns
+# says: a node that feeds two others gets the sum
+def my_backward(order, slopes):
+    gradient = dict.fromkeys(order, 0.0)
+    gradient[order[-1]] = 1.0
+    for node in reversed(order):
+        for parent, slope in slopes[node]:
+            gradient[parent] = slope * gradient[node]
+    return gradient
+
+
+# walk_back: starts with nothing
+# says: the last node starts with 1
+def my_backward(order, slopes):
+    gradient = dict.fromkeys(order, 0.0)
+    for node in reversed(order):
+        for parent, slope in slopes[node]:
+            gradient[parent] += slope * gradient[node]
+    return gradient
+
+
+# walk_back: the slopes alone
+# says: times the gradient that the node has itself
+def my_backward(order, slopes):
+    gradient = dict.fromkeys(order, 0.0)
+    gradient[order[-1]] = 1.0
+    for node in reversed(order):
+        for parent, slope in slopes[node]:
+            gradient[parent] += slope
+    return gradient
+
+
+# walk_back: the gradient of the first alone
+# says: return a dict, node -> gradient; got a float
+def my_backward(order, slopes):
+    gradient = dict.fromkeys(order, 0.0)
+    gradient[order[-1]] = 1.0
+    for node in reversed(order):
+        for parent, slope in slopes[node]:
+            gradient[parent] += slope * gradient[node]
+    return gradient[order[0]]
+
+
+# walk_back: forgets the last
+# says: the gradient of 'd' is missing
+def my_backward(order, slopes):
+    gradient = {order[-1]: 1.0}
+    for node in reversed(order):
+        for parent, slope in slopes[node]:
+            gradient[parent] = gradient.get(parent, 0.0) + slope * gradient[node]
+    del gradient[order[-1]]
+    return gradient
+
+
 # tanh_backward: changes dy in place
 # says: your function changes dy, which it was given; make a new array
 def my_tanh_backward(y, dy):

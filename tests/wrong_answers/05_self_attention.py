@@ -58,6 +58,77 @@ def my_causal_mask(real):
     return np.tril(np.ones((n, n), dtype=bool), -1) & real[:, None, :]
 
 
+# attention: no mask
+# says: the mask is missing
+def my_attention(q, k, v, allowed):
+    e = np.exp(q @ k.T / np.sqrt(q.shape[-1]))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: the mask after the softmax
+# says: zeros after it leave the future in the sum
+def my_attention(q, k, v, allowed):
+    e = np.exp(q @ k.T / np.sqrt(q.shape[-1]))
+    p = e / e.sum(axis=-1, keepdims=True) * allowed
+    return p @ v, p
+
+
+# attention: masked scores of 0
+# says: the masked scores are 0, and e^0 = 1; they must be -inf
+def my_attention(q, k, v, allowed):
+    e = np.exp(q @ k.T / np.sqrt(q.shape[-1]) * allowed)
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: no scale
+# says: the scores are not divided by sqrt(d)
+def my_attention(q, k, v, allowed):
+    e = np.exp(np.where(allowed, q @ k.T, -np.inf))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: divided by d
+# says: divided by sqrt(d), not by d
+def my_attention(q, k, v, allowed):
+    e = np.exp(np.where(allowed, q @ k.T / q.shape[-1], -np.inf))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: softmax of the columns
+# says: the softmax is over each row (axis=-1)
+def my_attention(q, k, v, allowed):
+    e = np.exp(np.where(allowed, q @ k.T / np.sqrt(q.shape[-1]), -np.inf))
+    p = e / e.sum(axis=0)
+    return p @ v, p
+
+
+# attention: overflows
+# says: e^z overflows; take the largest number of the row away
+def my_attention(q, k, v, allowed):
+    e = np.exp(np.where(allowed, q @ k.T / np.sqrt(q.shape[-1]), -np.inf))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: the output alone
+# says: return two arrays: out, p; got a ndarray
+def my_attention(q, k, v, allowed):
+    z = np.where(allowed, q @ k.T / np.sqrt(q.shape[-1]), -np.inf)
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True) @ v
+
+
+# attention: not divided by the sum
+# says: divide by the sum of the row
+def my_attention(q, k, v, allowed):
+    p = np.exp(np.where(allowed, q @ k.T / np.sqrt(q.shape[-1]), -np.inf))
+    return p @ v, p
+
+
 # attention_backward: no scale
 # says: the factor 1 / sqrt(d) is missing
 def my_attention_backward(q, k, v, p, dout):

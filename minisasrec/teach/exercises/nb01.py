@@ -1,4 +1,4 @@
-"""Exercises of notebook 01: the backward of tanh, and of division that broadcasts."""
+"""Exercises of notebook 01: the order, the walk back, the backward of tanh and of division."""
 
 from __future__ import annotations
 
@@ -10,6 +10,137 @@ from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.teach.exercises import Wrong, compare, equal, exercise, pair, untouched
 
 SHAPES = (((3, 2), (3, 2)), ((3, 2), (2,)), ((3, 1), (1, 4)), ((2, 3), ()), ((1,), (2, 3)))
+
+
+GRAPHS: tuple[tuple[str, dict[str, list[str]]], ...] = (  # the last node, the parents of each
+    ("d", {"a": [], "b": ["a"], "c": ["b"], "d": ["b", "c"]}),
+    ("d", {"a": [], "b": ["a"], "c": ["b"], "d": ["c", "b"]}),
+    ("m", {"m": ["b", "z"], "b": ["z", "x"], "z": ["x"], "x": []}),
+    ("y", {"x": [], "y": ["x", "x"]}),
+    ("e", {"e": ["d"], "d": ["c"], "c": ["a", "b"], "b": [], "a": [], "f": ["e", "b"]}),
+    ("x", {"x": []}),
+)
+
+
+@exercise(
+    "topological_order",
+    notebook="01_autograd",
+    hints=(
+        "A helper function visit(node) does all: first visit(parent) for each parent, then "
+        "order.append(node).",
+        "A node that two others were computed from must come once: visit returns at once for a "
+        "node that has been seen.",
+        "order, seen = [], set(); def visit(node): if node not in seen: seen.add(node); "
+        "[visit(parent) for parent in parents[node]]; order.append(node)",
+    ),
+)
+def _(answer: Any) -> str:
+    for last, parents in GRAPHS:
+        given = {node: list(its) for node, its in parents.items()}
+        order = answer(last, given)
+        if given != parents:
+            raise Wrong("your function changes parents, which it was given")
+        if not isinstance(order, list | tuple) or not all(isinstance(n, str) for n in order):
+            raise Wrong(f"return a list of nodes such as ['a', 'b']; got {order!r:.80}")
+        order, story = list(order), f"for last = {last!r}, parents = {parents} you return {order}"
+        reached = _reached(last, parents)
+        unknown = [node for node in order if node not in parents]
+        if unknown:
+            raise Wrong(f"{story}: {unknown[0]!r} is no node")
+        for node in sorted(reached):
+            if order.count(node) != 1:
+                raise Wrong(f"{story}: {node!r} is in it {order.count(node)} times, expected once")
+        if len(order) > len(reached):
+            extra = next(node for node in order if node not in reached)
+            raise Wrong(f"{story}: {last!r} was not computed from {extra!r}")
+        for i, node in enumerate(order):
+            late = [parent for parent in parents[node] if parent not in order[:i]]
+            if late and _is_order(order[::-1], parents):
+                raise Wrong(f"{story}: that is the order of the walk back; parents come first")
+            if late:
+                raise Wrong(f"{story}: {node!r} was computed from {late[0]!r}, which comes later")
+    return f"{len(GRAPHS)} graphs, each node once and after all that it was computed from"
+
+
+def _reached(last: str, parents: dict[str, list[str]]) -> set[str]:
+    found, waiting = {last}, [last]
+    while waiting:
+        new = set(parents[waiting.pop()]) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _is_order(order: list[str], parents: dict[str, list[str]]) -> bool:
+    return all(set(parents[node]) <= set(order[:i]) for i, node in enumerate(order))
+
+
+@exercise(
+    "walk_back",
+    notebook="01_autograd",
+    hints=(
+        "Start with a gradient of 0.0 for every node and 1.0 for the last one of the order.",
+        "Take the nodes in reversed(order). Each gives each of its parents slope * (its gradient).",
+        "gradient[parent] += slope * gradient[node], and return gradient after the loops",
+    ),
+)
+def _(answer: Any) -> str:
+    graphs: tuple[tuple[str, dict[str, list[tuple[str, float]]]], ...] = (
+        ("abcd", {"a": [], "b": [("a", 2.0)], "c": [("b", 3.0)], "d": [("b", 1.0), ("c", 1.0)]}),
+        ("xy", {"x": [], "y": [("x", 3.0), ("x", 4.0)]}),
+        (
+            "vwxyz",
+            {
+                "v": [],
+                "w": [],
+                "x": [("v", 0.5), ("w", -2.0)],
+                "y": [("x", 4.0), ("w", 1.0)],
+                "z": [("y", 3.0), ("x", -1.0)],
+            },
+        ),
+    )
+    for nodes, slopes in graphs:
+        order = list(nodes)
+        got = answer(list(order), {node: list(its) for node, its in slopes.items()})
+        if not isinstance(got, dict):
+            raise Wrong(f"return a dict, node -> gradient; got a {type(got).__name__}")
+        want = _gradients(order, slopes)
+        for node in reversed(order):
+            where = f"for order = {order}, slopes = {slopes}"
+            if node not in got:
+                raise Wrong(f"{where}: the gradient of {node!r} is missing")
+            if not isinstance(got[node], int | float):
+                raise Wrong(f"{where}: the gradient of {node!r} is {got[node]!r:.60}, no number")
+        mistakes = {
+            "the walk goes from the last node to the first: reversed(order)": _gradients(
+                order, slopes, order
+            ),
+            "a node that feeds two others gets the sum: +=, not =": _gradients(
+                order, slopes, add=False
+            ),
+            "the last node starts with 1": {node: 0.0 for node in order},
+            "times the gradient that the node has itself": {
+                node: 1.0 * (node == order[-1])
+                + sum(s for its in slopes.values() for parent, s in its if parent == node)
+                for node in order
+            },
+        }
+        for why, wrong in mistakes.items():
+            if got == wrong != want:
+                raise Wrong(f"{where}: {why}")
+        for node in reversed(order):
+            equal(got[node], want[node], f"{where}: the gradient of {node!r}")
+    return "each node has the whole gradient when it sends it on, also where two paths meet"
+
+
+def _gradients(
+    order: list[str], slopes: dict[str, Any], walk: list[str] | None = None, add: bool = True
+) -> dict[str, float]:
+    gradient = dict.fromkeys(order, 0.0) | {order[-1]: 1.0}
+    for node in reversed(order) if walk is None else walk:
+        for parent, slope in slopes[node]:
+            gradient[parent] = add * gradient[parent] + slope * gradient[node]
+    return gradient
 
 
 @exercise(

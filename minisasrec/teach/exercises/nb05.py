@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: the mask of a padded batch, and the backward of attention."""
+"""Exercises of notebook 05: the mask of a padded batch, attention, and its backward."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.errors import GradientError
 from minisasrec.ops.attention import attention_weights
-from minisasrec.teach.exercises import Wrong, array, compare, exercise, untouched
+from minisasrec.teach.exercises import Wrong, array, compare, exercise, pair, untouched
 
 
 @exercise(
@@ -45,6 +45,67 @@ def _(answer: Any) -> str:
             f"look at slot {s} ({why}); your mask says {got[b, t, s]}"
         )
     return "for histories of 0 to 4 items in 4 slots each slot sees what it may and nothing else"
+
+
+@exercise(
+    "attention",
+    notebook="05_self_attention",
+    hints=(
+        "z = q @ k.T / np.sqrt(q.shape[-1]) has all scores. The mask works on z, before the "
+        "softmax: np.where(allowed, z, -np.inf).",
+        "Softmax of each row: take away the row's largest number, then e = np.exp(z), then e over "
+        "its sum; max and sum with axis=-1, keepdims=True.",
+        "p = e / e.sum(axis=-1, keepdims=True); return p @ v, p",
+    ),
+)
+def _(answer: Any) -> str:
+    rng = np.random.default_rng(0)
+    for n, d, size in ((4, 2, 1), (3, 5, 1), (1, 3, 1), (4, 2, 1000)):
+        q, k, v = size * rng.normal(size=(3, n, d))
+        allowed = np.tril(np.ones((n, n), dtype=bool))
+        given = f"for n = {n}, d = {d}" + (", scores up to a million" if size > 1 else "")
+        with np.errstate(all="ignore"):
+            result = untouched(answer, q=q, k=k, v=v, allowed=allowed)
+            out, p = pair(result, "two arrays: out, p")
+            p, out = array(p, "p"), array(out, "out")
+            if p.shape == (n, n) and not np.isfinite(p).all():
+                raise Wrong(
+                    f"{given} p holds NaN: e^z overflows; take the largest number of the row away "
+                    "from z first"
+                    if size > 1
+                    else f"{given} p holds NaN or infinity"
+                )
+            compare(p, attention_weights(q, k, allowed), f"p {given}", _wrong_p(q, k, allowed))
+        compare(out, p @ v, f"out {given}", {"p enters transposed": p.T @ v})
+    return "weights and output as by the formula; none of the future, none overflows"
+
+
+def _wrong_p(q: np.ndarray, k: np.ndarray, allowed: np.ndarray) -> dict[str, np.ndarray]:
+    n, d = q.shape
+    root = np.sqrt(d)
+    p = attention_weights(q, k, np.ones_like(allowed))
+    e = np.exp(np.where(allowed, q @ k.T / root, -np.inf))
+    return {
+        "the mask is missing": p,
+        "the mask comes before the softmax; zeros after it leave the future in the sum": p
+        * allowed,
+        "the masked scores are 0, and e^0 = 1; they must be -inf": _softmax(
+            np.where(allowed, q @ k.T / root, 0)
+        ),
+        "the scores are not divided by sqrt(d)": attention_weights(q * root, k, allowed),
+        "the scores are divided by sqrt(d), not by d": attention_weights(q / root, k, allowed),
+        "the softmax is over each row (axis=-1)": e / e.sum(axis=0),
+        "q and k are swapped": attention_weights(k, q, allowed),
+        "these are the scores e^z; divide by the sum of the row": e,
+        "the mask is the wrong way round": attention_weights(
+            q, k, ~allowed | np.eye(n, dtype=bool)
+        ),
+    }
+
+
+def _softmax(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
 @exercise(
