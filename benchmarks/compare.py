@@ -14,6 +14,8 @@ import statistics
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import machine
@@ -129,16 +131,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if find_spec("torch") is None:
         raise SystemExit("error: the peers need PyTorch: pip install torch")
-    rows = measure(args, args.threads)
-    tables, facts = (
-        {"compare": machine.table(HEAD, lines(rows, args.threads))},
-        _facts(rows, args.threads),
-    )
-    if args.threads > 1:
-        only = {"ours", *map(fastest, rows.values())}
-        alone = measure(args, 1, tuple(only))
-        tables["compare-one-thread"] = machine.table(HEAD, lines(alone, 1))
-        facts += _facts(alone, 1)
+    with TemporaryDirectory() as folder:
+        if args.data_dir:
+            for name in {dataset for dataset, _ in TARGETS}:
+                machine.load(name, args.data_dir).dataset.save(Path(folder, name))
+        saved = argparse.Namespace(**vars(args) | {"data_dir": args.data_dir and folder})
+        rows = measure(saved, args.threads)
+        tables = {"compare": machine.table(HEAD, lines(rows, args.threads))}
+        facts = _facts(rows, args.threads)
+        if args.threads > 1:
+            only = {"ours", *map(fastest, rows.values())}
+            alone = measure(saved, 1, tuple(only))
+            tables["compare-one-thread"] = machine.table(HEAD, lines(alone, 1))
+            facts += _facts(alone, 1)
     machine.save("compare", args, facts, tables)
     plot(rows, args)
 

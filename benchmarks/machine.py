@@ -119,7 +119,13 @@ def synthetic(name: str, users: int, items: int, actions: int, sigma: float) -> 
 
 
 def load(name: str, data_dir: str | None, scale: float = 1.0) -> Split:
-    """The data set, or without its files a made-up one of its shape with `scale` x the users."""
+    """The data set, or without its files a made-up one of its shape with `scale` x the users.
+
+    `data_dir` holds the files, or in a folder of the data set's name what `Dataset.save` wrote:
+    then the readers of files are not imported, which would count in the peak memory of a training.
+    """
+    if data_dir and (saved := Path(data_dir) / name).joinpath("dataset.json").is_file():
+        return leave_one_out(Dataset.load(saved, mmap=False))
     if data_dir:
         found = load_dataset(name, data_dir=data_dir, download=False, progress=False)
         return leave_one_out(found)

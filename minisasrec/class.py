@@ -6,6 +6,7 @@ whether a machine is ready.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def grade(options: GradeConfig) -> None:
 
     if options.timeout < 1:
         raise ConfigError(f"--timeout is {options.timeout}; it must be at least 1 second")
-    if options.memory < 0.1:
+    if not 0.1 <= options.memory < math.inf:
         raise ConfigError(f"--memory is {options.memory}; an answer needs at least 0.1 GB")
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs is {options.jobs}; it must be at least 1")

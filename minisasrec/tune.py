@@ -29,12 +29,13 @@ from minisasrec.learn.config import (
 )
 from minisasrec.learn.fit import SELECT
 from minisasrec.learn.machine import MachineOptions, use_machine
-from minisasrec.learn.runs import Run, new_folder
+from minisasrec.learn.runs import Run, check_form, new_folder
 from minisasrec.models import MODELS, SequenceModel
 from minisasrec.plots import search_history
 from minisasrec.terminal import say, show
 
 BASE = Path("tune")
+TUNE_FORM = {"settings": dict, "space": dict, "data": str}
 FREE = {"machine", "out", "resume", "json", "data_dir"}  # what may differ when a search goes on
 
 
@@ -127,7 +128,10 @@ def _search(run: Run, config: TrainConfig, split: Split, space: Any, options: Tu
     finally:
         if found.best is not None:
             write_results(found, run)
-            run.write("trials.png", lambda path: search_history(found.trials, SELECT, path))
+            try:
+                run.write("trials.png", lambda path: search_history(found.trials, SELECT, path))
+            except Exception as error:  # whatever is wrong with a picture, the result counts
+                say(f"note: no picture of the trials: {error}")
     _report(found, run, options)
 
 
@@ -139,13 +143,21 @@ def _before(options: TuneConfig) -> Record | None:
         raise ConfigError("--resume needs the folder of the search: add --out FOLDER")
     if not (options.out / "tune.json").is_file():
         raise CheckpointError(f"{options.out} holds no search (no tune.json); leave out --resume")
-    return read_json(options.out / "tune.json")
+    path = options.out / "tune.json"
+    before = read_json(path)
+    check_form(before, TUNE_FORM, path)
+    try:
+        from_json(before["settings"])
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}; it was changed by hand") from None
+    return before
 
 
 def _base(options: TuneConfig, before: Record | None) -> TrainConfig:
     """The settings that all trials share."""
     given: Record = read_json(options.config) if options.config else {}
     given = given.get("settings", given)
+    from_json(given)  # before a part of it is used
     if before is not None:
         given = {**before["settings"], **given}
     dataset = options.data or given.get("dataset", "")

@@ -143,6 +143,27 @@ def test_a_loss_that_explodes_names_step_and_op(split: Split, name: str, look: b
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["bpr", "fmc", "fpmc", "gru4rec+", "caser"])
+def test_a_loss_that_explodes_and_is_still_a_number_ends_the_run(split: Split, name: str) -> None:
+    config = config_of(name, lr=1e6)
+    model = make_model(config, split)
+    assert isinstance(model, SequenceModel)
+    with pytest.raises(
+        TrainingError, match=r"the loss is .*e\+\d+ in epoch \d, step 1: it has expl"
+    ):
+        fit(model, split, config, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_large_loss_of_many_negatives_has_not_exploded(split: Split) -> None:
+    """It is a sum over the negatives: 1e4 of them cost 7,000 nats before anything is learnt."""
+    config = config_of("sasrec", negatives=20_000, epochs=1)
+    model = make_model(config, split)
+    assert isinstance(model, SequenceModel)
+    assert fit(model, split, config, progress=False).epochs[0]["loss"] > 1e4
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_weights_that_the_last_step_made_infinite(split: Split, tmp_path: Path) -> None:
     config = config_of("sasrec", epochs=1, lr=1e38)  # one step: no loss comes after it
     model = make_model(config, split)

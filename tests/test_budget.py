@@ -58,7 +58,7 @@ def test_a_control_group_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         ("sasrec", {"sasrec": {"d": 65536}}, "sasrec with d = 65,536, n = 50, blocks = 2 for"),
         ("sasrec", {"sasrec": {"n": 2**20, "d": 4096}}, "lower --d or --n or --blocks, drop rare"),
-        ("sasrec", {"sasrec": {"blocks": 2**20}}, "blocks = 1,048,576"),
+        ("sasrec", {"sasrec": {"blocks": 2**10, "d": 2**9}}, "blocks = 1,024"),
         ("bpr", {"factors": {"d": 2**16}}, "bpr with d = 65,536"),
         ("gru4rec", {"gru4rec": {"d": 2**16}}, "gru4rec with d = 65,536"),
         ("caser", {"caser": {"d": 2**16}}, "caser with d = 65,536"),
@@ -74,11 +74,37 @@ def test_a_model_that_is_too_large_is_not_made(
     assert says in str(told.value) and "--max-memory (max_memory=) allows 2.0 GB" in str(told.value)
 
 
+@pytest.mark.parametrize(("model", "name"), [("sasrec", "blocks"), ("caser", "L"), ("caser", "T")])
+def test_parts_without_end_are_not_counted_one_by_one(model: str, name: str) -> None:
+    """Each is small, so the memory would be full after hours."""
+    with pytest.raises(ConfigError, match=f"--{name} is 1e\\+09; it must be at most 1,024"):
+        from_json({"model": model, model: {name: 10**9}})
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("sasrec", {"negatives": 10**6}),
+        ("sasrec", {"order": "with-replacement", "batch_size": 10**7}),
+        ("bpr", {"negatives": 10**6}),
+        ("gru4rec", {"gru4rec": {"samples": 10**7}}),
+        ("caser", {"caser": {"L": 1000, "n_h": 0}}),
+        ("caser", {"negatives": 10**4, "caser": {"T": 1000}}),
+    ],
+)
+def test_a_step_with_one_digit_too_many_is_not_begun(model: str, settings: dict[str, Any]) -> None:
+    split = log(200, 10, 300)
+    config = from_json({"model": model, "epochs": 1, **settings})
+    made = make_model(config, split)
+    with budget.budget(0.2), pytest.raises(ConfigError, match="a step on .* takes at least"):
+        fit(made, split, config, progress=False)  # type: ignore[arg-type]
+
+
 def test_a_batch_that_is_too_large_is_not_begun() -> None:
     split = log(500, 60, 300)
     config = from_json({"batch_size": 500, "sasrec": {"n": 60, "d": 64}, "epochs": 1})
     model = make_model(config, split)
-    with budget.budget(0.05), pytest.raises(ConfigError, match=r"lower --batch-size, --n or --d"):
+    with budget.budget(0.05), pytest.raises(ConfigError, match=r"lower --batch-size, --n, --d or"):
         fit(model, split, config, progress=False)  # type: ignore[arg-type]
 
 
@@ -88,7 +114,7 @@ fit_module.check = lambda needed, *_: asked.append(needed)
 rng = np.random.default_rng(0)
 data = build_dataset(np.repeat(np.arange(400), 100), rng.integers(1, 1000, 40_000), min_actions=0)
 split = make_split(data, "leave-one-out")
-config = from_json({"model": MODEL, "batch_size": 400, "epochs": 1, "sasrec": {"n": 100}})
+config = from_json({"batch_size": 400, "epochs": 1, "sasrec": {"n": 100}, **SETTINGS})
 model = make_model(config, split)
 measure(lambda: fit_module.fit(model, split, config, progress=False, validation=False))
 """
@@ -121,7 +147,7 @@ def measure(work):
 """
 
 
-def measured(code: str, **names: str) -> tuple[float, float]:
+def measured(code: str, **names: Any) -> tuple[float, float]:
     """What is asked for, and what is taken, in a process that has freed nothing before."""
     given = "".join(f"{name} = {value!r}\n" for name, value in names.items())
     environment = {**os.environ, "MINISASREC_KEEP_MEMORY": "0", "MINISASREC_BACKEND": "numpy"}
@@ -138,10 +164,21 @@ def measured(code: str, **names: str) -> tuple[float, float]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("model", ["sasrec", "gru4rec", "caser"])
-def test_a_step_takes_what_is_said_or_more(model: str) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": "sasrec"},
+        {"model": "sasrec", "negatives": 100},
+        {"model": "sasrec", "order": "with-replacement"},
+        {"model": "bpr", "negatives": 200},
+        {"model": "gru4rec", "gru4rec": {"samples": 500}},
+        {"model": "caser", "caser": {"L": 20, "T": 5}},
+    ],
+    ids=str,
+)
+def test_a_step_takes_what_is_said_or_more(settings: dict[str, Any]) -> None:
     """The estimate may not refuse what would have fitted."""
-    asked, taken = measured(STEP, MODEL=model)
+    asked, taken = measured(STEP, SETTINGS=settings)
     assert 1e7 < asked < taken, f"{asked / 1e6:.0f} MB asked, {taken / 1e6:.0f} MB taken"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -391,6 +392,12 @@ def test_a_cluster_gives_the_same_file(
     (tmp_path / "list.txt").write_text("f4\nf5\n007\n")
     chosen = ("--user", "u1", "u2", "u3", "u4", "u5", "--candidates", "list.txt", "--json")
     assert ask(*chosen) == ask(*chosen, "--scheduler", address)
+
+
+def test_without_dask_it_is_one_line(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    error = ask("--user", "u1", "--scheduler", "tcp://127.0.0.1:9", code=2)
+    assert "--scheduler needs distributed, which is not installed: pip install" in error
 
 
 def test_no_scheduler_is_one_line(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,59 @@ def test_a_line_that_a_power_cut_left_is_dropped(
     assert "trials.jsonl" in capsys.readouterr().err
 
 
+def test_whatever_the_folder_holds_it_is_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call("--trials", "2", "--out", "a")
+    search_file, trials_file = Path("a", "tune.json"), Path("a", "trials.jsonl")
+    told, done = json.loads(search_file.read_text("utf-8")), trials_file.read_text("utf-8")
+    first = json.loads(done.splitlines()[0])
+    damage = [
+        *((search_file, json.dumps({**told, name: 5})) for name in ("settings", "space", "data")),
+        (search_file, "{}"),
+        (search_file, json.dumps({**told, "settings": {"columns": []}})),
+        (trials_file, done * 2),
+        (trials_file, "{}\n"),
+        *(
+            (trials_file, json.dumps({**first, **change}) + "\n")
+            for change in (
+                {"state": "gone"},
+                {"NDCG@10": "best"},
+                {"NDCG@10": None},
+                {"trial": 7},
+                {"values": {"d": 999}},
+                {"values": {"nothing": 1}},
+                {"validations": {"x": 1}},
+                {"validations": {"1": "x"}},
+            )
+        ),
+    ]
+    for file, content in damage:
+        before = file.read_text("utf-8")
+        file.write_text(content, encoding="utf-8")
+        capsys.readouterr()
+        assert run_command(tune.main, ["--out", "a", "--resume", "--trials", "2"]) in (1, 2)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith("error: ") and file.name in said, (content[:80], said)
+        file.write_text(before, encoding="utf-8")
+    for settings in ([], 5, {"columns": []}):
+        (here / "c.json").write_text(json.dumps({"settings": settings}))
+        assert run_command(tune.main, ["log.csv", "--config", "c.json"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_picture_that_cannot_be_made_costs_nothing(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(tune, "search_history", fail)
+    call("--trials", "1", "--out", "a")
+    told = capsys.readouterr()
+    assert "note: no picture of the trials: no fonts" in told.err and "best, trial 1" in told.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -249,6 +302,11 @@ def test_wrong_options(
         ({"lr": {"low": 1}}, "a range has low and high"),
         ({"lr": {"low": 2, "high": 1}}, "low must be lower"),
         ({"lr": {"low": 0, "high": 1}}, "--lr is 0"),
+        ({"lr": {"low": "a", "high": 1}}, "low, high and step are numbers"),
+        ({"lr": {"low": 0.1, "high": 1, "step": "a"}}, "low, high and step are numbers"),
+        ({"dropout": {"low": 0, "high": 0.5, "step": -1}}, "it must be above 0"),
+        ({"d": {"low": 4, "high": 8, "step": 0.5}}, "it must be 1, 2, ..."),
+        ({"beta2": [2]}, "--beta2 is 2"),
         ({"dropout": {"low": 0, "high": 0.5, "log": True}}, "with log, low must be above 0"),
         ({"dropout": [0.5, 1.5]}, "dropout is 1.5"),
         ({"d": ["many"]}, "d is 'many'; int was expected"),

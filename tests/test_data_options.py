@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import re
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -508,6 +509,15 @@ def test_two_columns_that_could_be_the_item_are_told(tmp_path: Path) -> None:
         load_dataset(path, min_actions=0)
     path = write(tmp_path / "b.csv", "user_id,movie_id,movie\n1,7,Alien\n1,8,Heat\n2,7,Alien\n")
     assert not any("could be the item" in text for text in load(path).warnings)
+
+
+def test_a_long_field_is_soon_told_from_a_date(tmp_path: Path) -> None:
+    for text in ("2024-05-31 12:00" + ";" * 60_000, "31/5/24 " * 9_000, "May " * 20_000):
+        path = write(tmp_path / "a.csv", f"user,item,time\n1,2,2024-05-31\n1,3,{text}\n")
+        start = time.process_time()
+        with pytest.raises(DataError, match=r"a.csv line 3: the time must be"):
+            load(path)
+        assert time.process_time() - start < 2
 
 
 def test_whole_numbers_are_told_from_text(tmp_path: Path) -> None:

@@ -48,8 +48,10 @@ def test_the_paper_map_names_options_that_exist(option: str) -> None:
     name, *values = option.split()
     if name in {f.name.replace("_", "-") for f in dataclasses.fields(EvaluateConfig)}:
         return
-    if name in ("beta2", "epochs", "l2", "negatives", "patience"):
+    if name in ("epochs", "l2", "negatives", "patience"):
         values = ["1"]
+    if name == "beta2":
+        values = ["0.9"]
     parse([f"--{name}", *values])
 
 

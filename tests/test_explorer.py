@@ -26,7 +26,7 @@ from minisasrec import Recommender, Tensor
 from minisasrec.autograd.registry import OPS
 from minisasrec.backends import use_backend
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import ConfigError, DataError
+from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments.attention_maps import attention_maps
 from minisasrec.explorer import page, show, write
 from minisasrec.explorer.pages import ONLY_TRAINING, READS, _file
@@ -857,6 +857,15 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_bytes() == whole and [found.name for found in path.parent.iterdir()] == [
         "page.html"
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_it_takes_the_place_of_no_device(tmp_path: Path) -> None:
+    """With --out /dev/stdout as root, that name would be a file from then on."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TrainingError, match="pipe: it is a pipe or a device; give the name of a"):
+        write(recommender(), tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_notebook_shows_it(browser: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minisasrec.errors import TrainingError
-from minisasrec.experiments.cluster import connect
+from minisasrec.experiments.cluster import connect, extra
 from minisasrec.recommender import Recommender
 
 AHEAD = 2  # blocks for each thread of the cluster that are asked for and not yet fetched
@@ -30,7 +30,7 @@ def recommend_on_cluster(
 
     Raises `ConfigError` if no scheduler answers, `TrainingError` if the cluster loses the work.
     """
-    import distributed
+    distributed = extra("distributed", "--scheduler")
     from distributed.comm.core import CommClosedError
 
     files = _files(recommender)

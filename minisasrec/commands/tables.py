@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -48,8 +49,9 @@ def check_ending(file: Path) -> None:
         raise ConfigError(f"--out is {file}; its ending says the format: {', '.join(ENDINGS)}")
     if file.suffix.lower() == ".parquet":
         require_parquet()
-    if file.is_dir():
-        raise ConfigError(f"--out is {file}, which is a folder")
+    if file.exists() and not file.is_file():  # the table would take its place
+        kind = "a folder" if file.is_dir() else "a pipe or a device"
+        raise ConfigError(f"--out is {file}, which is {kind}; give the name of a file")
 
 
 class Writer:
@@ -100,9 +102,9 @@ def writing(file: Path) -> Iterator[Writer]:
     Raises `TrainingError` if it cannot be written; an earlier file of that name is then still
     there.
     """
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part = file.with_name(f".{secrets.token_hex(8)}.{file.name}")  # nobody can put a link there
     try:
-        with part.open("wb") as stream:
+        with part.open("xb") as stream:
             writer = Writer(stream, file.suffix.lower())
             yield writer
             writer.close()

@@ -315,11 +315,14 @@ def _refuse(header: Header, sample: Sequence[Sequence[Any]], role: str, first_li
     )
 
 
+LOOKED_AT = 50  # fields of a line in which a time is looked for
+
+
 def suggestion(fields: Sequence[str]) -> str:
     """A value of ``columns`` for a line of data: user, item, and what looks like a time."""
     names: list[str] = []
     for position, text in enumerate(fields):
-        kind = kind_of([text])
+        kind = kind_of([text]) if position < LOOKED_AT else None
         if position > 0 and kind in ("moment", "day") and "time" not in names:
             names.append(
                 "time" if kind == "day" or not text.isdecimal() or position > 1 else "item"

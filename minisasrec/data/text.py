@@ -26,6 +26,7 @@ from minisasrec.errors import DataError
 MOST_COLUMNS = 10_000
 SAMPLE = 200  # rows that are looked at to choose columns
 ONE_CHARACTER = "\x1f"  # stands for a separator of several while a block is parsed
+SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?', re.IGNORECASE)  # what Excel writes first
 BLANKS = "blanks"  # the separator that is any white space
 
 
@@ -97,26 +98,32 @@ class TextTable:
 
     def _skip(self, line: int, first: str, lines: int) -> tuple[int, str]:
         """Leave out the first lines."""
+        at = 0
         for _ in range(lines):
-            while "\n" not in first and (more := next(self._blocks, None)):
-                first += more[1]
-            first = first.partition("\n")[2]
-        return line + lines, first
+            while (end := first.find("\n", at)) < 0:
+                if (more := next(self._blocks, None)) is None:
+                    return line + lines, ""
+                first, at = first[at:] + more[1], 0
+            at = end + 1
+        return line + lines, first[at:]
 
     def _preamble(self, line: int, first: str, told: str | None) -> tuple[int, str, str | None]:
         """Leave out blank lines, comments and Excel's ``sep=;`` before the table."""
-        hint = None
-        while first:
-            now, _, after = first.partition("\n")
+        hint, at = None, 0
+        while at < len(first):
+            end = _end_of_line(first, at)
+            now, below = first[at:end], first[end + 1 : _end_of_line(first, end + 1)]
             text = now.strip().lstrip("\ufeff")
-            if match := re.fullmatch(r'"?sep=(.|\\t)"?', now.strip("\r\n \ufeff"), re.IGNORECASE):
-                hint = {"\\t": "\t"}.get(match[1], match[1])
-            elif text.startswith("#") and not _is_header_comment(now, after, told or hint):
+            if not text:
                 pass
-            elif text:
+            elif match := SEPARATOR_LINE.fullmatch(now.strip("\r\n \ufeff")):
+                hint = {"\\t": "\t"}.get(match[1], match[1])
+            elif text.startswith("#") and not _is_header_comment(now, below, told or hint):
+                pass
+            else:
                 break
-            line, first = line + 1, after
-        return line, first, hint
+            line, at = line + 1, end + 1
+        return line, first[at:], hint
 
     def _name_columns(
         self, fields: Sequence[str], given: Sequence[str], options: ReadingOptions
@@ -371,9 +378,13 @@ def _is_whole(field: str) -> bool:
     return len(field) > 1 and field[0] == field[-1] == '"'
 
 
-def _is_header_comment(line: str, after: str, separator: str | None) -> bool:
+def _end_of_line(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _is_header_comment(line: str, below: str, separator: str | None) -> bool:
     """Whether ``# user,item`` is a header: the line below it has as many fields."""
-    below = after.partition("\n")[0]
     separator = separator or _most_frequent(line)
     fields = line.count(separator)
     return fields > 0 and fields == below.count(separator) and not below.startswith("#")

@@ -35,6 +35,7 @@ TOKEN = re.compile(
 )
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
+LONGEST_DATE = 100  # characters; a field of 70,000 would take seconds to tell from one
 CLOCK_IN = re.compile(r":|\dT\d")
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[Mm]?\.?")
 
@@ -47,6 +48,8 @@ def pattern_of(text: str, order: str) -> str | None:
     >>> pattern_of("5/31/2024 2:05 PM", "month-first")
     '%m/%d/%Y %I:%M %p'
     """
+    if len(text) > LONGEST_DATE:
+        return None
     if re.match(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}", text):
         numbers = ["%Y", "%m", "%d"]
     elif re.search(r"[A-Za-z]{3}", re.sub(r"(?i)\b(am|pm|gmt|utc)\b", "", text)):

@@ -11,8 +11,6 @@ also where the search was interrupted.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,7 +27,7 @@ from minisasrec.data.split import NONE, Split
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.learn.config import TrainConfig, from_json, make_model
 from minisasrec.learn.fit import SELECT, fit
-from minisasrec.learn.runs import Run, to_plain
+from minisasrec.learn.runs import NOTHING, NUMBER, Run, append_json, check_form, to_plain
 from minisasrec.models import MODELS, SequenceModel
 from minisasrec.random import make_key, random_uint32
 
@@ -58,6 +56,17 @@ class Range:
 
 
 Space = dict[str, Range | list[Any]]
+TRIAL_FORM = {
+    "trial": int,
+    "state": str,
+    SELECT: (*NUMBER, NOTHING),
+    "best_epoch": (int, NOTHING),
+    "epochs": int,
+    "seconds": NUMBER,
+    "values": dict,
+    "validations": dict,
+    "error?": (str, NOTHING),
+}
 
 DEFAULT: Space = {
     "lr": Range(3e-4, 1e-2, log=True),
@@ -137,6 +146,13 @@ def _range(name: str, value: dict[str, Any], kind: Any) -> Range:
     if kind not in (int, float):
         raise ConfigError(f"{name} is not a number, so it has no range; give a list of choices")
     found = Range(**value)
+    step = 1 if found.step is None else found.step
+    numbers = [type(number) in (int, float) for number in (found.low, found.high, step)]
+    if not all(numbers) or not isinstance(found.log, bool):
+        raise ConfigError(f"{name} is {value}; low, high and step are numbers, log true or false")
+    if not 0 < step < np.inf or (kind is int and step != int(step)):
+        least = "1, 2, ..." if kind is int else "above 0"
+        raise ConfigError(f"{name}: step is {step}; it must be {least}")
     if not found.low < found.high:
         raise ConfigError(f"{name}: low is {found.low}, high is {found.high}; low must be lower")
     if found.log and (found.low <= 0 or found.step):
@@ -217,8 +233,12 @@ class Search:
     prune: bool = True
 
     def __post_init__(self) -> None:
-        """Read what is finished."""
+        """Read what is finished. Raises `CheckpointError` for what this search cannot have made."""
         self.trials = read_trials(self.file)
+        wrong = f"{self.file} has a trial that this search cannot have made"
+        with reading(self.file, CheckpointError, wrong=wrong):
+            for record in self.trials:
+                self._told(record)
 
     @property
     def best(self) -> Record | None:
@@ -260,7 +280,7 @@ class Search:
             state = {"done": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}
             value = record[SELECT] if record["state"] == "done" else None
             study.tell(trial, value, state=state[record["state"]])
-            append(self.file, record)
+            append_json(self.file, record)
             self.trials.append(record)
             yield record
 
@@ -398,21 +418,17 @@ def read_trials(file: Path) -> list[Record]:
         Run(file.parent).write(
             file.name, lambda path: path.write_text("\n".join([*lines[:-1], ""]), encoding="utf-8")
         )
-    needed = {"trial", "state", "values", "validations", SELECT}
-    if not all(isinstance(trial, dict) and needed <= trial.keys() for trial in trials):
-        raise CheckpointError(f"{file} has a line that is no trial; it was changed by hand")
+    for number, trial in enumerate(trials, 1):
+        check_form(trial, TRIAL_FORM, f"{file} line {number}")
+        epochs = dict.fromkeys(trial["validations"], NUMBER)
+        check_form(trial["validations"], epochs, f"{file} line {number}, validations")
+        if trial["trial"] != number:
+            raise CheckpointError(
+                f"{file} line {number} is of trial {trial['trial']}; it was changed by hand"
+            )
+        if trial["state"] == "done" and trial[SELECT] is None:
+            raise CheckpointError(f"{file} line {number} is done, and nothing was measured")
     return trials
-
-
-def append(file: Path, record: Record) -> None:
-    """Add a trial; it is on disk when this returns."""
-    try:
-        with file.open("a", encoding="utf-8", newline="\n") as out:
-            out.write(json.dumps(record) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as error:
-        raise TrainingError(f"cannot write {file}: {error.strerror or error}") from None
 
 
 def optuna() -> Any:

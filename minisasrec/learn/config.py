@@ -155,6 +155,8 @@ class TrainConfig:
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
         if not self.lr > 0:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
+        if not 0 <= self.beta2 < 1:
+            raise ConfigError(f"--beta2 is {self.beta2}; 0 <= beta2 < 1")
         if self.select not in ("sampled", "full"):
             raise ConfigError(f"select is {self.select!r}; choose one of sampled, full")
         self.machine.check()

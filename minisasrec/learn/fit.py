@@ -43,6 +43,7 @@ from minisasrec.terminal import on_terminal, say
 
 SELECT = "NDCG@10"  # on the validation part, under the protocol of `selection`
 ADVICE = "lower --lr or set --clip-norm 1, and check the data"
+EXPLODED = 1e4  # a loss for each score, in nats: guessing one of I items costs log I, below 25
 TOO_GOOD = 0.97  # real data never gave such an HR@10: probably a target leaks
 
 
@@ -102,10 +103,9 @@ def fit(
     and dropout follow from (seed, epoch, step) alone, so the result is the same bit for bit.
     With `config.tensorboard`, the epochs are curves in its folder tensorboard, too.
 
-    Raises `TrainingError` if the loss is no longer a number, `CheckpointError` if the run cannot
-    be gone on with.
+    Raises `TrainingError` if the loss is no longer a number or explodes, `CheckpointError` if the
+    run cannot be gone on with.
     """
-    _check_batch(model, split, config)
     board = TensorBoard(run.path("tensorboard")) if run and config.tensorboard else None
     batches = TrainingBatches(
         split,
@@ -115,6 +115,7 @@ def fit(
         seed=config.seed,
         order=config.order,
     )
+    _check_batch(model, batches)
     optimizer = Adam(
         model.parameters(), config.lr, beta2=config.beta2, l2=config.l2, clip_norm=config.clip_norm
     )
@@ -190,21 +191,29 @@ def _averaged(model: SequenceModel, mean: RunningMean | None) -> Iterator[None]:
         model.load_state(weights)
 
 
-def _check_batch(model: SequenceModel, split: Split, config: TrainConfig) -> None:
+def _check_batch(model: SequenceModel, batches: TrainingBatches) -> None:
     """Raise `ConfigError` if a step on the longest sequences does not fit into the memory.
 
     What a step keeps for its backward pass was measured for each row and each of d numbers: 6, and
-    4.5 in each block (tests/test_budget.py). It is the least: NumPy's definitions keep more.
+    4.5 in each block (tests/test_budget.py). To these come the ids of the row's negatives, the
+    scores of GRU4Rec's shared ones, and Caser's windows. It is the least: NumPy's definitions keep
+    more.
     """
     settings: Any = getattr(model, "config", None)
-    if settings is None or not hasattr(settings, "n") or isinstance(settings, FactorConfig):
-        return
-    lengths = np.minimum(split.train_end - split.dataset.offsets[:-1], model.n)
-    rows = int(np.sort(lengths)[-config.batch_size :].sum())
+    d = getattr(settings, "d", 0)
+    lengths = np.minimum(batches.ends - batches.starts, model.n)[batches.users]
+    if batches.order == "with-replacement":  # a user may come more than once
+        rows = int(lengths.mean() * batches.batch_size)
+    else:
+        rows = int(np.sort(lengths)[-batches.batch_size :].sum())
+    kept: float = batches.negatives * getattr(settings, "T", 1) + getattr(settings, "samples", 0)
+    if not isinstance(settings, FactorConfig):  # whose rows are a few sums
+        kept += d * (6 + 4.5 * getattr(settings, "blocks", 0) + getattr(settings, "L", 0))
     check(
-        4 * rows * settings.d * (6 + 4.5 * getattr(settings, "blocks", 0)),
-        f"a step on {config.batch_size:,} users, {rows:,} rows of d = {settings.d:,},",
-        "lower --batch-size, --n or --d, or raise --max-memory",
+        4 * rows * kept,
+        f"a step on {batches.batch_size:,} users, {rows:,} rows of d = {d:,} with "
+        f"{batches.negatives:,} negatives,",
+        "lower --batch-size, --n, --d or --negatives, or raise --max-memory",
     )
 
 
@@ -260,8 +269,9 @@ def train_epoch(
         step, where = epoch * len(batches) + i, f"epoch {epoch + 1}, step {i + 1}"
         loss = model.loss(batch, Keys(config.seed, step))
         value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss is {value} in {where}: {first_anomaly(loss)}; {ADVICE}")
+        if not abs(value) < EXPLODED * (1 + config.negatives):  # or NaN
+            wrong = first_anomaly(loss) or "it has exploded"
+            raise TrainingError(f"the loss is {value:.4g} in {where}: {wrong}; {ADVICE}")
         if config.detect_anomaly:
             backward_with_checks(loss, where)
         else:
@@ -368,7 +378,7 @@ def _resume(
             return best
         if history.best_epoch != facts["epochs"]:
             raise CheckpointError(
-                f"{run.path('best.safetensors')} is of epoch {best_facts['best_epoch']}, but "
+                f"{run.path('best.safetensors')} is of epoch {best_facts.get('best_epoch')}, but "
                 f"last.safetensors names {history.best_epoch} as the best; they are not of one run"
             )
     # the last epoch was the best, and the crash came between the two files

@@ -223,6 +223,9 @@ class Run:
         Nobody can guess the temporary name, so nobody can have put a link there.
         """
         target = self.path(name)
+        if target.exists() and not target.is_file():
+            kind = "a folder" if target.is_dir() else "a pipe or a device"
+            raise TrainingError(f"cannot write {target}: it is {kind}; give the name of a file")
         temporary = self.path(f".{secrets.token_hex(8)}.{name}")
         with _writing(target):
             try:
@@ -289,14 +292,12 @@ class Run:
         listed = config.get("files", {}).get(name)
         if listed is None:
             return
-        try:
-            digest = sha256_of_file(path)
-        except FileNotFoundError:
+        if not path.exists():
             raise CheckpointError(
                 f"{path} is missing, and config.json lists it; copy the whole folder again"
-            ) from None
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+            )
+        with reading(path, CheckpointError):
+            digest = sha256_of_file(path)
         if digest not in listed:
             raise CheckpointError(
                 f"{path} was damaged or changed: its SHA-256 is not the one in config.json; copy "
@@ -305,12 +306,7 @@ class Run:
 
     def append_history(self, entry: dict[str, Any]) -> None:
         """Add an epoch to history.jsonl."""
-        path = self.path("history.jsonl")
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        with _writing(path), open(os.open(path, flags, 0o666), "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_json(self.path("history.jsonl"), entry)
 
     def history(self, epochs: int | None = None) -> list[dict[str, Any]]:
         """The epochs in history.jsonl, or the first `epochs` of them.
@@ -430,6 +426,15 @@ def check_form(values: Any, form: Mapping[str, Any], where: object) -> None:
             raise CheckpointError(
                 f"{where}: {key!r} is {value!r:.50}; it is damaged or was changed by hand"
             )
+
+
+def append_json(path: Path, entry: dict[str, Any]) -> None:
+    """Add a line of JSON to a file; it is on disk when this returns. A link is not followed."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with _writing(path), open(os.open(path, flags, 0o666), "a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def rename(temporary: Path, target: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from minisasrec.errors import ConfigError
 
-LARGEST = {"n": 2**20, "d": 2**16, "seed": 2**64 - 1}  # more would be a slip of the keyboard
+# more would be a slip of the keyboard
+LARGEST = {"n": 2**20, "d": 2**16, "blocks": 2**10, "L": 2**10, "T": 2**10, "seed": 2**64 - 1}
 COUNT = 2**31 - 1  # of all other whole numbers
 
 

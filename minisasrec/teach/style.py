@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 # Okabe and Ito (2008): colours that people with any kind of colour blindness tell apart
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -35,6 +36,7 @@ def lecture_style() -> None:
     )
     shell = sys.modules.get("IPython")
     if shell is not None and shell.get_ipython() is not None:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
+        from matplotlib_inline import backend_inline
 
-        set_matplotlib_formats("svg")
+        formats: Any = backend_inline.set_matplotlib_formats  # has no types
+        formats("svg")

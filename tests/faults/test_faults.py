@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minisasrec.errors import TrainingError
 from minisasrec.learn.runs import LOCK, Run
 
 pytestmark = [
@@ -235,6 +236,16 @@ def test_what_is_outside_the_folder_stays_as_it_is(log: Path, tmp_path: Path) ->
     status, err = finish(start(arguments(log, folder, "--resume")))
     assert status == 1 and err.startswith("error: "), err
     assert {path.read_text() for path in outside.iterdir()} == {"mine"}
+
+
+def test_a_link_in_the_place_of_the_lock_leads_nowhere(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "run"
+    outside.write_text("mine")
+    folder.mkdir()
+    (folder / ".lock").symlink_to(outside)
+    with pytest.raises(TrainingError, match=r"cannot write .*\.lock"), Run(folder).owned():
+        pass
+    assert outside.read_text() == "mine"
 
 
 COMMANDS = {

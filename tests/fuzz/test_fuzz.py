@@ -170,6 +170,10 @@ BOMBS: list[tuple[str, Callable[[], bytes], Reader]] = [
     ("columns.tsv", lambda: b"user\titem" + b"\tx" * 300_000 + b"\n", load),
     ("fields.csv", lambda: HEAD + b"," * 5_000_000, load),
     ("field.csv", lambda: HEAD + b'1,2,"' + b"x" * 50_000_000, load),
+    ("newlines.csv", lambda: b"\n" * (1 << 20), load),
+    ("comments.csv", lambda: b"#\n" * (1 << 19), load),
+    ("colons.txt", lambda: b"::" * (1 << 19), load),
+    ("words.txt", lambda: b"ab " * 300_000, load),
     ("lists.jsonl", lambda: b'{"user": ' + b"[" * 50_000_000, load),
     ("literal.jsonl", lambda: b"{'user': (" + b"0," * 8_000_000 + b")}", load),
     ("objects.jsonl", lambda: b'{"user": [' + b"{}," * 5_000_000 + b"1]}", load),
@@ -217,13 +221,20 @@ def test_a_long_text_in_every_row_is_in_memory_once(tmp_path: Path) -> None:
     within_limits(peak, start)
 
 
+def listed(path: Path) -> None:
+    """Read a file that config.json lists with its SHA-256."""
+    run = Run(path.parent)
+    run.write_config({"files": {path.name: ["0" * 64]}})
+    run.load_json(path.name)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no FIFOs")
 @pytest.mark.parametrize(
     ("name", "read"),
     [("log.csv", load), ("log.parquet", load), ("log.xlsx", load), ("log.jsonl", load),
      ("log.zip", load), ("ids.txt", read_ids), ("ids.parquet", read_ids), ("s.json", read_json),
      ("w.npz", read_arrays), ("w.safetensors", read_arrays), ("config.json", open_run),
-     ("history.jsonl", history)],
+     ("history.jsonl", history), ("items.json", listed)],
 )  # fmt: skip
 def test_a_pipe_or_a_device_is_refused(name: str, read: Reader, tmp_path: Path) -> None:
     path = tmp_path / name
