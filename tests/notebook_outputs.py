@@ -38,11 +38,20 @@ def execute(notebook: Notebook) -> Notebook:
     """The notebook as it is after a run from top to bottom, in an empty folder."""
     import nbclient
     import nbformat
+    from traitlets.config import Config
 
     node = nbformat.reads(json.dumps(notebook), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        where = {"metadata": {"path": folder}}
-        client = nbclient.NotebookClient(node, timeout=600, kernel_name="python3", resources=where)
+        # Two kernels that start at once may draw the same ports of TCP: one dies, or both wait.
+        # Sockets in a folder of their own cannot collide.
+        sockets = {"transport": "ipc", "ip": str(Path(folder, ".kernel"))}
+        client = nbclient.NotebookClient(
+            node,
+            timeout=600,
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+            config=Config(KernelManager=sockets if os.name == "posix" else {}),
+        )
         client.execute(env=os.environ | {"MPLBACKEND": INLINE})
     return node
 
