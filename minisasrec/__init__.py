@@ -9,6 +9,10 @@
 from importlib import import_module
 from typing import Any
 
+# first what deals with Ctrl-C, then what takes time to import
+from minisasrec.commands import interrupt as _interrupt  # noqa: F401
+
+# isort: split
 from minisasrec import ops
 from minisasrec.autograd.engine import backward_steps, no_grad
 from minisasrec.autograd.gradcheck import gradcheck
@@ -16,7 +20,6 @@ from minisasrec.autograd.op import op
 from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import backend, use_backend
-from minisasrec.commands import interrupt as _interrupt  # noqa: F401  (first the one, then what takes time)
 from minisasrec.errors import MinisasrecError
 
 __version__ = "0.1.0"

@@ -1,15 +1,57 @@
-"""The border around every reader of files: whatever a file holds, one error comes out."""
+"""The border to files: whatever one holds, a reader gives one error; what is written is whole.
+
+A new file gets its name when it is finished (`unfinished`, then `rename`).
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from minisasrec.errors import DataError, MinisasrecError
+
+PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds between attempts to rename
+
+
+@contextmanager
+def unfinished(target: Path) -> Iterator[Path]:
+    """An empty file beside `target` to write into; it is removed if it was not renamed.
+
+    Nobody can guess its name, so nobody can have put a link there.
+    """
+    temporary = target.with_name(f".{secrets.token_hex(8)}.{target.name}")
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def rename(temporary: Path, target: Path) -> None:
+    """Give a finished file its name, and let the disk remember both over a power cut."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())  # or the name is kept and the content lost
+    for seconds in (*PATIENCE, None):
+        try:
+            os.replace(temporary, target)
+            break
+        except PermissionError:  # Windows: a virus scanner or an indexer looks at it
+            if seconds is None:
+                raise
+            time.sleep(seconds)
+    with suppress(OSError):  # Windows opens no folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 @contextmanager

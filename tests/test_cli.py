@@ -375,9 +375,10 @@ def test_ctrl_c(clicks: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process there")
-def test_ctrl_c_during_imports(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["numpy", "tyro"])  # the first that takes time, and a late one
+def test_ctrl_c_during_imports(module: str, tmp_path: Path) -> None:
     slow = "import pathlib, time; pathlib.Path('begun').touch(); time.sleep(60)"
-    (tmp_path / "tyro.py").write_text(slow)  # found before the real one
+    (tmp_path / f"{module}.py").write_text(slow)  # found before the real one
     assert interrupt((), (tmp_path / "begun").exists, tmp_path) == "interrupted"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -346,6 +348,34 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         Dataset.load(tmp_path)
+
+
+def test_an_interrupted_save_leaves_the_data_set_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small().save(tmp_path)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(json, "dumps", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        dataclasses.replace(small(), name="other").save(tmp_path)
+    monkeypatch.undo()
+    assert Dataset.load(tmp_path).name == "small"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"dataset.json", "items.npy", "offsets.npy"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_saving_follows_no_link(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "mine", tmp_path / "saved"
+    outside.write_text("mine")
+    folder.mkdir()
+    for name in ("items.npy", "items.npy.part", "dataset.json", "dataset.json.part"):
+        (folder / name).symlink_to(outside)
+    small().save(folder)
+    assert outside.read_text() == "mine" and Dataset.load(folder).name == "small"
 
 
 def test_saving_where_a_file_is(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from minisasrec.border import json_value, reading
+from minisasrec.border import json_value, reading, rename, unfinished
 from minisasrec.data.actions import Actions
 from minisasrec.data.builder import read_actions
 from minisasrec.data.columns import NO_TIME
@@ -271,8 +272,9 @@ class Dataset:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``dataset.json`` and the arrays, each to a ``.npy`` (the oracle is not written).
 
-        The JSON file goes last and each file appears whole or not at all, so that a folder with
-        a ``dataset.json`` can be loaded. Raises DataError if the folder cannot be written.
+        All files are written before the first of an earlier data set there is touched, and the JSON
+        file gets its name last, so that a folder with a ``dataset.json`` can be loaded. Raises
+        DataError if the folder cannot be written.
         """
         folder = Path(folder)
         arrays: dict[str, NDArray[Any]] = {"items": self.items, "offsets": self.offsets}
@@ -296,14 +298,18 @@ class Dataset:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / SAVED_META).unlink(missing_ok=True)
-            for name, array in arrays.items():
-                with open(folder / f"{name}.npy.part", "wb") as part:
-                    np.save(part, array, allow_pickle=False)
-                os.replace(folder / f"{name}.npy.part", folder / f"{name}.npy")
-            part_path = folder / f"{SAVED_META}.part"
-            part_path.write_text(json.dumps(meta), encoding="utf-8")
-            os.replace(part_path, folder / SAVED_META)
+            with ExitStack() as stack:
+                parts = {
+                    folder / name: stack.enter_context(unfinished(folder / name))
+                    for name in (*(f"{name}.npy" for name in arrays), SAVED_META)
+                }
+                for name, array in arrays.items():
+                    with parts[folder / f"{name}.npy"].open("wb") as part:
+                        np.save(part, array, allow_pickle=False)
+                parts[folder / SAVED_META].write_text(json.dumps(meta), encoding="utf-8")
+                (folder / SAVED_META).unlink(missing_ok=True)
+                for target, finished in parts.items():
+                    rename(finished, target)
         except OSError as error:
             raise DataError(f"cannot save data set {self.name!r} to {folder}: {error}") from error
 

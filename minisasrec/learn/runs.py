@@ -30,8 +30,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.border import json_value, reading
+from minisasrec.border import json_value, reading, rename, unfinished
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.learn.config import TrainConfig, from_json, read_json
 
@@ -49,7 +47,6 @@ CONFIG, WEIGHTS = "config.json", "best.safetensors"
 ITEMS, USERS, HISTORIES = "items.json", "users.json", "histories.safetensors"
 LOCK = ".lock"
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.")  # the beginning of a temporary name
-PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds between attempts to rename
 
 
 class Run:
@@ -226,16 +223,9 @@ class Run:
         if target.exists() and not target.is_file():
             kind = "a folder" if target.is_dir() else "a pipe or a device"
             raise TrainingError(f"cannot write {target}: it is {kind}; give the name of a file")
-        temporary = self.path(f".{secrets.token_hex(8)}.{name}")
-        with _writing(target):
-            try:
-                os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-                writer(temporary)
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())  # or a power cut may keep the name and lose the content
-                rename(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with _writing(target), unfinished(target) as temporary:
+            writer(temporary)
+            rename(temporary, target)
 
     def save_arrays(self, name: str, arrays: Arrays, metadata: dict[str, Any]) -> None:
         """Write a safetensors file with `metadata` as JSON text inside."""
@@ -435,24 +425,6 @@ def append_json(path: Path, entry: dict[str, Any]) -> None:
         file.write(json.dumps(entry) + "\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def rename(temporary: Path, target: Path) -> None:
-    """Give a whole file its name, and let the folder remember it over a power cut."""
-    for seconds in (*PATIENCE, None):
-        try:
-            os.replace(temporary, target)
-            break
-        except PermissionError:  # Windows: a virus scanner or an indexer looks at it
-            if seconds is None:
-                raise
-            time.sleep(seconds)
-    with suppress(OSError):  # Windows opens no folder
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 @contextmanager
