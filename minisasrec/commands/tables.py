@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from minisasrec.border import reading
+from minisasrec.border import reading, rename, unfinished
 from minisasrec.data.files import Source
 from minisasrec.data.readers import read_column
 from minisasrec.errors import ConfigError, TrainingError
@@ -102,17 +100,12 @@ def writing(file: Path) -> Iterator[Writer]:
     Raises `TrainingError` if it cannot be written; an earlier file of that name is then still
     there.
     """
-    part = file.with_name(f".{secrets.token_hex(8)}.{file.name}")  # nobody can put a link there
     try:
-        with part.open("xb") as stream:
-            writer = Writer(stream, file.suffix.lower())
-            yield writer
-            writer.close()
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, file)
+        with unfinished(file) as part:
+            with part.open("wb") as stream:
+                writer = Writer(stream, file.suffix.lower())
+                yield writer
+                writer.close()
+            rename(part, file)
     except OSError as error:
         raise TrainingError(f"cannot write {file}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
