@@ -238,7 +238,14 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path) -> None:
     answers = AUTOGRAD | {"div_backward": "while True: pass"}
     hand_in(tmp_path / "submissions" / "ann", "a.ipynb", answered("01_autograd", answers))
     words = [sys.executable, "-m", "minisasrec.class", *command(tmp_path), "--timeout", "60"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # in a shell's background job it would be ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     rows = tmp_path / "grades" / "verdicts.csv"
     for _ in range(600):
         if rows.is_file() and "tanh_backward" in rows.read_text("utf-8"):

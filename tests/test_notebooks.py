@@ -130,6 +130,13 @@ def test_what_may_differ_between_two_runs_is_not_stale(
     assert not difference(cell_that_says(stored, *tags), cell_that_says(fresh, *tags))
 
 
+def test_the_note_of_the_first_run_on_a_machine_is_no_output() -> None:
+    note = "compiling kernels (first run only, about 15 s) ...\n"
+    assert notebook_outputs.is_compiling({"name": "stderr", "text": note})
+    assert not notebook_outputs.is_compiling({"name": "stderr", "text": note + "a warning\n"})
+    assert not notebook_outputs.is_compiling({"name": "stdout", "text": note})
+
+
 def test_a_missing_picture_is_found() -> None:
     with_it, without = cell_that_says("a", picture=True), cell_that_says("a")
     assert difference(with_it, without) == "1 pictures stored, 0 in this run"
