@@ -172,7 +172,7 @@ def measured(code: str, **names: Any) -> tuple[float, float]:
         {"model": "sasrec", "order": "with-replacement"},
         {"model": "bpr", "negatives": 200},
         {"model": "gru4rec", "gru4rec": {"samples": 500}},
-        {"model": "caser", "caser": {"L": 20, "T": 5}},
+        {"model": "caser", "caser": {"L": 10, "T": 3}},
     ],
     ids=str,
 )
