@@ -80,8 +80,16 @@ def position_average(maps: Sequence[np.ndarray], size: int = 15) -> np.ndarray:
     return np.mean(long, axis=0)
 
 
-def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], title: str) -> Any:
-    """Groups of bars, one group for each label and one colour for each series; NaN is left out."""
+def bars(
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    title: str,
+    spread: Mapping[str, Sequence[float]] | None = None,
+) -> Any:
+    """Groups of bars, one group for each label and one colour for each series; NaN is left out.
+
+    `spread` draws a line of so much up and down at the end of each bar.
+    """
     from matplotlib.figure import Figure
 
     series = {name: values for name, values in series.items() if not np.isnan(values).all()}
@@ -90,7 +98,7 @@ def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], title: st
     width = 0.8 / max(len(series), 1)
     for i, (name, values) in enumerate(series.items()):
         places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
-        axes.bar(places, values, width, label=name)
+        axes.bar(places, values, width, label=name, yerr=spread and spread[name], capsize=2)
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
     axes.set(title=title)
     axes.grid(axis="y", alpha=0.3)

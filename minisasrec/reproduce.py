@@ -46,11 +46,12 @@ class ReproduceConfig:
     table2: statistics of the data. table3: all methods. table4: SASRec with one thing changed.
     table5: sequence length n. figure2: latent dimension d. figure3: convergence against time.
     figure4: attention maps. tuning: the comparison methods with other settings, by validation
-    alone. What is computed once is kept: after Ctrl-C, give the command again.
+    alone. grid: four networks with four losses each; grid-tuning: one setting of each of them, by
+    validation alone. What is computed once is kept: after Ctrl-C, give the command again.
     """
 
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")] = ""
-    """table2, table3, table4, table5, figure2, figure3, figure4 or tuning."""
+    """table2, table3, table4, table5, figure2, figure3, figure4, tuning, grid or grid-tuning."""
     dataset: str | None = None
     """A name or file as for train; by default bookshop, and for table2 all that are at hand."""
     data_dir: Path | None = None

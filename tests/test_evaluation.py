@@ -62,6 +62,22 @@ def test_ranks():
     assert metrics.rank_of_first(scores).tolist() == [1, 4, 2, 1.5, 2.5, 3, 3.5]
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [1, 2, 101, 70_000])
+def test_the_kernel_ranks_as_numpy_does(columns, kind):
+    rng = np.random.default_rng(columns)
+    scores = rng.integers(0, 9, (5, columns)).astype(kind)  # many are equal
+    scores[0, -1], scores[1, 0] = np.inf, -np.inf
+    with use_backend("numpy"):
+        want = metrics.rank_of_first(scores)
+    np.testing.assert_array_equal(metrics.rank_of_first(scores), want)
+    for place in (0, columns - 1):
+        scores[3] = 1
+        scores[3, place] = np.nan
+        with pytest.raises(TrainingError, match="NaN"):
+            metrics.rank_of_first(scores)
+
+
 def test_metrics_by_hand():
     ranking = metrics.Ranking(np.array([1, 2, 3, 10, 11, 100, np.inf]))
     assert metrics.HitRate().over_all(ranking) == pytest.approx(4 / 7)

@@ -227,7 +227,7 @@ def test_dropout_only_while_training():
     ("changes", "says"),
     [
         ({"d": 0}, "d is 0"),
-        ({"in_batch": 1}, "no negatives"),
+        ({"in_batch": 1}, "without negatives"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"alpha": -1.0}, "alpha is -1.0"),
         ({"loss": "warp"}, "choose one of cross-entropy"),

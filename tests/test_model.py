@@ -15,9 +15,10 @@ from minisasrec.data.batches import TrainingBatches
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.models.base import Model, SequenceModel
+from minisasrec.models.losses import gbce_beta
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.models.variants import SASRecVariant, gbce_beta
+from minisasrec.models.variants import SASRecVariant
 from minisasrec.nn import Embedding, LayerNorm, Linear, Module, Parameter
 from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
@@ -423,7 +424,7 @@ def test_no_blocks_leave_the_last_item():
         ({"dropout": -0.1}, "dropout is -0.1"),
         ({"gbce_t": 1.5}, "gbce-t is 1.5"),
         ({"norm": "paper"}, "norm is 'paper'; choose one of pre, post, authors"),
-        ({"loss": "bpr"}, "loss is 'bpr'; choose one of bce, gbce, softmax"),
+        ({"loss": "bpr"}, "loss is 'bpr'; choose one of bce, gbce, bpr-max, softmax"),
     ],
 )
 def test_settings_outside_their_range(change, says):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minisasrec.experiments import paper
-from minisasrec.learn.config import TrainConfig, from_json, preset
+from minisasrec.learn.config import CHOSEN, TrainConfig, from_json, preset, read_json
 from minisasrec.models import MODELS
+from minisasrec.models.losses import SQUARED_SCORES
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,56 @@ def tuning(dataset: str) -> list[Row]:
             if value != getattr(chosen, name)
         ]
     return rows
+
+
+NETWORKS = {"sasrec": "sasrec", "gru": "gru4rec+", "caser": "caser", "fmc": "fmc"}
+LOSSES: dict[str, dict[str, Any]] = {  # and what goes with each in training
+    "bce": {"negatives": 1},
+    "gbce": {"negatives": 64},
+    "bpr-max": {"negatives": 64},
+    "softmax": {"negatives": 1},  # which it does not use
+}
+KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {  # what is chosen for each cell, of three values
+    **dict.fromkeys(("sasrec", "gru", "caser"), ("dropout", (0.2, 0.35, 0.5))),
+    "fmc": ("row_l2", (0.0, 0.001, 0.01)),
+}
+
+
+def cell(dataset: str, network: str, loss: str, value: float | None = None) -> Row:
+    """One network with one loss. `value` of its knob: by default the one that was chosen for it.
+
+    All else is as in the network's own preset but the loss, its negatives (a position's own, for
+    every network) and the length of a training.
+    """
+    model, (knob, values) = NETWORKS[network], KNOBS[network]
+    name, chosen = f"{network} {loss}", CHOSEN / dataset / "grid.json"
+    if value is None:
+        found = read_json(chosen) if chosen.is_file() else {}
+        value = found.get(name, values[1])
+    else:
+        name += f" {knob}={value:g}"
+    settings: dict[str, Any] = {"loss": loss, knob: value}
+    if network == "gru":
+        settings |= {"samples": 0, "in_batch": 0, "regularization": SQUARED_SCORES}
+    section = MODELS[model][1] or ""
+    length = {"epochs": 201, "eval_every": 2, "patience": 20}
+    base = from_json({section: settings, **LOSSES[loss], **length}, preset(dataset, model))
+    return Row(name, base)
+
+
+def grid(dataset: str) -> list[Row]:
+    """Every network with every loss: is it the network or the loss that helps? (RQ1)."""
+    return [cell(dataset, network, loss) for network in NETWORKS for loss in LOSSES]
+
+
+def grid_tuning(dataset: str) -> list[Row]:
+    """The same budget for every cell of the grid: three values of one setting, by validation."""
+    return [
+        cell(dataset, network, loss, value)
+        for network in NETWORKS
+        for loss in LOSSES
+        for value in KNOBS[network][1]
+    ]
 
 
 def table3(dataset: str) -> list[Row]:

@@ -14,7 +14,7 @@ from minisasrec.errors import CheckpointError
 from minisasrec.experiments import grids, paper
 from minisasrec.experiments.attention_maps import main_categories, mean_attention, membership
 from minisasrec.experiments.experiment import Experiment
-from minisasrec.experiments.grids import GRIDS, Row
+from minisasrec.experiments.grids import GRIDS, KNOBS, Row
 from minisasrec.experiments.significance import paired_bootstrap, paired_differences
 from minisasrec.experiments.tables import Record, Report, record, values_of
 from minisasrec.learn import metrics
@@ -118,29 +118,42 @@ def draw_table3(
     if "sasrec" not in ndcg or not others:
         return
     best = max(others, key=lambda name: ndcg[name])
-    folders = {
-        (row.name, experiment.config.seed): experiment.folder
-        for row, of_row in zip(rows, experiments, strict=True)
-        for experiment in of_row
-    }
-    seeds = dict.fromkeys(seed for _, seed in folders)
-    both = [seed for seed in seeds if {("sasrec", seed), (best, seed)} <= folders.keys()]
+    ranks = Ranks(rows, experiments)
+    report.notes += ranks.compared("sasrec", best, protocols, "the best other, ")
 
-    def ranks(name: str, seed: int) -> dict[str, Array]:
-        return Run(folders[name, seed]).load_arrays("ranks.safetensors")[0]
 
-    try:
-        pairs = [(ranks("sasrec", seed), ranks(best, seed)) for seed in both]
-    except CheckpointError as error:
-        report.notes.append(f"no test of significance: {error}")
-        return
-    of_seeds = f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}"
-    for metric in (metrics.HitRate(), metrics.NDCG()):
-        gain = partial(_by_user, metric)
-        for protocol in protocols if pairs else ():
-            said = paired_bootstrap(paired_differences(pairs, protocol, gain))
-            which = f"{of_seeds}: {metric.label}, {protocol}"
-            report.notes.append(f"sasrec minus {best}, the best other, {which}: {said}")
+class Ranks:
+    """The ranks of the test items that the experiments of some rows keep."""
+
+    def __init__(self, rows: list[Row], experiments: list[list[Experiment]]) -> None:
+        self.folders = {
+            (row.name, experiment.config.seed): experiment.folder
+            for row, of_row in zip(rows, experiments, strict=True)
+            for experiment in of_row
+        }
+
+    def compared(
+        self, one: str, other: str, protocols: Sequence[Protocol], told: str = ""
+    ) -> list[str]:
+        """A line for each metric and protocol: how two rows differ, by a paired bootstrap."""
+        seeds = dict.fromkeys(seed for _, seed in self.folders)
+        both = [seed for seed in seeds if {(one, seed), (other, seed)} <= self.folders.keys()]
+        try:
+            pairs = [(self._load(one, seed), self._load(other, seed)) for seed in both]
+        except CheckpointError as error:
+            return [f"no test of significance: {error}"]
+        of_seeds = f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}"
+        lines = []
+        for metric in (metrics.HitRate(), metrics.NDCG()):
+            gain = partial(_by_user, metric)
+            for protocol in protocols if pairs else ():
+                said = paired_bootstrap(paired_differences(pairs, protocol, gain))
+                which = f"{of_seeds}: {metric.label}, {protocol}"
+                lines.append(f"{one} minus {other}, {told}{which}: {said}")
+        return lines
+
+    def _load(self, name: str, seed: int) -> dict[str, Array]:
+        return Run(self.folders[name, seed]).load_arrays("ranks.safetensors")[0]
 
 
 def _by_user(metric: metrics.Metric, ranks: Array) -> Array:
@@ -167,6 +180,59 @@ def draw_tuning(
         said = "as configured" if best.name == method else f"{method} as configured"
         said += f" {ndcg[method]:.4f}" if best.name != method else ""
         report.notes.append(f"{method}: {has} validates best, {ndcg[best.name]:.4f}; {said}")
+
+
+def draw_grid(
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
+) -> None:
+    """A bar for each loss of each network, with the spread over seeds; what differs from SASRec's.
+
+    The notes compare each network with SASRec under the same loss: a difference of networks alone.
+    """
+    ndcg = values_of(report.records, "NDCG@10", "ours")
+    spread = values_of(report.records, "NDCG@10", "spread")
+    by_loss = {
+        loss: [ndcg.get(f"{network} {loss}", np.nan) for network in grids.NETWORKS]
+        for loss in grids.LOSSES
+    }
+    error = {
+        loss: [spread.get(f"{network} {loss}", np.nan) for network in grids.NETWORKS]
+        for loss in grids.LOSSES
+    }
+    title = f"{report.title}: NDCG@10, {report.records[0]['group']}"
+    report.figure = plots.bars(list(grids.NETWORKS), by_loss, title, spread=error)
+    ranks = Ranks(rows, experiments)
+    for loss in grids.LOSSES:
+        for network in list(grids.NETWORKS)[1:]:
+            report.notes += ranks.compared(f"sasrec {loss}", f"{network} {loss}", protocols[:1])
+
+
+def draw_grid_tuning(
+    report: Report,
+    split: Split,
+    rows: list[Row],
+    experiments: list[list[Experiment]],
+    protocols: Sequence[Protocol] = ("sampled",),
+) -> None:
+    """Bars, and the value of each cell that validates best: for presets/DATASET/grid.json."""
+    draw_metric(report)
+    ndcg = values_of(report.records, "NDCG@10", "ours")
+    best: dict[str, tuple[float, float]] = {}
+    for row in rows:
+        network, loss, _ = row.name.split()
+        value = getattr(getattr(row.config, MODELS[row.config.model][1] or ""), KNOBS[network][0])
+        if row.name in ndcg:
+            found = (ndcg[row.name], value)
+            best[f"{network} {loss}"] = max(best.get(f"{network} {loss}", (-1.0, 0.0)), found)
+    report.tables["chosen.csv"] = [
+        {"cell": name, "value": value, "validation NDCG@10": top}
+        for name, (top, value) in best.items()
+    ]
+    report.notes += [f"{name}: {value:g} validates best" for name, (_, value) in best.items()]
 
 
 def draw_table5(
@@ -313,5 +379,13 @@ TARGETS = {
         "Figure 3: speed", grids.figure3, ("NDCG@10", "s/epoch", *SPEED), draw_figure3
     ),
     "figure4": Target("Figure 4: attention maps", grids.figure4, ("NDCG@10",), draw_figure4),
+    "grid": Target("Network or loss?", grids.grid, ("HR@10", "NDCG@10"), draw_grid),
+    "grid-tuning": Target(
+        "Settings of the grid, on validation",
+        grids.grid_tuning,
+        TRIED,
+        draw_grid_tuning,
+        test=False,
+    ),
     "tuning": Target("Settings, on validation", grids.tuning, TRIED, draw_tuning, test=False),
 }

@@ -1,4 +1,4 @@
-"""The ranking losses of `ops.ranking`: value and slopes in one pass over the scores of a row."""
+"""One pass over the scores of a row: the losses of `ops.ranking`, and the rank of a target."""
 
 from __future__ import annotations
 
@@ -129,3 +129,32 @@ def ranking_loss(positive, negative, allowed, kind, weight):
     run(_worker, tasks, positive, negative, allowed, kind, weight, losses, dp, dr)
     rows = max(int(allowed.any(axis=1).sum()), 1)
     return losses.sum() / rows, rows, dp, dr
+
+
+RANKED_AT_ONCE = 1 << 16  # scores a task
+
+
+def rank_of_first(scores):
+    """`metrics.rank_of_first`: the rank of column 0 of `scores` (B, c), NaN in a row with NaN."""
+    ranks = np.empty(len(scores))
+    rows = max(1, RANKED_AT_ONCE // scores.shape[1])
+    run(_rank_worker, ceil_div(len(scores), rows), scores, ranks, rows)
+    return ranks
+
+
+@kernel
+def _rank_worker(counter, scores, ranks, rows):
+    task = next_task(counter)
+    while task >= 0:
+        for b in range(task * rows, min((task + 1) * rows, len(scores))):
+            target = scores[b, 0]
+            above = equal = numbers = 0
+            for j in range(1, scores.shape[1]):
+                r = scores[b, j]
+                above += r > target
+                equal += r == target
+                numbers += r == r
+            ranks[b] = 1 + above + equal / 2
+            if numbers < scores.shape[1] - 1 or target != target:
+                ranks[b] = np.nan
+        task = next_task(counter)

@@ -12,15 +12,18 @@ from typing import ClassVar
 
 import numpy as np
 
+from minisasrec import kernels
+from minisasrec.backends import backend
 from minisasrec.errors import TrainingError
 
 Array = np.ndarray
+DIVERGED = "a score is NaN: the model has diverged; lower the learning rate"
 
 
 def refuse_nan(scores: Array) -> None:
     """Raise `TrainingError` if a score is NaN, since a NaN sorts as if it were some number."""
     if np.isnan(scores).any():
-        raise TrainingError("a score is NaN: the model has diverged; lower the learning rate")
+        raise TrainingError(DIVERGED)
 
 
 def rank_of_first(scores: Array) -> Array:
@@ -29,6 +32,11 @@ def rank_of_first(scores: Array) -> Array:
     Equal scores share the average of their ranks: a model that gives every item the same score
     ranks the target in the middle, not first. Raises `TrainingError` for a NaN.
     """
+    if backend() == "numba" and scores.dtype in (np.float32, np.float64):
+        ranks = kernels.ranking.rank_of_first(scores)  # one pass, where NumPy takes five
+        if np.isnan(ranks).any():
+            raise TrainingError(DIVERGED)
+        return ranks
     refuse_nan(scores)
     target, others = scores[:, :1], scores[:, 1:]
     return 1 + (others > target).sum(axis=1) + (others == target).sum(axis=1) / 2

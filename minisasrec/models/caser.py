@@ -35,6 +35,7 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
+from minisasrec.models.losses import Loss, check_loss, next_item_loss
 from minisasrec.models.ranges import check_numbers
 from minisasrec.nn import Embedding, Linear, Module, dropout
 from minisasrec.nn.init import constant, glorot_uniform
@@ -60,6 +61,8 @@ class CaserConfig:
     """Horizontal filters of each height 1 to L. Caser: 16."""
     n_v: int = 4
     """Vertical filters. Caser: 4."""
+    loss: Loss = "bce"
+    """bce: that of its paper. The others are SASRec's, to compare networks alone."""
     dropout: float = 0.5
     """Share of the convolutions' results dropped in training. Caser: .5."""
 
@@ -70,6 +73,7 @@ class CaserConfig:
             if getattr(self, name) < low:
                 flag = name.replace("_", "-")
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
+        check_loss(self.loss)
         if not self.n_h + self.n_v:
             raise ConfigError("n-h and n-v are both 0; Caser needs filters of one kind at least")
         if not 0 <= self.dropout < 1:
@@ -151,9 +155,9 @@ class Caser(SequenceModel):
         )
 
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
-        """Binary cross-entropy over the next T items of every window and their negatives (eq. 12).
-
-        The mean over all targets, where the paper has their sum.
+        """Binary cross-entropy over the next T items of every window and their negatives (eq. 12),
+        or another loss that the configuration names. The mean over all targets, where the paper has
+        their sum.
         """
         inputs = batch.inputs
         if not isinstance(inputs, Packed):
@@ -168,11 +172,12 @@ class Caser(SequenceModel):
         targets = np.concatenate(
             [np.where(e, batch.targets[at], 0) for at, e in zip(later, exists, strict=True)]
         )
-        return ops.sampled_bce(
+        return next_item_loss(
+            self.config.loss,
             ops.concatenate(*[x] * self.config.T, axis=0),
             self.output,
-            targets=targets,
-            negatives=np.concatenate([batch.negatives[at] for at in later]),
+            targets,
+            np.concatenate([batch.negatives[at] for at in later]),
         )
 
     def windows(self, inputs: Packed, rows: Array) -> Array:

@@ -12,7 +12,7 @@ item that came next should score higher than an item that the user never met.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
+from minisasrec.models.losses import check_loss, next_item_loss
 from minisasrec.models.ranges import check_numbers
 from minisasrec.random import Keys, Seed
 
@@ -38,6 +39,8 @@ class FactorConfig:
     row_l2: float = 0.0
     """row_l2/2 * |v|^2 is added to the loss of an example for each vector v it reads. Paper: the
     best of 1e-4 to 1."""
+    loss: Literal["bpr", "bce", "gbce", "bpr-max", "softmax"] = "bpr"
+    """bpr: that of these methods' papers. The others are SASRec's, to compare networks alone."""
     n: int = 10_000
     """Training uses only the last n items of a user."""
 
@@ -47,6 +50,7 @@ class FactorConfig:
         for name in ("d", "n"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_loss(self.loss, own=("bpr",))
         if not self.row_l2 >= 0:
             raise ConfigError(f"row-l2 is {self.row_l2}; it must be 0 or more")
 
@@ -101,16 +105,22 @@ class FactorModel(SequenceModel):
             - sum over negatives j of log sigmoid(r(u, i, o_t) - r(u, i, j))
             + row_l2/2 * sum of |v|^2 over the vectors v that the position reads
 
-        There is no dropout, so `keys` are not used.
+        or in place of BPR another loss that the configuration names. There is no dropout, so `keys`
+        are not used.
         """
         inputs = batch.inputs
         rows = np.flatnonzero(batch.targets)
         users = self.check_users(batch.users)[inputs.slot_ids[rows] // inputs.n]
         last = inputs.items.reshape(-1)[rows]
         negatives = batch.negatives.reshape(batch.targets.size, -1)[rows]
-        items = np.concatenate([batch.targets.reshape(-1, 1)[rows], negatives], axis=1)
-        scores = ops.gather_dot(self.query(users, last), self.items(), ids=items)
-        loss = -ops.log_sigmoid(scores[:, :1] - scores[:, 1:]).sum()
+        targets = batch.targets.reshape(-1)[rows]
+        items = np.concatenate([targets[:, None], negatives], axis=1)
+        query, w = self.query(users, last), self.items()
+        if self.config.loss == "bpr":
+            scores = ops.gather_dot(query, w, ids=items)
+            loss = -ops.log_sigmoid(scores[:, :1] - scores[:, 1:]).sum()
+        else:
+            loss = next_item_loss(self.config.loss, query, w, targets, negatives) * len(rows)
         if self.config.row_l2:
             for table, ids in self.reads(users, last, items):
                 loss = loss + ops.squared_rows(table, ids=ids) * (self.config.row_l2 / 2)

@@ -30,7 +30,7 @@ What differs from those papers and their code:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,13 +41,15 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed, Sequences
 from minisasrec.errors import ConfigError
 from minisasrec.models.base import SequenceModel
+from minisasrec.models.losses import check_loss, next_item_loss
 from minisasrec.models.ranges import check_numbers
 from minisasrec.nn import Embedding, Linear, dropout
 from minisasrec.nn.init import constant, glorot_uniform
-from minisasrec.ops.ranking import RANKING_LOSSES, RankingLoss
+from minisasrec.ops.ranking import RANKING_LOSSES
 from minisasrec.random import Key, Keys, Seed, make_key, random_uint32
 
 Array = np.ndarray
+GRULoss = Literal["cross-entropy", "bpr", "top1", "top1-max", "bpr-max", "bce", "gbce", "softmax"]
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class GRU4RecConfig:
     """Longest history; of longer ones the last n items are read."""
     d: int = 100
     """Units of the GRU. GRU4Rec's paper: 100."""
-    loss: RankingLoss = "top1"
-    """top1, bpr or cross-entropy (GRU4Rec); top1-max or bpr-max (GRU4Rec+)."""
+    loss: GRULoss = "top1"
+    """top1, bpr or cross-entropy (GRU4Rec); top1-max or bpr-max (GRU4Rec+). bce, gbce and softmax
+    are SASRec's, to compare networks alone."""
     in_batch: int = 128
     """Rows in a group; each takes the targets of the others as negatives. 0 = none."""
     samples: int = 0
-    """Additional negatives, shared by all rows of a batch. GRU4Rec+: 2048."""
+    """Additional negatives, shared by all rows of a batch. GRU4Rec+: 2048. With in-batch and
+    samples 0, and for bce and gbce, each position has --negatives of its own, as in SASRec."""
     alpha: float = 0.0
     """Additional negatives are drawn in proportion to popularity^alpha; 0 = uniformly."""
     regularization: float = 0.0
@@ -82,8 +86,10 @@ class GRU4RecConfig:
             if getattr(self, name) < low:
                 flag = name.replace("_", "-")
                 raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
-        if self.in_batch < 2 and not self.samples:
-            raise ConfigError("no negatives: set in-batch to 2 or more, or samples to 1 or more")
+        if self.in_batch == 1 and not self.samples:
+            raise ConfigError(
+                "in-batch is 1, which leaves a row without negatives; take 2 or more, or 0"
+            )
         for name in ("embedding_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 flag = name.replace("_", "-")
@@ -93,16 +99,15 @@ class GRU4RecConfig:
         for name in ("alpha", "regularization"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        if self.loss not in RANKING_LOSSES:
-            raise ConfigError(f"loss is {self.loss!r}; choose one of {', '.join(RANKING_LOSSES)}")
+        check_loss(self.loss, own=RANKING_LOSSES)
 
 
 @dataclass(frozen=True)
 class GRU4RecPlusConfig(GRU4RecConfig):
     """Settings of GRU4Rec+: the same, with other defaults."""
 
-    loss: RankingLoss = "bpr-max"
-    """bpr-max or top1-max, as in its paper; those of GRU4Rec work, too."""
+    loss: GRULoss = "bpr-max"
+    """bpr-max or top1-max, as in its paper; those of GRU4Rec work, too, and SASRec's."""
     samples: int = 512
     """Additional negatives, shared by all rows of a batch. GRU4Rec+: 2048."""
     regularization: float = 0.5
@@ -170,9 +175,13 @@ class GRU4Rec(SequenceModel):
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
         """The ranking loss that the configuration names, over every position with a target.
 
-        The batch's own sampled negatives are not used.
+        With `in_batch` or `samples`, a ranking loss does not use the batch's own negatives.
         """
+        c = self.config
         h = _with_ones(self(batch.inputs, keys))
+        if c.loss not in RANKING_LOSSES or not (c.in_batch or c.samples):
+            weight, N = c.regularization, self.output_items()
+            return next_item_loss(c.loss, h, N, batch.targets, batch.negatives, weight=weight)
         rows, targets = self._mini_batches(batch)  # (G, m)
         count = rows.size
         h = ops.embedding(h, ids=rows)  # (G, m, d + 1)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minisasrec.errors import ConfigError
+from minisasrec.models.losses import Loss
 from minisasrec.models.ranges import check_numbers
 
 Norm = Literal["pre", "post", "authors", "ligr"]
-Loss = Literal["bce", "gbce", "softmax"]
 Start = Literal["end", "beginning"]
 Padding = Literal["hidden", "visible", "zeroed"]
 
@@ -55,7 +55,8 @@ class SASRecConfig:
     scale_embedding: bool = True
     """Multiply the input embedding by sqrt(d), as the authors' code does; not in the paper."""
     loss: Loss = "bce"
-    """bce: the paper's. gbce: its correction for few negatives. softmax: over all items."""
+    """bce: the paper's. gbce: its correction for few negatives. bpr-max: the strongest negatives
+    count most. softmax: over all items."""
     own_items: bool = True
     """Whether the softmax loss counts the other items of a sequence among the negatives. They are
     never recommended where repeats are forbidden, so nobody needs to push them down."""

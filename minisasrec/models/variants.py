@@ -16,6 +16,7 @@ from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed, Sequences
 from minisasrec.models.layouts import attend, own_items, rows_with_targets
+from minisasrec.models.losses import next_item_loss
 from minisasrec.models.padding import PaddingShown, attend_with_padding, show_padding
 from minisasrec.models.sasrec import Block, FeedForward, SASRec, SelfAttention
 from minisasrec.models.sasrec_config import SASRecConfig
@@ -227,15 +228,11 @@ class SASRecVariant(SASRec):
 
     def loss(self, batch: Batch, keys: Keys | None = None) -> Tensor:
         """The loss that the configuration names, over every position with a target."""
+        c = self.config
         F, targets, negatives = rows_with_targets(self(batch.inputs, keys), batch)
+        own = own_items(batch) if c.loss == "softmax" and not c.own_items else None
         N = self.output_items()
-        if self.config.loss == "softmax":
-            own = {} if self.config.own_items else own_items(batch)
-            return ops.softmax_cross_entropy(F, N, targets=targets, **own)
-        beta = 1.0
-        if self.config.loss == "gbce":
-            beta = gbce_beta(negatives.shape[-1], self.num_items, self.config.gbce_t)
-        return ops.sampled_bce(F, N, targets=targets, negatives=negatives, beta=beta)
+        return next_item_loss(c.loss, F, N, targets, negatives, gbce_t=c.gbce_t, own=own)
 
     def output_items(self) -> Tensor:
         """N: M itself, or a table of its own (Table IV, row 2)."""
@@ -252,12 +249,3 @@ class SASRecVariant(SASRec):
 
 
 SASRec.variant = SASRecVariant
-
-
-def gbce_beta(negatives: int, num_items: int, t: float) -> float:
-    """The power of gBCE: alpha (t (1 - 1/alpha) + 1/alpha), alpha = k / (|I| - 1).
-
-    alpha is the share of negatives that is sampled; t = 0 gives 1, plain BCE.
-    """
-    alpha = min(negatives / max(num_items - 1, 1), 1.0)
-    return alpha * (t * (1 - 1 / alpha) + 1 / alpha)

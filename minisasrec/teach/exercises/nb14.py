@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec.autograd.gradcheck import gradcheck
-from minisasrec.models.variants import gbce_beta
+from minisasrec.models.losses import gbce_beta
 from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, pair, untouched
 
 
