@@ -23,7 +23,7 @@ TINY = {  # sizes at which nothing is worth measuring, and the tables that come 
         ["limits", "ops-ml-1m", "ops-amazon-games", "dispatch", "matmul"],
     ),
     "scaling": (
-        "--lengths 4 8 --widths 4 8 --items 100 200 --users 3 --budget .001 --threads 1",
+        "--lengths 4 8 --widths 4 8 --items 100 200 --users 3 --ranked 4 --budget .001 --threads 1",
         ["scaling", "catalogue"],
     ),
     "cores": ("--scale .002 --users 2 --steps 1 --threads 2", ["cores"]),
