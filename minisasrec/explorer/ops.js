@@ -95,12 +95,10 @@ function relu(x) {
 /** y = x W + b                                                           (ops/matmul.py) */
 function linear(x, W, b) {
   const T = x.rows, K = W.rows, m = W.cols, y = new Tensor(T, m);
+  const Wt = (W.transposed ??= transpose(W.data, K, m)); // once, as a weight does not change
   for (let t = 0; t < T; t++) {
-    for (let j = 0; j < m; j++) {
-      let sum = b.data[j];
-      for (let k = 0; k < K; k++) sum += x.data[t * K + k] * W.data[k * m + j];
-      y.data[t * m + j] = sum;
-    }
+    const xt = x.row(t), yt = y.row(t);
+    for (let j = 0; j < m; j++) yt[j] = b.data[j] + dot(xt, 0, Wt, j * K, K);
   }
   return made("linear", y, [x], (dy) => {
     const dx = new Float32Array(T * K); // dx = dy Wᵀ
@@ -111,11 +109,24 @@ function linear(x, W, b) {
   });
 }
 
-/** The sum of x[i + j] z[k + j] over j < n */
+/** xᵀ, of a matrix with so many rows and columns */
+function transpose(x, rows, cols) {
+  const y = new Float32Array(rows * cols);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) y[j * rows + i] = x[i * cols + j];
+  return y;
+}
+
+/** The sum of x[i + j] z[k + j] over j < n, as four sums, none of which waits for another */
 function dot(x, i, z, k, n) {
-  let sum = 0;
-  for (let j = 0; j < n; j++) sum += x[i + j] * z[k + j];
-  return sum;
+  let a = 0, b = 0, c = 0, e = 0, j = 0;
+  for (; j + 3 < n; j += 4) {
+    a += x[i + j] * z[k + j];
+    b += x[i + j + 1] * z[k + j + 1];
+    c += x[i + j + 2] * z[k + j + 2];
+    e += x[i + j + 3] * z[k + j + 3];
+  }
+  for (; j < n; j++) a += x[i + j] * z[k + j];
+  return a + b + c + e;
 }
 
 /** y = gamma xhat + beta,  xhat = (x - mean) / sqrt(var + eps)           (ops/layer_norm.py) */
@@ -151,21 +162,19 @@ function layerNorm(x, gamma, beta, eps = 1e-8) {
  */
 function attention(q, k, v, { heads, mask, bias }) {
   const T = q.rows, d = q.cols, width = d / heads, root = Math.sqrt(width);
-  const y = new Tensor(T, d), scores = [], weights = [];
+  const y = new Tensor(T, d), scores = [], weights = [], vt = transpose(v.data, T, d);
   for (let head = 0; head < heads; head++) {
     const at = head * width, r = new Tensor(T, T), p = new Tensor(T, T);
     for (let t = 0; t < T; t++) {
-      const last = mask ? t : T - 1, rt = r.row(t), pt = p.row(t);
+      const last = mask ? t : T - 1, rt = r.row(t), pt = p.row(t), yt = y.row(t);
       let top = -Infinity, sum = 0;
       for (let s = 0; s < T; s++) {
         rt[s] = dot(q.data, t * d + at, k.data, s * d + at, width) / root + bias[s];
       }
       for (let s = 0; s <= last; s++) top = Math.max(top, rt[s]);
       for (let s = 0; s <= last; s++) sum += pt[s] = Math.exp(rt[s] - top);
-      for (let s = 0; s <= last; s++) {
-        pt[s] /= sum;
-        for (let j = at; j < at + width; j++) y.data[t * d + j] += pt[s] * v.data[s * d + j];
-      }
+      for (let s = 0; s <= last; s++) pt[s] /= sum;
+      for (let j = at; j < at + width; j++) yt[j] = dot(pt, 0, vt, j * T, last + 1);
     }
     scores.push(r);
     weights.push(p);

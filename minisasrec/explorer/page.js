@@ -142,7 +142,6 @@ function update() {
   answer.best = best(answer);
   answer.selected = answer.best.includes(state.chosen) ? state.chosen : answer.best[0];
   answer.without = [];
-  saveLink();
   keepingFocus(() => {
     renderHistory();
     renderNext();
@@ -162,6 +161,7 @@ async function explain(mine) {
   };
   await pause();
   if (mine !== turn) return;
+  saveLink();
   keepingFocus(renderViews);
   let began = performance.now();
   for (let t = used.length - 1; t >= 0 && used.length > 1; t--) {
