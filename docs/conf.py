@@ -7,7 +7,7 @@ import minisasrec
 from minisasrec.data.registry import table
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "_ext"))  # api, figures, notebooks, offline
+sys.path.insert(0, str(HERE / "_ext"))  # api, breaks, figures, notebooks, offline
 EXTRA = HERE / "generated" / "extra"
 STATIC = HERE / "generated" / "static"
 for folder in (EXTRA, STATIC):  # Sphinx looks for them before anything is written into them
@@ -26,6 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "api",
+    "breaks",
     "figures",
     "notebooks",
     "offline",

@@ -21,6 +21,7 @@ class Head:
     title: str  # Self-attention: rows that look at one another
     time: str
     needs: str  # in Markdown, links to other notebooks included
+    lead: str  # Afterwards you can
     learns: list[str]
 
     @property
@@ -42,7 +43,7 @@ def head(name, text):
     title = re.match(r"# \d\d\s+(.+)", text)
     time = _fact(text, "Time")
     needs = _fact(text, "You need", "Before this")
-    learns = re.search(r"^Afterwards you .*?:?\n\n((?:- .*\n?(?:  .*\n?)*)+)", text, re.MULTILINE)
+    learns = re.search(r"^(Afterwards you .*?):?\n\n((?:- .*\n?(?:  .*\n?)*)+)", text, re.MULTILINE)
     for what, found in {
         "a title, `# 05  TITLE`": title,
         "its time, `**Time** 25 minutes`": time,
@@ -51,12 +52,13 @@ def head(name, text):
     }.items():
         if not found:
             raise ExtensionError(f"{name}.ipynb: the first cell lacks {what}")
-    items = re.split(r"^- ", learns[1], flags=re.MULTILINE)[1:]
+    items = re.split(r"^- ", learns[2], flags=re.MULTILINE)[1:]
     return Head(
         name=name,
         title=title[1].strip(),
         time=time.split(". ")[0],
         needs=needs,
+        lead=learns[1],
         learns=[" ".join(item.split()).rstrip(";.") for item in items],
     )
 
@@ -91,9 +93,11 @@ def card(head):
 
 **You need** {_linked(head.needs)}.
 
+{head.lead}
+
 {learns}
 
-{_download(head.name, f"{head.name}.ipynb")}
+Download {_download(head.name, f"{head.name}.ipynb")}
 :::
 """
 
