@@ -5,6 +5,8 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from notebooks import NOTEBOOKS
+
 STATIC = Path(__file__).parents[1] / "generated" / "static"
 ZIP = "minisasrec-site.zip"
 
@@ -21,7 +23,9 @@ def copy_mathjax(*_):
 
 
 def write_zip(app, error):
-    """The site in the site: `minisasrec-site.zip`, whose pages hide what is `online` only."""
+    """The site in the site: `minisasrec-site.zip`, with the notebooks as files beside their pages.
+
+    Its first page hides what is `online`, and shows what is `offline`."""
     if error or app.builder.name != "html":
         return
     out = Path(app.outdir)
@@ -39,6 +43,8 @@ def write_zip(app, error):
                 archive.writestr(place, text.replace("<html ", '<html data-offline="yes" ', 1))
             else:
                 archive.write(path, place)
+        for path in sorted(NOTEBOOKS.glob("*.ipynb")):  # a browser shows a file, and saves none
+            archive.write(path, f"minisasrec-site/notebooks/{path.name}")
 
 
 def setup(app):
