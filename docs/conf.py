@@ -1,20 +1,17 @@
 """How Sphinx builds the site: `sphinx-build -W -b html docs docs/_build/html`."""
 
-import inspect
-import pkgutil
-import re
-import shutil
+import sys
 from pathlib import Path
 
 import minisasrec
-from minisasrec.autograd.op import Op
-from minisasrec.autograd.registry import OPS
 from minisasrec.data.registry import table
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))  # api, breaks, figures, notebooks, offline
 EXTRA = HERE / "generated" / "extra"
-EXTRA.mkdir(parents=True, exist_ok=True)  # Sphinx looks for it before any function below is called
-NOTEBOOKS = HERE.parent / "notebooks"
+STATIC = HERE / "generated" / "static"
+for folder in (EXTRA, STATIC):  # Sphinx looks for them before anything is written into them
+    folder.mkdir(parents=True, exist_ok=True)
 
 project = "minisasrec"
 author = "the minisasrec authors"
@@ -27,6 +24,12 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_design",
+    "api",
+    "breaks",
+    "figures",
+    "notebooks",
+    "offline",
 ]
 exclude_patterns = ["_build", "generated"]
 suppress_warnings = [
@@ -37,6 +40,10 @@ suppress_warnings = [
 html_theme = "furo"
 html_title = "minisasrec"
 html_extra_path = ["generated/extra"]  # copied as it is
+html_static_path = ["_static", "generated/static"]
+html_css_files = ["book.css"]
+html_copy_source = False  # a notebook is downloaded as itself, not as text
+mathjax_path = "mathjax.js"
 copybutton_exclude = ".linenos, .gp, .go"
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
@@ -54,33 +61,6 @@ autodoc_default_options = {
     "show-inheritance": True,
 }
 python_maximum_signature_line_length = 88
-
-
-def copy_notebooks(*_):
-    """Put ../notebooks beside docs/notebooks/index.md, since Sphinx reads one folder only."""
-    target = HERE / "notebooks"
-    for old in target.rglob("*.ipynb"):
-        old.unlink()
-    for source in NOTEBOOKS.rglob("*.ipynb"):
-        if ".ipynb_checkpoints" not in source.parts:
-            copy = target / source.relative_to(NOTEBOOKS)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            text = source.read_text(encoding="utf-8")  # ../docs/glossary.md is ../glossary.md here
-            copy.write_text(text.replace("](../docs/", "](../"), encoding="utf-8")
-
-
-def write_api_pages(*_):
-    """Write one page for each module; an op, being an object, is documented as a function."""
-    target = HERE / "api" / "generated"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    modules = [info.name for info in pkgutil.walk_packages(minisasrec.__path__, "minisasrec.")]
-    for module in ["minisasrec", *modules]:
-        if not module.endswith("__main__"):
-            ops = [name for name, op in OPS.items() if op.definition.__module__ == module]
-            page = [module, "=" * len(module), "", f".. automodule:: {module}", ""]
-            page += [f".. autofunction:: {module}.{name}\n" for name in ops]
-            (target / f"{module}.rst").write_text("\n".join(page), encoding="utf-8")
 
 
 def write_dataset_table(*_):
@@ -108,50 +88,6 @@ def write_explorer_page(*_):
         write(recommender.fit("bookshop", progress=False), target, weights="float16")
 
 
-MARKUP = re.compile(
-    r"""(?P<kept> ``.+?`` | `[^`]+` | ^\*\  | (?<!\S)\*[^\s*][^*\n]*[\w.:]\*(?=\W|$) )
-      | (?P<escaped> [*|] | _\b )""",
-    re.MULTILINE | re.VERBOSE,
-)
-
-
-def as_written(app, what, name, obj, options, lines):
-    """Show docstrings as they are written: they hold formulas, where * and | are no markup.
-
-    An indented paragraph keeps its lines and spaces; elsewhere `code` and *words* are marked up.
-    """
-    paragraphs = []
-    literal = False
-    for paragraph in "\n".join(lines).split("\n\n"):
-        if paragraph.startswith("    "):
-            if not literal and not "".join(paragraphs[-1:]).endswith("::"):
-                paragraphs.append("::")
-            literal = True
-        else:
-            literal = False
-            if not paragraph.startswith((">>>", "..")):
-                paragraph = MARKUP.sub(lambda m: m["kept"] or "\\" + m["escaped"], paragraph)
-        paragraphs.append(paragraph)
-    if isinstance(obj, Op):
-        paragraphs.insert(0, f"``{obj.signature}``" + (f" ({obj.paper})" if obj.paper else ""))
-        if obj.torch:
-            paragraphs.append(f"In PyTorch: ``{obj.torch}``")
-    lines[:] = "\n\n".join(paragraphs).split("\n")
-
-
-def op_signature(app, what, name, obj, options, signature, return_annotation):
-    """An op is called with arrays or tensors: show its arguments without the definition's types."""
-    if isinstance(obj, Op):
-        parameters = inspect.signature(obj.definition).parameters.values()
-        bare = [p.replace(annotation=p.empty) for p in parameters]
-        return str(inspect.Signature(bare)), "Tensor"
-    return None
-
-
 def setup(app):
-    app.connect("builder-inited", copy_notebooks)
-    app.connect("builder-inited", write_api_pages)
     app.connect("builder-inited", write_dataset_table)
     app.connect("builder-inited", write_explorer_page)
-    app.connect("autodoc-process-docstring", as_written)
-    app.connect("autodoc-process-signature", op_signature)
