@@ -413,7 +413,7 @@ class Results:
 
 
 def page_name(student: str) -> str:
-    """The file of a student's page. A name may be as long as a file's; then some of it has to do."""
+    """The file of a student's page; of a name that is as long as a file's, only the beginning."""
     if len(os.fsencode(student)) <= LONGEST:
         return f"{student}.html"
     return f"{student[:30]} {hashlib.sha256(os.fsencode(student)).hexdigest()[:12]}.html"
