@@ -32,7 +32,7 @@ def learning_curve(epochs: list[dict[str, Any]], path: Path | None = None) -> An
         best = max(validated, key=lambda e: e["NDCG@10"])
         right.axvline(best["epoch"], color="grey", linestyle=":", label="best epoch")
         right.legend()
-        found = f": NDCG@10 is best in epoch {best['epoch']}, {best['NDCG@10']:.3f}"
+        found = f": best NDCG@10 {best['NDCG@10']:.3f}, epoch {best['epoch']}"
         left.set_title(f"Loss: from {epochs[0]['loss']:.2f} to {epochs[-1]['loss']:.2f}")
     right.set(xlabel="epoch", title=f"Validation, sampled{found if validated else ''}")
     for axes in (left, right):

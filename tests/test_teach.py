@@ -318,7 +318,7 @@ def test_a_learning_curve_says_what_was_found_in_colours_that_everybody_tells_ap
     ]
     left, right = learning_curve(epochs).axes
     assert left.get_title() == "Loss: from 1.50 to 0.50"
-    assert right.get_title() == "Validation, sampled: NDCG@10 is best in epoch 1, 0.250"
+    assert right.get_title() == "Validation, sampled: best NDCG@10 0.250, epoch 1"
     drawn = [line.get_color() for axes in (left, right) for line in axes.lines]
     assert drawn == [*COLOURS[:3], "grey"]
     assert learning_curve(epochs[1:2]).axes[0].get_title() == "Loss"
