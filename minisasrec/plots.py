@@ -158,14 +158,23 @@ def heat_maps(
             look = {"cmap": "viridis", "vmin": 0, "vmax": vmax}
         image = axes.imshow(values, **look)
         axes.set(title=name, xlabel="looks at", ylabel="" if labels else "position")
-        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        ticks, names = _ticks(len(values), labels)
+        axes.set_xticks(ticks, names, rotation=90 if labels else 0, fontsize=8)
+        axes.set_yticks(ticks, names, fontsize=8)
         bar = figure.colorbar(image, shrink=0.7, label="ratio" if name in ratios else "weight")
         if name in ratios:
-            ticks = [1 / far, 1, far]
-            bar.ax.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks])
+            marks = [1 / far, 1, far]
+            bar.ax.set_yticks(marks, [f"{mark:.2g}" for mark in marks])
             bar.ax.set_yticks([], minor=True)
     return figure
+
+
+def _ticks(n: int, labels: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Where the ticks are and what they say: all labels, or some places from the end (-1)."""
+    if labels:
+        return list(range(n)), list(labels)
+    places = [at for at in range(n) if (n - at) % 5 == 0 or at == n - 1]
+    return places, [str(at - n) for at in places]
 
 
 def search_history(trials: list[dict[str, Any]], metric: str, path: Path | None = None) -> Any:

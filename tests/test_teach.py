@@ -294,6 +294,13 @@ def test_heat_maps_of_one_kind_share_a_scale() -> None:
     assert [image.get_clim() for image in images] == [(0, 8), (0, 8), (0, 1)]
 
 
+def test_heat_maps_of_positions_count_from_the_last() -> None:
+    axes = heat_maps({"a": (np.eye(12), ()), "b": (np.eye(2), "xy")}).axes
+    assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["-10", "-5", "-1"]
+    assert list(axes[0].get_yticks()) == [2, 7, 11]
+    assert [tick.get_text() for tick in axes[2].get_yticklabels()] == ["x", "y"]
+
+
 def test_heat_maps_of_ratios_have_a_scale_around_1() -> None:
     strong, weak, weights = np.array([[0.25, np.nan], [2, 1]]), np.ones((2, 2)), np.full((2, 2), 9)
     maps = {"a": (strong, "xy"), "b": (weak, "xy"), "c": (weights, "xy")}
