@@ -513,6 +513,21 @@ def test_rows_are_there_as_they_come_and_a_second_run_keeps_them(tmp_path: Path)
     second.close()
 
 
+def test_grades_are_as_far_as_the_verdicts_wherever_ctrl_c_strikes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = Results(tmp_path, ["ann"], ["tanh_backward"])
+
+    def strikes(_: Results) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Results, "write_grades", strikes)
+        results.add(row("ann"))
+    results.close()
+    assert "ann,1,1,1" in (tmp_path / "grades.csv").read_text("utf-8")
+
+
 def test_a_row_without_a_verdict_is_graded_again(tmp_path: Path) -> None:
     first = Results(tmp_path, ["ann"], ["tanh_backward"])
     first.add(row("ann", result="not graded"))

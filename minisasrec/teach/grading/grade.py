@@ -408,8 +408,9 @@ class Results:
             Run(self.folder / FEEDBACK).write_bytes(page_name(student), page.encode())
 
     def close(self) -> None:
-        """Close the file of verdicts."""
+        """Close the file of verdicts; the grades are as far as it is, even after Ctrl-C."""
         self._file.close()
+        self.write_grades()
 
 
 def page_name(student: str) -> str:
