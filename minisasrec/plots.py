@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minisasrec.errors import ShapeError
+
+# Okabe and Ito (2008): colours that people with any kind of colour blindness tell apart
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+FARTHEST = 10  # a ratio beyond it gets the colour of 10 times, or of a tenth
 
 
 def learning_curve(epochs: list[dict[str, Any]], path: Path | None = None) -> Any:
@@ -17,20 +21,20 @@ def learning_curve(epochs: list[dict[str, Any]], path: Path | None = None) -> An
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot([e["epoch"] for e in epochs], [e["loss"] for e in epochs], color="tab:blue")
+    left.plot([e["epoch"] for e in epochs], [e["loss"] for e in epochs], color=COLOURS[0])
     left.set(xlabel="epoch", ylabel="training loss", title="Loss")
     validated = [e for e in epochs if "NDCG@10" in e]
-    for name, color in (("HR@10", "tab:orange"), ("NDCG@10", "tab:green")):
+    for name, color in (("HR@10", COLOURS[1]), ("NDCG@10", COLOURS[2])):
         right.plot(
             [e["epoch"] for e in validated], [e[name] for e in validated], color=color, label=name
         )
     if validated:
         best = max(validated, key=lambda e: e["NDCG@10"])
-        right.axvline(
-            best["epoch"], color="grey", linestyle=":", label=f"best: epoch {best['epoch']}"
-        )
+        right.axvline(best["epoch"], color="grey", linestyle=":", label="best epoch")
         right.legend()
-    right.set(xlabel="epoch", title="Validation, sampled protocol")
+        found = f": best NDCG@10 {best['NDCG@10']:.3f}, epoch {best['epoch']}"
+        left.set_title(f"Loss: from {epochs[0]['loss']:.2f} to {epochs[-1]['loss']:.2f}")
+    right.set(xlabel="epoch", title=f"Validation, sampled{found if validated else ''}")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     if path is not None:
@@ -98,7 +102,8 @@ def bars(
     width = 0.8 / max(len(series), 1)
     for i, (name, values) in enumerate(series.items()):
         places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
-        axes.bar(places, values, width, label=name, yerr=spread and spread[name], capsize=2)
+        colour, error = COLOURS[i % len(COLOURS)], spread and spread[name]
+        axes.bar(places, values, width, label=name, color=colour, yerr=error, capsize=2)
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
     axes.set(title=title)
     axes.grid(axis="y", alpha=0.3)
@@ -118,8 +123,9 @@ def lines(panels: Mapping[str, Mapping[str, Line]], x: str, title: str) -> Any:
     for axes, (y, named) in zip(
         np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
     ):
-        for name, (xs, ys) in named.items():
-            axes.plot(xs, ys, marker="." if len(xs) < 20 else None, label=name)
+        for i, (name, (xs, ys)) in enumerate(named.items()):
+            look = {"color": COLOURS[i % 6], "linestyle": ("-", "--", ":")[i // 6 % 3]}
+            axes.plot(xs, ys, marker="." if len(xs) < 20 else None, label=name, **look)
         axes.set(xlabel=x, ylabel=y)
         axes.grid(alpha=0.3)
         if named:
@@ -128,12 +134,17 @@ def lines(panels: Mapping[str, Mapping[str, Line]], x: str, title: str) -> Any:
 
 
 def heat_maps(
-    maps: Mapping[str, tuple[np.ndarray, Sequence[str]]], columns: int = 4, title: str = ""
+    maps: Mapping[str, tuple[np.ndarray, Sequence[str]]],
+    columns: int = 4,
+    title: str = "",
+    ratios: Collection[str] = (),
 ) -> Any:
     """Square matrices as heat maps under their titles; those with the same labels share a scale.
 
-    A row is an item or position, a column what it looks at.
+    A row is an item or position, a column what it looks at. The scale begins at 0. Maps that are
+    named in `ratios` have one around 1, on which 2 and 1/2 are equally strong.
     """
+    from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
     rows = -(-len(maps) // columns)
@@ -141,14 +152,38 @@ def heat_maps(
     figure.suptitle(title)
     for i, (name, (values, labels)) in enumerate(maps.items()):
         axes = figure.add_subplot(rows, min(columns, len(maps)), i + 1)
-        alike = [other for other, theirs in maps.values() if list(theirs) == list(labels)]
-        vmax = max(np.nanmax(other) for other in alike)
-        image = axes.imshow(values, cmap="viridis", vmin=0, vmax=vmax)
+        alike = [
+            np.asarray(theirs)
+            for other, (theirs, named) in maps.items()
+            if list(named) == list(labels) and (other in ratios) == (name in ratios)
+        ]
+        if name in ratios:
+            shown = np.concatenate([other[other > 0] for other in alike])
+            far = float(np.clip(np.exp(np.abs(np.log(shown)).max(initial=0)), 1.1, FARTHEST))
+            look: dict[str, Any] = {"cmap": "PuOr_r", "norm": LogNorm(1 / far, far)}
+            values = np.clip(values, 1 / far, far)
+        else:
+            vmax = max(np.nanmax(other) for other in alike)
+            look = {"cmap": "viridis", "vmin": 0, "vmax": vmax}
+        image = axes.imshow(values, **look)
         axes.set(title=name, xlabel="looks at", ylabel="" if labels else "position")
-        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(labels)), labels, fontsize=7)
-        figure.colorbar(image, shrink=0.7)
+        ticks, names = _ticks(len(values), labels)
+        axes.set_xticks(ticks, names, rotation=90 if labels else 0, fontsize=8)
+        axes.set_yticks(ticks, names, fontsize=8)
+        bar = figure.colorbar(image, shrink=0.7, label="ratio" if name in ratios else "weight")
+        if name in ratios:
+            marks = [1 / far, 1, far]
+            bar.ax.set_yticks(marks, [f"{mark:.2g}" for mark in marks])
+            bar.ax.set_yticks([], minor=True)
     return figure
+
+
+def _ticks(n: int, labels: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Where the ticks are and what they say: all labels, or some places from the end (-1)."""
+    if labels:
+        return list(range(n)), list(labels)
+    places = [at for at in range(n) if (n - at) % 5 == 0 or at == n - 1]
+    return places, [str(at - n) for at in places]
 
 
 def search_history(trials: list[dict[str, Any]], metric: str, path: Path | None = None) -> Any:
@@ -166,7 +201,7 @@ def search_history(trials: list[dict[str, Any]], metric: str, path: Path | None 
     first, *panels = figure.subplots(rows, columns, squeeze=False).ravel()
     done = [trial for trial in shown if trial["state"] == "done"]
     best = np.maximum.accumulate([trial[metric] for trial in done])
-    first.step([trial["trial"] for trial in done], best, where="post", color="tab:green")
+    first.step([trial["trial"] for trial in done], best, where="post", color=COLOURS[2])
     for panel, name in zip(panels, names, strict=False):
         _against(panel, [trial for trial in shown if name in trial["values"]], name, metric)
     for state, (mark, color) in MARKS.items():
@@ -184,7 +219,7 @@ def search_history(trials: list[dict[str, Any]], metric: str, path: Path | None 
     return figure
 
 
-MARKS = {"pruned": ("x", "tab:grey"), "done": ("o", "tab:blue")}
+MARKS = {"pruned": ("x", "grey"), "done": ("o", COLOURS[0])}
 
 
 def _against(panel: Any, trials: list[dict[str, Any]], name: str, metric: str) -> None:

@@ -135,13 +135,15 @@ def store(path: Path, notebook: Notebook, fresh: Notebook) -> None:
 
 
 def joined(outputs: list[Any]) -> list[Any]:
-    """Outputs with the pieces of a stream that follow one another as one."""
+    """Outputs with the pieces of a stream that follow one another as one, kinds by name."""
     result: list[Any] = []
     for output in outputs:
         if result and output.get("name") and output["name"] == result[-1].get("name"):
             result[-1]["text"] = "".join(result[-1]["text"]) + "".join(output["text"])
         else:
             result.append(dict(output))
+            if "data" in output:  # kinds come in any order; in one order, less differs between runs
+                result[-1]["data"] = dict(sorted(output["data"].items()))
     return result
 
 

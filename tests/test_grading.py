@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.teach.grading import cells
-from minisasrec.teach.grading.grade import Class, Results, Row, Task, feedback, judged
+from minisasrec.teach.grading.grade import Class, Results, Row, Task, feedback, judged, page_name
 from minisasrec.teach.grading.hidden import read_hidden
 from minisasrec.teach.grading.judge import CAN_FORK, Judge, Limits
 from minisasrec.teach.grading.wire import MOST, Closed, Peer, Raised, Unreadable
@@ -310,6 +311,34 @@ def test_what_is_no_notebook_is_said_in_one_line(content: bytes) -> None:
         cells.parse_notebook(content, "x.ipynb")
 
 
+def test_metadata_of_any_kind_is_no_error() -> None:
+    notebook = answered("01_autograd", {"tanh_backward": RIGHT})
+    kinds: list[Any] = [None, [], "exercise", {"tags": None}, {"tags": "exercise"}, {"tags": [3]}]
+    for i, cell in enumerate(notebook["cells"]):
+        cell["metadata"] = kinds[i % len(kinds)]
+    del notebook["cells"][0]["metadata"]
+    content = json.dumps(notebook).encode()
+    found = cells.parse_notebook(content, "x.ipynb")
+    assert cells.answer_to(TANH, found, handed_out("01_autograd")) == [RIGHT]
+
+
+@pytest.mark.parametrize("deep", ["-" * 100_000 + "1", "x" + ".a" * 100_000, "lambda:" * 50_000])
+def test_a_cell_that_pythons_parser_gives_up_on_is_no_error(deep: str) -> None:
+    code = f"my_tanh_backward = {deep}"
+    notebook = in_new_cell(code, 0)
+    notebook["cells"].append(code_cell(RIGHT))
+    assert cells.plain(code) == code
+    assert cells.binds(code) == {"my_tanh_backward"}
+    assert not cells.uses(code) and not cells.definitions(code)
+    assert cells.answer_to(TANH, notebook, handed_out("01_autograd")) == [code]
+
+
+def test_a_notebook_of_endless_code_is_not_parsed() -> None:
+    notebook = in_new_cell("x = 1\n" * 300_000)
+    with pytest.raises(DataError, match="x.ipynb has 1,8.* characters of code; 1,000,000 are"):
+        cells.parse_notebook(json.dumps(notebook).encode(), "x.ipynb")
+
+
 # --- the wire ------------------------------------------------------------------------------------
 
 
@@ -484,6 +513,21 @@ def test_rows_are_there_as_they_come_and_a_second_run_keeps_them(tmp_path: Path)
     second.close()
 
 
+def test_grades_are_as_far_as_the_verdicts_wherever_ctrl_c_strikes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = Results(tmp_path, ["ann"], ["tanh_backward"])
+
+    def strikes(_: Results) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Results, "write_grades", strikes)
+        results.add(row("ann"))
+    results.close()
+    assert "ann,1,1,1" in (tmp_path / "grades.csv").read_text("utf-8")
+
+
 def test_a_row_without_a_verdict_is_graded_again(tmp_path: Path) -> None:
     first = Results(tmp_path, ["ann"], ["tanh_backward"])
     first.add(row("ann", result="not graded"))
@@ -515,6 +559,53 @@ def test_a_judge_that_is_lost_is_started_again(monkeypatch: pytest.MonkeyPatch) 
     tasks = [Task("ann", "a.ipynb", TANH, (RIGHT,), 1.0, "k")]
     ((found, _),) = judged(tasks, Limits(seconds=20), None, jobs=1)
     assert (found.result, len(started)) == ("correct", 2)
+
+
+def test_files_of_every_name_and_kind(tmp_path: Path) -> None:
+    """What browsers and systems make of a notebook counts; what may never end is not opened."""
+    content = json.dumps(answered("01_autograd", {"tanh_backward": RIGHT}))
+
+    def put(student: str, name: str, text: str = content) -> Path:
+        path = tmp_path / student / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        return path
+
+    names = ["01_autograd.ipynb.txt", "01_AUTOGRAD.IPYNB", "01_autograd.ipynb (1)", "박.ipynb"]
+    for i, name in enumerate(names):
+        put(f"as {i}", name)
+    put("mac", "01_autograd.ipynb")
+    put("mac", "__MACOSX/._01_autograd.ipynb", "\0\5\26\7")
+    put("zipped", "homework.zip", "PK")
+    put("large", "01_autograd.ipynb", "")
+    os.truncate(tmp_path / "large" / "01_autograd.ipynb", 200_000_000)
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "folder" / "01_autograd.ipynb").mkdir(parents=True)
+    if os.name == "posix":
+        put("special", "homework.txt", "")
+        (tmp_path / "special" / "a.ipynb").symlink_to(tmp_path / "mac" / "01_autograd.ipynb")
+        (tmp_path / "special" / "b.ipynb").symlink_to("/dev/zero")
+        os.mkfifo(tmp_path / "special" / "c.ipynb")
+    found = Class(tmp_path, NOTEBOOKS)
+    handed_in = {student for student, stem in found.files if stem == "01_autograd"}
+    assert handed_in == {"as 0", "as 1", "as 2", "as 3", "mac"}
+    problems = {student: said for student, said in found.problems.items() if said}
+    if os.name == "posix":
+        assert problems.pop("special") == [
+            f"{name}.ipynb is a link or a device, and no file" for name in "abc"
+        ]
+    assert problems == {
+        "zipped": ["no notebook (.ipynb) was handed in, but homework.zip"],
+        "large": ["01_autograd.ipynb has 200 MB; clear its outputs and hand it in again"],
+    }
+
+
+def test_a_student_with_a_long_name_gets_a_page() -> None:
+    long = "김" * 80
+    assert page_name("김 민수") == "김 민수.html"
+    names = {page_name(long), page_name(long + "이")}
+    assert len(names) == 2
+    assert all(len(os.fsencode(name)) < 150 for name in names)
 
 
 def test_folders_that_are_not_what_they_should_be(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.models.base import Model, SequenceModel
 from minisasrec.models.losses import gbce_beta
-from minisasrec.models.sasrec import SASRec
+from minisasrec.models.sasrec import Block, SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.models.variants import SASRecVariant
+from minisasrec.models.variants import BLOCKS, SASRecVariant
 from minisasrec.nn import Embedding, LayerNorm, Linear, Module, Parameter
 from minisasrec.nn.optim import Adam
 from minisasrec.random import Keys
@@ -164,6 +164,13 @@ def test_a_class_derived_from_the_model_may_take_other_arguments():
 def test_a_class_derived_from_the_paper_s_model_refuses_other_choices():
     with pytest.raises(ConfigError, match="derive from SASRecVariant"):
         Extended("a", norm="post")  # the paper's layers would be made, and its loss taken
+
+
+@pytest.mark.parametrize("choice", [{"residual": False}, {"layer_norm": False}, {"norm": "post"}])
+def test_the_paper_s_block_refuses_choices_that_it_would_not_make(choice):
+    with pytest.raises(ConfigError, match="Block is the paper's alone; variants.BLOCKS"):
+        Block(dataclasses.replace(CONFIG, **choice), seed=0)
+    assert BLOCKS["pre"](dataclasses.replace(CONFIG, **choice), seed=0)
 
 
 def test_the_paper_s_model_is_a_class_of_its_own():

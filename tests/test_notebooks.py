@@ -41,6 +41,62 @@ def test_every_exercise_has_an_answer_cell_a_grader_and_a_solution(path: Path) -
 
 
 @every_notebook
+def test_every_answer_cell_stands_below_the_text_of_its_exercise(path: Path) -> None:
+    asked = False
+    for cell in read(path)["cells"]:
+        text = source(cell)
+        if cell["cell_type"] == "markdown":
+            asked |= bool(re.search(r"^#+ Exercise\b", text, re.MULTILINE))
+        elif "exercise" in cell["metadata"].get("tags", []):
+            assert asked, f"nothing says what is to be written in {text!r}"
+            asked = False
+
+
+@every_notebook
+def test_links_lead_to_pages_and_headings_that_are_there(path: Path) -> None:
+    text = "\n".join(source(c) for c in read(path)["cells"] if c["cell_type"] == "markdown")
+    links = re.findall(r"\]\((?!https?:)([^()#\s]*)(?:#([^()\s]+))?\)", text)
+    for file, anchor in links:
+        assert (path.parent / file).is_file(), file
+        if anchor:
+            page = (path.parent / file).read_text(encoding="utf-8")
+            titles = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in slugs, f"{file} has no heading {anchor}"
+    of_glossary = {anchor for file, anchor in links if file == "../docs/glossary.md"}
+    assert "words" in of_glossary and len(of_glossary) >= 2, "which symbols does it use?"
+
+
+def test_the_tour_has_all_notebooks_on_its_map() -> None:
+    tour = "\n".join(source(cell) for cell in read(NOTEBOOKS[0])["cells"])
+    assert re.findall(r"^\| \[\d\d .+?\]\((.+?)\)", tour, re.MULTILINE) == [
+        path.name for path in NOTEBOOKS[1:]
+    ]
+
+
+@every_notebook
+def test_the_time_that_a_notebook_states_is_that_of_its_length(path: Path) -> None:
+    """130 words a minute, 6 seconds a line of code, 45 a picture; no notebook above 50 minutes."""
+    words, lines, drawn = 0, 0, 0
+    for cell in read(path)["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = re.sub(r"\$+[^$]+\$+", "x", source(cell))  # a formula is a word
+            words += len(re.findall(r"\w+", re.sub(r"\]\(\S+\)", "]", text)))
+            continue
+        said = notebook_outputs.text(cell)
+        shown = said if said.startswith("# ") and "minisasrec/" in said else ""  # show_source
+        lines += sum(bool(line.strip()) for line in (source(cell) + "\n" + shown).splitlines())
+        drawn += notebook_outputs.pictures(cell)
+    head = source(read(path)["cells"][0])
+    [stated] = re.findall(r"\*\*Time:?\*\*:? (\d+) minutes", head)
+    assert int(stated) <= 50
+    assert abs(int(stated) - (words / 130 + lines / 10 + drawn * 0.75)) <= 5
+    guide = (path.parent.parent / "docs" / "instructors.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| {path.stem[:2]} [^|]*\|[^|]*\| (\d+) \|", guide, re.MULTILINE)
+    assert rows == [stated]
+
+
+@every_notebook
 def test_stored_as_it_ran_from_top_to_bottom(path: Path) -> None:
     notebook = read(path)
     cells = code_cells(notebook)

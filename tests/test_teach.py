@@ -17,7 +17,7 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, GradientError, ShapeError
 from minisasrec.explain import explain
-from minisasrec.plots import attention_map, heat_maps, position_average
+from minisasrec.plots import COLOURS, attention_map, heat_maps, learning_curve, position_average
 from minisasrec.random import Key, Keys
 from minisasrec.teach import (
     check,
@@ -292,6 +292,43 @@ def test_heat_maps_of_one_kind_share_a_scale() -> None:
     maps = {"a": (weak, ["x", "y"]), "b": (strong, ["x", "y"]), "c": (np.eye(3), "uvw")}
     images = [axes.images[0] for axes in heat_maps(maps).axes if axes.images]
     assert [image.get_clim() for image in images] == [(0, 8), (0, 8), (0, 1)]
+
+
+def test_heat_maps_of_positions_count_from_the_last() -> None:
+    axes = heat_maps({"a": (np.eye(12), ()), "b": (np.eye(2), "xy")}).axes
+    assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["-10", "-5", "-1"]
+    assert list(axes[0].get_yticks()) == [2, 7, 11]
+    assert [tick.get_text() for tick in axes[2].get_yticklabels()] == ["x", "y"]
+
+
+def test_heat_maps_of_ratios_have_a_scale_around_1() -> None:
+    strong, weak, weights = np.array([[0.25, np.nan], [2, 1]]), np.ones((2, 2)), np.full((2, 2), 9)
+    maps = {"a": (strong, "xy"), "b": (weak, "xy"), "c": (weights, "xy")}
+    figure = heat_maps(maps, ratios=("a", "b"))
+    a, b, c = (axes.images[0] for axes in figure.axes if axes.images)
+    assert a.get_clim() == b.get_clim() == (0.25, 4)
+    assert a.norm(1.0) == pytest.approx(0.5)
+    assert a.norm(2.0) - 0.5 == pytest.approx(0.5 - a.norm(0.5)), "2 and 1/2 equally strong"
+    assert c.get_clim() == (0, 9)
+    [alone] = [
+        axes.images[0] for axes in heat_maps({"a": (np.zeros((2, 2)), "xy")}, ratios="a").axes
+        if axes.images
+    ]  # fmt: skip
+    assert np.isfinite(alone.get_array()).all()
+
+
+def test_a_learning_curve_says_what_was_found_in_colours_that_everybody_tells_apart() -> None:
+    epochs = [
+        {"epoch": 1, "loss": 1.5, "HR@10": 0.4, "NDCG@10": 0.25},
+        {"epoch": 2, "loss": 1.0},
+        {"epoch": 3, "loss": 0.5, "HR@10": 0.5, "NDCG@10": 0.2},
+    ]
+    left, right = learning_curve(epochs).axes
+    assert left.get_title() == "Loss: from 1.50 to 0.50"
+    assert right.get_title() == "Validation, sampled: best NDCG@10 0.250, epoch 1"
+    drawn = [line.get_color() for axes in (left, right) for line in axes.lines]
+    assert drawn == [*COLOURS[:3], "grey"]
+    assert learning_curve(epochs[1:2]).axes[0].get_title() == "Loss"
 
 
 # --- explain and the ladder ------------------------------------------------------------------

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from classroom import NOTEBOOKS, handed_out, solutions
 
@@ -94,6 +96,74 @@ def test_the_solution_is_right(answer: tuple[str, str]) -> None:
     said = verdict(find(name).grade, eval(question.answer, names))
     assert said.result == "correct", said.text
     assert said.text and "\n" not in said.text
+
+
+# --- answers that would pass a careless comparison -----------------------------------------------
+
+
+def with_zeros(function: Callable[..., Any], spoilt: list[Any]) -> Callable[..., Any]:
+    """Right for arguments that it has set to 0 in place: as if these had been asked for."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for arg in args:
+            for array in arg if isinstance(arg, list) else [arg]:
+                if isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.any():
+                    array[...] = 0
+                    spoilt.append(array)
+        return inside(function(*args, **kwargs), lambda f: with_zeros(f, spoilt))
+
+    return call
+
+
+def with_nan(function: Callable[..., Any], spoilt: list[Any]) -> Callable[..., Any]:
+    """NaN in place of every number, which is neither above nor below anything."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        def spoil(value: Any) -> Any:
+            if not isinstance(value, np.ndarray | np.number | float | int):
+                return value
+            spoilt.append(value)
+            return np.full(np.shape(value), np.nan)
+
+        result = function(*args, **kwargs)
+        return inside(result, lambda f: with_nan(f, spoilt), spoil)
+
+    return call
+
+
+def inside(
+    result: Any,
+    change: Callable[[Any], Any],
+    spoil: Callable[[Any], Any] = lambda value: value,
+) -> Any:
+    """A result with its functions changed and its values spoilt."""
+    if isinstance(result, tuple):
+        return tuple(inside(each, change, spoil) for each in result)
+    if isinstance(result, dict):
+        return {key: inside(value, change, spoil) for key, value in result.items()}
+    return change(result) if callable(result) else spoil(result)
+
+
+FUNCTIONS = {  # exercises whose answer is a function of numbers
+    name: e.notebook
+    for name, e in sorted(exercises().items())
+    if name not in ("next_volume", "seasons", "become_fism", "topological_order")
+}
+
+
+@pytest.mark.parametrize("attack", [with_zeros, with_nan])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_grader_is_taken_in(name: str, attack: Callable[..., Any]) -> None:
+    made, asked = room(FUNCTIONS[name])
+    question = next(q for q in asked if q.name == name)
+    names = dict(made.names)
+    exec(compile(solutions(question.notebook)[name], "<solution>", "exec"), names)
+    [answer] = question.wanted
+    spoilt: list[Any] = []
+    names[answer] = attack(names[answer], spoilt)
+    said = verdict(find(name).grade, eval(question.answer, names))
+    assert said.result == ("not yet" if spoilt else "correct"), said.text
+    assert spoilt or attack is with_zeros
 
 
 def test_the_table_of_the_instructors_guide_is_taken_from_this_one() -> None:

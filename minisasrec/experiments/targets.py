@@ -339,7 +339,7 @@ def draw_figure4(
                     for q, k in at
                 ]
             if names:
-                pictures[f"{row.name}, block 1, categories"] = between, names
+                pictures[f"{row.name}, block 1, times uniform"] = between, names
                 same = np.eye(len(names), dtype=bool)
                 report.notes.append(
                     f"{row.name}, block 1: items look at earlier ones of their own category "
@@ -352,7 +352,8 @@ def draw_figure4(
                     for j, b in enumerate(names)
                 ]
     report.tables |= {"positions.csv": positions, "categories.csv": pairs}
-    report.figure = plots.heat_maps(pictures, columns=3, title=report.title)
+    ratios = [name for name, (_, labels) in pictures.items() if labels]
+    report.figure = plots.heat_maps(pictures, columns=3, title=report.title, ratios=ratios)
 
 
 @dataclass(frozen=True)

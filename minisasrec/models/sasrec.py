@@ -70,6 +70,8 @@ class Block(Module):
     """x + Dropout(g(LayerNorm(x))), with attention for g and then with the FFN (Sec. III-C)."""
 
     def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
+        if not config.is_the_papers:
+            raise ConfigError("Block is the paper's alone; variants.BLOCKS has those with choices")
         seed = Seed.of(seed)
         self.attention_norm: Module = LayerNorm(config.d)
         self.attention = SelfAttention(config, seed.spawn("attention"))

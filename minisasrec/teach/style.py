@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-# Okabe and Ito (2008): colours that people with any kind of colour blindness tell apart
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+from minisasrec.plots import COLOURS
 
 
 def lecture_style() -> None:

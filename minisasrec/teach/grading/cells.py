@@ -22,6 +22,9 @@ from minisasrec.errors import DataError
 
 CHECK = re.compile(r'^check\(\s*["\'](\w+)["\']', re.MULTILINE)
 BUILTINS = set(dir(builtins)) | {"display", "get_ipython", "__file__", "__name__", "__doc__"}
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what Python's parser raises
+MOST_CODE = 1_000_000  # characters of code in a notebook: Python's parser takes a hundred times as
+# much memory, and the handed out ones have some 20,000
 Notebook = dict[str, Any]
 
 
@@ -40,16 +43,28 @@ def parse_notebook(content: bytes, name: str) -> Notebook:
     """The notebook in a file's `content`. Raises `DataError` for what is none of version 4."""
     try:
         notebook = json.loads(content.decode("utf-8-sig"))
-        if all(isinstance(source(cell) + cell["cell_type"], str) for cell in notebook["cells"]):
-            return notebook
+        sound = all(isinstance(source(cell) + cell["cell_type"], str) for cell in notebook["cells"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise DataError(f"{name} is no Jupyter notebook (version 4); ask for the .ipynb file itself")
+        sound = False
+    if not sound:
+        raise DataError(
+            f"{name} is no Jupyter notebook (version 4); ask for the .ipynb file itself"
+        )
+    if (size := sum(map(len, code_cells(notebook)))) > MOST_CODE:
+        raise DataError(f"{name} has {size:,} characters of code; {MOST_CODE:,} are enough for all")
+    return notebook
 
 
 def source(cell: dict[str, Any]) -> str:
     """The text of a cell, which a file holds as one string or as a list of lines."""
     return "".join(cell["source"])
+
+
+def tags(cell: dict[str, Any]) -> list[Any]:
+    """The tags of a cell; none where its metadata is not what it should be."""
+    metadata = cell.get("metadata")
+    found = metadata.get("tags") if isinstance(metadata, dict) else None
+    return found if isinstance(found, list) else []
 
 
 def code_cells(notebook: Notebook) -> list[str]:
@@ -69,7 +84,7 @@ def plain(code: str) -> str:
     try:
         ast.parse(code)
         return code
-    except (SyntaxError, ValueError):
+    except UNREADABLE:
         return re.sub(r"^([ \t]*)(?:[%!].*|[\w.]+\?{1,2})$", r"\1pass", code, flags=re.MULTILINE)
 
 
@@ -82,7 +97,7 @@ def binds(code: str) -> frozenset[str]:
     """
     try:
         table = symtable.symtable(plain(code), "cell", "exec")
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE:
         return frozenset(re.findall(r"^(?:def +|class +)?(\w+) *[=(]", code, re.MULTILINE))
     found = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
     return frozenset(found | {s.get_name() for s in table.get_symbols() if s.is_namespace()})
@@ -97,7 +112,7 @@ def uses(code: str) -> frozenset[str]:
     """
     try:
         table = symtable.symtable(plain(code), "cell", "exec")
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE:
         return frozenset()
     found = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
     inner = list(table.get_children())
@@ -129,7 +144,7 @@ def definitions(code: str) -> list[str]:
     """The imports, functions and classes of a cell, each as code of its own: quick to run."""
     try:
         tree = ast.parse(plain(code))
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE:
         return []
     kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
     return [ast.unparse(node) for node in tree.body if isinstance(node, kinds)]
@@ -161,7 +176,7 @@ def questions(notebook: Notebook, stem: str) -> list[Question]:
         if cell["cell_type"] != "code":
             continue
         code = source(cell)
-        if "exercise" in cell["metadata"].get("tags", []):
+        if "exercise" in tags(cell):
             waiting = code
             continue
         name = CHECK.search(code)
@@ -221,7 +236,7 @@ def _in_its_place(name: str, handed_in: Notebook) -> int:
     found = -1
     code = [cell for cell in handed_in["cells"] if cell["cell_type"] == "code"]
     for i, cell in enumerate(code):
-        if "exercise" in cell.get("metadata", {}).get("tags", []):
+        if "exercise" in tags(cell):
             found = i
         elif name in (named := CHECK.findall(source(cell))):
             return found

@@ -17,6 +17,7 @@ import html
 import json
 import os
 import queue
+import stat
 import subprocess
 import sys
 import threading
@@ -45,6 +46,8 @@ from minisasrec.terminal import printable
 
 GRADES, VERDICTS, FEEDBACK = "grades.csv", "verdicts.csv", "feedback"
 REDONE = "not graded"  # a result that a second run does not keep
+LONGEST = 200  # bytes of a name that something is still added to
+MOST = 100_000_000  # bytes of a notebook: its answers take some thousand, the rest is output
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,16 @@ class Class:
     def _collect(self, folder: Path, student: str) -> None:
         problems = self.problems[student] = []
         found: dict[str, list[tuple[int, float, str, Notebook]]] = {}
-        for path in sorted(folder.rglob("*.ipynb")):
-            if ".ipynb_checkpoints" in path.parts:
-                continue
+        for path in candidates(folder):
             name = path.relative_to(folder).as_posix()
             try:
-                notebook, changed = parse_notebook(path.read_bytes(), name), path.stat().st_mtime
+                about = path.lstat()  # a link, or a pipe, might lead anywhere or never end
+                if not stat.S_ISREG(about.st_mode):
+                    raise DataError(f"{name} is a link or a device, and no file")
+                if about.st_size > MOST:
+                    size = f"{about.st_size / 1e6:,.0f} MB"
+                    raise DataError(f"{name} has {size}; clear its outputs and hand it in again")
+                notebook, changed = parse_notebook(path.read_bytes(), name), about.st_mtime
             except DataError as error:
                 problems.append(str(error))
                 continue
@@ -126,6 +133,11 @@ class Class:
                 if q.notebook == stem
             )
             found.setdefault(stem, []).append((answers, changed, name, notebook))
+        if not found and not problems:
+            names = sorted(path.name for path in folder.rglob("*") if path.is_file())
+            if names:
+                some = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+                problems.append(f"no notebook (.ipynb) was handed in, but {some}")
         for stem, copies in found.items():
             *others, (_, _, name, notebook) = sorted(copies, key=lambda copy: copy[:3])
             self.files[student, stem] = name, notebook
@@ -168,6 +180,18 @@ class Class:
                     yield Row(student, question.notebook, question.name, *parts)
                 else:
                     yield Task(student, name, question, tuple(cells), of, key[:16])
+
+
+def candidates(folder: Path) -> list[Path]:
+    """What may be a notebook: browsers make `a.ipynb.txt` of it, or `a.ipynb (1)`."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if ".ipynb" in path.name.lower()
+        and not path.is_dir()
+        and not path.name.startswith("._")  # beside each file in a zip from macOS
+        and ".ipynb_checkpoints" not in path.parts
+    )
 
 
 def worth(name: str, cases: Mapping[str, Sequence[HiddenCase]]) -> float:
@@ -381,11 +405,19 @@ class Results:
         for student in self.students:
             rows = [row for row in order if row.student == student]
             page = feedback(student, rows, problems.get(student, ()))
-            Run(self.folder / FEEDBACK).write_bytes(f"{student}.html", page.encode())
+            Run(self.folder / FEEDBACK).write_bytes(page_name(student), page.encode())
 
     def close(self) -> None:
-        """Close the file of verdicts."""
+        """Close the file of verdicts; the grades are as far as it is, even after Ctrl-C."""
         self._file.close()
+        self.write_grades()
+
+
+def page_name(student: str) -> str:
+    """The file of a student's page; of a name that is as long as a file's, only the beginning."""
+    if len(os.fsencode(student)) <= LONGEST:
+        return f"{student}.html"
+    return f"{student[:30]} {hashlib.sha256(os.fsencode(student)).hexdigest()[:12]}.html"
 
 
 def feedback(student: str, rows: Sequence[Row], problems: Sequence[str]) -> str:
