@@ -152,11 +152,12 @@ class _Team:
             job = self.job
             if job is not None:
                 worker, arguments, invited = job
-                if i < invited:
+                if i < invited and self.counter[NEXT] < self.counter[END]:
                     try:
                         worker(counter, *arguments)
                     except BaseException as error:  # raised again by `run`
                         self.error = error
+                        self.counter[END] = 0  # nobody goes on with it, this helper neither
 
     def wake(self, helpers: int) -> None:
         for i in range(helpers):
