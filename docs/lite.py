@@ -57,7 +57,8 @@ def build(out: Path) -> None:
         jupyter = [sys.executable, "-m", "jupyterlite_core", "build", "--apps", "lab"]
         where = ["--contents", str(contents), "--lite-dir", str(work), "--output-dir", str(out)]
         light = ["--no-sourcemaps", "--no-unused-shared-packages"]
-        subprocess.run([*jupyter, *where, *light, "--piplite-wheels", str(wheel)], check=True)
+        command = [*jupyter, *where, *light, "--piplite-wheels", str(wheel)]
+        subprocess.run(command, check=True, cwd=work)  # it leaves files where it runs
 
 
 if __name__ == "__main__":
