@@ -100,7 +100,9 @@ def machine_memory() -> float:
 def _physical() -> float:
     """The machine's memory; infinite where nobody says."""
     with suppress(AttributeError, OSError, ValueError):  # Linux, macOS
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        pages = os.sysconf("SC_PHYS_PAGES")
+        if pages > 0:  # -1 is "not known", as in a browser
+            return float(os.sysconf("SC_PAGE_SIZE") * pages)
     if sys.platform == "win32":
         with suppress(AttributeError, OSError):
             kilobytes = ctypes.c_ulonglong()

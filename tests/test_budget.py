@@ -220,3 +220,12 @@ def test_a_folder_with_a_huge_model_is_refused(tmp_path: Path) -> None:
     made.save(tmp_path / "model")
     with budget.budget(1e-6), pytest.raises((ConfigError, CheckpointError), match="takes at least"):
         Recommender.load(tmp_path / "model")
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="asks the machine in another way")
+def test_a_machine_that_does_not_know_its_memory_has_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: -1 if "PHYS" in name else known(name))
+    assert budget._physical() == float("inf")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -176,6 +178,56 @@ def test_a_module_without_a_group_stops_the_build(
     monkeypatch.setattr(api, "ORDER", tuple(name for name in api.ORDER if name != "nn"))
     with pytest.raises(ExtensionError, match=r"no group and not PRIVATE: nn, nn\."):
         api.groups()
+
+
+# --- in a browser ----------------------------------------------------------------------------
+
+
+def test_a_notebook_for_the_browser_installs_the_package_and_links_to_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import lite
+
+    cells = lite.in_a_browser("05_self_attention")["cells"]
+    assert cells[1]["source"].startswith("%pip install -q minisasrec")
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    linked = set(re.findall(r"\]\(([\w./]+)\.(?:ipynb|md)\)", text))
+    assert "04_embedding" in linked
+    assert linked <= set(lite.NAMES)
+
+
+NO_NUMBA = """\
+import sys
+sys.modules["numba"] = sys.modules["llvmlite"] = None  # as if they were not installed
+import numpy as np
+from minisasrec import Tensor, backend, ops
+x = Tensor(np.array([[1.0, 2.0]], np.float32), requires_grad=True)
+ops.softmax(x).sum().backward()
+from minisasrec import SASRecConfig
+from minisasrec.teach import check, lecture_style, shape_trace
+print(backend(), x.grad.shape)
+"""
+
+
+def test_the_package_runs_where_numba_is_not() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_NUMBA],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={k: v for k, v in os.environ.items() if k != "MINISASREC_BACKEND"},
+    )
+    assert (done.stdout, done.stderr) == ("numpy (1, 2)\n", "")
+
+
+def test_no_numba_is_asked_for_in_a_browser() -> None:
+    markers = pytest.importorskip("packaging.requirements")
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    [found] = re.findall(r'^    "(numba.*?)",', text, flags=re.MULTILINE)
+    marker = markers.Requirement(found).marker
+    assert not marker.evaluate({"sys_platform": "emscripten"})
+    assert all(marker.evaluate({"sys_platform": name}) for name in ("linux", "darwin", "win32"))
 
 
 # --- a small site ----------------------------------------------------------------------------

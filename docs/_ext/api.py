@@ -116,12 +116,14 @@ def write_api_pages(*_):
             entries.append(
                 (module.removeprefix(f"{name}."), f"minisasrec.{module}", first_sentence(module))
             )
-        if name in ROOT_FILES:
-            own = _automodule("minisasrec") if name == "package" else [_as_rst(sentence), ""]
-            title = "The package" if name == "package" else "The commands"
+        contents = _contents(entries)
+        if name == "package":
+            _page(f"group-{name}", "The package", *contents, "", *_automodule("minisasrec"))
+        elif name == "commands":
+            _page(f"group-{name}", "The commands", _as_rst(sentence), "", *contents)
         else:
-            own, title = _automodule(f"minisasrec.{name}"), f"minisasrec.{name}"
-        _page(f"group-{name}", title, *_contents(entries), "", *own)
+            own = _automodule(f"minisasrec.{name}")
+            _page(f"group-{name}", f"minisasrec.{name}", *own, "", *contents)
         index.append((name, f"group-{name}", sentence))
     (TARGET / "index.txt").write_text(
         "\n".join(_contents([(n, f"/api/generated/{p}", s) for n, p, s in index])), encoding="utf-8"

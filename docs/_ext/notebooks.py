@@ -11,6 +11,7 @@ from sphinx.errors import ExtensionError
 DOCS = Path(__file__).parents[1]
 NOTEBOOKS = DOCS.parent / "notebooks"
 GENERATED = DOCS / "generated"
+LITE = GENERATED / "extra" / "lite"
 
 
 @dataclass
@@ -124,6 +125,15 @@ def write_picture(*_):
     (GENERATED / "tour.md").write_text(f"![{alt}](/generated/tour.svg)\n", encoding="utf-8")
 
 
+def _links(name):
+    """What stands under the title of a page; the second link if `docs/lite.py` has been run."""
+    links = _download(name, "Download this notebook")
+    if (LITE / "files" / f"{name}.ipynb").exists():
+        page = f"../lite/lab/index.html?path={name}.ipynb"
+        links += f' <span class="online">or <a href="{page}">run it in the browser</a></span>'
+    return links
+
+
 def copy_notebooks(*_):
     """Put ../notebooks beside docs/notebooks/index.md, since Sphinx reads one folder only.
 
@@ -135,10 +145,9 @@ def copy_notebooks(*_):
     for source in sorted(NOTEBOOKS.glob("*.ipynb")):
         text = source.read_text(encoding="utf-8")
         notebook = json.loads(text.replace("](../docs/", "](../"))  # where the glossary is here
-        first = "".join(notebook["cells"][0]["source"])
-        title, _, rest = first.partition("\n")
-        link = _download(source.stem, "Download this notebook")
-        notebook["cells"][0]["source"] = f"{title}\n\n{link}\n{rest}"
+        first = notebook["cells"][0]
+        title, _, rest = "".join(first["source"]).partition("\n")
+        first["source"] = f"{title}\n\n{_links(source.stem)}\n{rest}"
         copy = json.dumps(notebook, ensure_ascii=False, indent=1)
         (target / source.name).write_text(copy, encoding="utf-8")
 

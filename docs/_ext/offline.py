@@ -25,7 +25,7 @@ def copy_mathjax(*_):
 def write_zip(app, error):
     """The site in the site: `minisasrec-site.zip`, with the notebooks as files beside their pages.
 
-    Its first page hides what is `online`, and shows what is `offline`."""
+    Its pages hide what is `online`, and show what is `offline`."""
     if error or app.builder.name != "html":
         return
     out = Path(app.outdir)
@@ -35,10 +35,10 @@ def write_zip(app, error):
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:
             name = path.relative_to(out)
-            if name.parts[0] in (".doctrees", ".buildinfo"):
-                continue
+            if name.parts[0] in (".doctrees", ".buildinfo", "lite"):
+                continue  # lite: needs a server and a network
             place = Path("minisasrec-site", name).as_posix()
-            if name.name == "index.html":
+            if name.suffix == ".html":
                 text = path.read_text(encoding="utf-8")
                 archive.writestr(place, text.replace("<html ", '<html data-offline="yes" ', 1))
             else:

@@ -273,7 +273,7 @@ def simulate(shop: Shop, readers: int, dice: _Dice) -> tuple[NDArray[np.int32], 
             books[at] = offered[np.arange(len(at)), _draw(weights, raw[3, at])]
         state.take(rows, books)
         table[rows, t] = books
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.intp)
     return table[np.arange(recipe.longest) < lengths[:, None]], offsets
 
 

@@ -71,7 +71,7 @@ class Statistics:
 class Dataset:
     """Actions of U users on I items in time order (Sec. IV-A), checked on construction.
 
-    ``items`` int32 (A,), ``offsets`` int64 (U+1,). ``user_ids`` and ``item_ids`` are the ids of the
+    ``items`` int32 (A,), ``offsets`` intp (U+1,). ``user_ids`` and ``item_ids`` are the ids of the
     source as text, ``item_ids[0]``, ``titles[0]`` being ``"<pad>"`` and ``categories[0]`` ``()``.
     ``source`` says in one line which file, filter and licence; ``warnings`` lists what a reader of
     the results should know; ``oracle`` is the simulator of a made-up data set. ``repeats`` says
@@ -89,7 +89,7 @@ class Dataset:
 
     name: str
     items: NDArray[np.int32]
-    offsets: NDArray[np.int64]
+    offsets: NDArray[np.intp]
     user_ids: Sequence[str]
     item_ids: Sequence[str]
     titles: Sequence[str] | None = None
@@ -105,7 +105,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check the parts against each other and lock the arrays."""
-        for name, dtype in (("items", np.int32), ("offsets", np.int64)):
+        for name, dtype in (("items", np.int32), ("offsets", np.intp)):
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
                 seen = (
@@ -456,7 +456,7 @@ def assemble(
     order = np.argsort(users, kind="stable") if times is None else np.lexsort((times, users))
     users, items = users[order], items[order]
     counts = np.bincount(users, minlength=len(user_ids))
-    offsets = np.zeros(len(user_ids) + 1, dtype=np.int64)
+    offsets = np.zeros(len(user_ids) + 1, dtype=np.intp)
     np.cumsum(counts, out=offsets[1:])
 
     notes = list(actions.notes)

@@ -33,7 +33,7 @@ class SeenItems:
         lengths = split.train_end - dataset.offsets[:-1]
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
         self.items = np.empty(self.offsets[-1], np.int32)
-        self.distinct = np.empty(dataset.num_users, np.int64)
+        self.distinct = np.empty(dataset.num_users, np.intp)
         first = 0
         while first < dataset.num_users:
             fits = np.searchsorted(self.offsets, self.offsets[first] + BLOCK, side="right") - 1

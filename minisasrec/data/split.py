@@ -34,15 +34,15 @@ NONE = -1
 class Split:
     """Train, validation and test parts as views of one data set.
 
-    ``train_end`` int64 (U,) is the index into ``dataset.items`` where user u's train part ends;
-    ``valid_at`` and ``test_at`` int64 (U,) are the indices of the held-out actions, -1 for a user
+    ``train_end`` intp (U,) is the index into ``dataset.items`` where user u's train part ends;
+    ``valid_at`` and ``test_at`` intp (U,) are the indices of the held-out actions, -1 for a user
     who has none. ``rule`` is how it was made, as `make_split` reads it.
     """
 
     dataset: Dataset
-    train_end: NDArray[np.int64]
-    valid_at: NDArray[np.int64]
-    test_at: NDArray[np.int64]
+    train_end: NDArray[np.intp]
+    valid_at: NDArray[np.intp]
+    test_at: NDArray[np.intp]
     rule: str = LEAVE_ONE_OUT
 
     @property
@@ -55,8 +55,8 @@ class Split:
         sequence = self.dataset.sequence(u)
         return sequence[: self.train_end[u] - self.dataset.offsets[u]]
 
-    def history_end(self, part: Part) -> NDArray[np.int64]:
-        """The index into ``dataset.items`` where each user's history ends, int64 (U,).
+    def history_end(self, part: Part) -> NDArray[np.intp]:
+        """The index into ``dataset.items`` where each user's history ends, intp (U,).
 
         That is where the held-out action is; the end of the train part for a user who has none.
         """
@@ -87,7 +87,7 @@ class Split:
         """The held-out item of each user, int32 (U,), 0 for none."""
         return self.valid if _check(part) == "valid" else self.test
 
-    def eval_users(self, part: Part) -> NDArray[np.int64]:
+    def eval_users(self, part: Part) -> NDArray[np.intp]:
         """Users that have a held-out item in ``part``, ascending."""
         return np.flatnonzero(self._at(part) != NONE)
 
@@ -135,12 +135,12 @@ class Split:
             f"targets before; repeats: {self.repeats}{chosen}, so {effect[self.repeats]}"
         )
 
-    def popularity(self, since: float | None = None) -> NDArray[np.int64]:
-        """Train actions on each item, int64 (I+1,); entry 0, the padding item, is 0.
+    def popularity(self, since: float | None = None) -> NDArray[np.intp]:
+        """Train actions on each item, intp (I+1,); entry 0, the padding item, is 0.
 
         With ``since``, only those at or after that time. Raises DataError if there are no times.
         """
-        counts = np.zeros(self.dataset.num_items + 1, dtype=np.int64)
+        counts = np.zeros(self.dataset.num_items + 1, dtype=np.intp)
         for users, items, places, lengths in self._blocks():
             counted = places < np.repeat(self.train_end[users], lengths)
             if since is not None:
@@ -179,10 +179,10 @@ class Split:
             digest.update(np.ascontiguousarray(array, dtype="<i8").data)
         return digest.hexdigest()
 
-    def _at(self, part: Part) -> NDArray[np.int64]:
+    def _at(self, part: Part) -> NDArray[np.intp]:
         return self.valid_at if _check(part) == "valid" else self.test_at
 
-    def _items_at(self, at: NDArray[np.int64]) -> NDArray[np.int32]:
+    def _items_at(self, at: NDArray[np.intp]) -> NDArray[np.int32]:
         held_out = at != NONE
         items = np.zeros(len(at), dtype=np.int32)
         items[held_out] = self.dataset.items[at[held_out]]
@@ -190,9 +190,7 @@ class Split:
 
     def _blocks(
         self,
-    ) -> Iterator[
-        tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]
-    ]:
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.intp], NDArray[np.intp]]]:
         """Users, their actions' items and places, and how many each has, a million at a time."""
         offsets = self.dataset.offsets
         blocks = 1 + self.dataset.num_actions // ACTIONS_AT_ONCE
@@ -353,9 +351,7 @@ def _moment(dataset: Dataset, times: NDArray[Any], share: float) -> float:
     return moment
 
 
-def _first_from(
-    moment: float, times: NDArray[Any], offsets: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _first_from(moment: float, times: NDArray[Any], offsets: NDArray[np.intp]) -> NDArray[np.intp]:
     """The index of each user's first action at or after a moment, or where the user ends."""
     before = np.concatenate([[0], np.cumsum(times < moment)])
     return offsets[:-1] + np.diff(before[offsets])

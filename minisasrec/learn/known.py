@@ -338,7 +338,7 @@ def extended(known: Dataset, new: Dataset) -> tuple[Dataset, list[str]]:
     if known.times is not None and new.times is not None:
         times, notes = one_unit(np.concatenate([known.times, new.times]))
     order = np.argsort(who, kind="stable") if times is None else np.lexsort((times, who))
-    offsets = np.zeros(len(user_ids) + 1, np.int64)
+    offsets = np.zeros(len(user_ids) + 1, np.intp)
     np.cumsum(np.bincount(who, minlength=len(user_ids)), out=offsets[1:])
     dataset = Dataset(
         known.name,

@@ -139,8 +139,8 @@ class MarkovChain(Model):
         )
         inside = np.ones(len(train.items), dtype=bool)
         inside[train.offsets[:-1][np.diff(train.offsets) > 0]] = False  # first items follow nothing
-        after = train.items[inside].astype(np.int64)
-        before = train.items[np.flatnonzero(inside) - 1].astype(np.int64)
+        after = train.items[inside].astype(np.intp)
+        before = train.items[np.flatnonzero(inside) - 1].astype(np.intp)
         pairs, counts = np.unique(before * (self.num_items + 1) + after, return_counts=True)
         first = pairs // (self.num_items + 1)
         self.next_item = (pairs % (self.num_items + 1)).astype(np.int32)

@@ -47,7 +47,7 @@ def offsets_sample(draw: Draw) -> Array:
     lengths = draw.ids(0, draw.dim("n", 1, 3), draw.dim("B", 1, 3))
     if draw.dims["n"]:
         lengths[-1:] += 1
-    return np.concatenate([[0], np.cumsum(lengths)])
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.intp)
 
 
 def _packed_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
@@ -360,11 +360,11 @@ def _check_last(q: Array, k: Array, offsets: Array, heads: int) -> Array:
 
 
 def check_offsets(name: str, offsets: Array, rows: int) -> Array:
-    """`offsets` as int64, or a `ShapeError` unless they rise from 0 to the number of rows."""
+    """`offsets` as places (intp), or a `ShapeError` unless they rise from 0 to `rows`."""
     offsets = np.asarray(offsets)
     if offsets.size and offsets.dtype.kind not in "iu":
         raise ShapeError(f"{name}: offsets must be integers, got {offsets.dtype}")
-    offsets = offsets.astype(np.int64, copy=False)
+    offsets = offsets.astype(np.intp, copy=False)
     if offsets.ndim != 1 or not len(offsets) or offsets[0] != 0 or offsets[-1] != rows:
         ends = f"{offsets.flat[0]} to {offsets.flat[-1]}" if offsets.size else "empty"
         raise ShapeError(f"{name}: offsets run from 0 to the {rows} rows; these are {ends}")

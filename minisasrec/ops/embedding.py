@@ -140,7 +140,7 @@ def squared_rows(table: Array, *, ids: Array) -> Result:
     It shrinks the rows that a batch reads, by how often it reads them, and no others.
     Raises `ShapeError` for ids outside the table.
     """
-    ids = check_ids("squared_rows", ids, len(table)).reshape(-1).astype(np.int64)
+    ids = check_ids("squared_rows", ids, len(table)).reshape(-1).astype(np.intp)
     counts = np.bincount(ids, minlength=len(table)).astype(table.dtype)
     y = counts @ np.einsum("vd,vd->v", table, table)
 
