@@ -300,6 +300,11 @@ def test_what_an_item_adds_is_what_the_package_explains(visit: Open) -> None:
     np.testing.assert_allclose([adds for *_, adds in got], wanted.adds[0], atol=2e-4)
 
 
+def test_what_adds_nothing_has_no_sign(visit: Open) -> None:
+    told = visit(recommender()).evaluate("[0.0049, -0.0049, 0, 0.006, -1.234].map(signed)")
+    assert told == ["0.00", "0.00", "0.00", "+0.01", "−1.23"]
+
+
 def test_older_items_count_among_the_reasons(visit: Open) -> None:
     tab = visit(recommender(n=40))
     start(tab, list(range(1, 31)))

@@ -20,7 +20,7 @@ function h(tag, properties = {}, ...children) {
 }
 
 const number = (x, digits = 2) => x.toFixed(digits).replace("-", "−");
-const signed = (x) => (x < 0 ? "" : "+") + number(x);
+const signed = (x) => (Math.abs(x) < 0.005 ? "0.00" : (x < 0 ? "" : "+") + number(x));
 const percent = (p) => `${Math.round(100 * p)}%`;
 /** Let the browser paint and hear. */
 const pause = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
