@@ -56,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     beside: Beside = options.beside
     if options.beside not in ("untrained", "none"):
+        if not Path(options.beside).exists():
+            raise ConfigError(
+                f"--beside is {options.beside}; give untrained, none or the folder of another run"
+            )
         beside = load_recommender(Path(options.beside), options.machine, options.data_dir)
     path = write(
         recommender, out, beside=beside, weights=options.weights, examples=options.examples

@@ -28,6 +28,7 @@ from minisasrec.backends import use_backend
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments.attention_maps import attention_maps
+from minisasrec.explore import main
 from minisasrec.explorer import page, show, write
 from minisasrec.explorer.pages import ONLY_TRAINING, READS, _file
 from minisasrec.models.sasrec import SASRec
@@ -299,6 +300,11 @@ def test_what_an_item_adds_is_what_the_package_explains(visit: Open) -> None:
     np.testing.assert_allclose([adds for *_, adds in got], wanted.adds[0], atol=2e-4)
 
 
+def test_what_adds_nothing_has_no_sign(visit: Open) -> None:
+    told = visit(recommender()).evaluate("[0.0049, -0.0049, 0, 0.006, -1.234].map(signed)")
+    assert told == ["0.00", "0.00", "0.00", "+0.01", "−1.23"]
+
+
 def test_older_items_count_among_the_reasons(visit: Open) -> None:
     tab = visit(recommender(n=40))
     start(tab, list(range(1, 31)))
@@ -365,12 +371,33 @@ def test_take_out_the_main_reason(visit: Open) -> None:
     tab = visit(recommender())
     start(tab, [5, 60, 33, 8, 71])
     before, reason = titles_of(tab, "next"), tab.locator("#why .title").nth(1).inner_text()
+    place = re.search(r"(?:to place|the place is) (\d+)", tab.inner_text("#why"))[1]  # type: ignore[index]
     tab.click("#try-reason")
     settled(tab)
     assert titles_of(tab, "beside") == before  # what was is pinned
     assert reason in tab.inner_text("#beside-hint")
     places = tab.locator("#next .moved").all_inner_texts()
-    assert places and all(re.fullmatch(r"[▲▼] was \d+|in that history", told) for told in places)
+    assert places and all(re.fullmatch(r"[▲▼] was \d+|was in the history", told) for told in places)
+    # the title that was first has fallen to the place that the short answer had said
+    assert tab.locator("#beside li").first.locator(".moved").inner_text() == f"▼ now {place}"
+
+
+def test_a_person_is_known_by_the_history(visit: Open) -> None:
+    """What really came next is told wherever the history came from: a link, a reload, an undo."""
+    made = recommender()
+    tab = visit(made)
+    person, really = tab.input_value("#examples"), tab.inner_text("#real")
+    held_out = tab.evaluate("data.examples[0].next")
+    place = tab.evaluate("i => placeOf(i, answer)", held_out)
+    assert person == "0" and f"in place {place}." in really
+    assert made.known.shown_titles[held_out] in really
+    start(tab, [5, 60])
+    assert tab.input_value("#examples") == "-1" and tab.inner_text("#real") == ""
+    tab.click("#undo")
+    settled(tab)
+    assert (tab.input_value("#examples"), tab.inner_text("#real")) == (person, really)
+    again = visit(made, tab.evaluate("location.hash"))
+    assert (again.input_value("#examples"), again.inner_text("#real")) == (person, really)
 
 
 def test_search_finds_titles_and_adds_them_by_keyboard(visit: Open) -> None:
@@ -498,6 +525,17 @@ def test_a_link_carries_the_history(visit: Open) -> None:
     assert titles_of(again, "beside") == titles_of(tab, "beside")
     strange = visit(made, "#history=nobody,%E0%A4%A,ü/&language=xx&b")
     assert strange.evaluate("state.history") == []
+
+
+def test_a_link_is_whole_after_a_jump_to_the_answer(visit: Open) -> None:
+    tab = visit(recommender())
+    start(tab, [60, 33])
+    whole = tab.evaluate("location.hash")
+    tab.locator(".skip").focus()
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("location.hash") == "#answer"
+    tab.click("#link")
+    assert tab.evaluate("location.hash") == whole
 
 
 def test_a_second_model_stands_beside(visit: Open) -> None:
@@ -714,6 +752,66 @@ def test_form(width: int, theme: str, locale: str, visit: Open) -> None:
     assert not small  # WCAG 2.2, 2.5.8
 
 
+def test_on_a_phone_all_is_large_enough_for_a_finger(visit: Open) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    tab = visit(recommender(heads=2), context=phone)
+    start(tab, list(range(1, 10)))
+    tab.click("#try-reason")
+    settled(tab)
+    open_all(tab)
+    touched = "button:visible, select:visible, input[type=text]:visible, summary:visible"
+    small = tab.locator(f"{touched}, label:has([type=checkbox])").evaluate_all(
+        "nodes => nodes.map(n => [n.outerHTML, n.getBoundingClientRect()])"
+        ".filter(([, box]) => Math.min(box.width, box.height) < 44).map(([html]) => html)"
+    )
+    assert not small  # WCAG 2.2, 2.5.5
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_on_a_phone_the_first_is_told_while_one_edits(visit: Open) -> None:
+    tab = visit(recommender(), context={"viewport": {"width": 390, "height": 500}})
+    start(tab, [5, 60, 33])
+    told = tab.locator("#now")
+    assert not told.is_visible()  # the answer is in view
+    tab.locator("[data-key=remove-1]").click()
+    settled(tab)
+    told.wait_for()
+    assert titles_of(tab, "next")[0] in told.inner_text()
+    told.click()
+    until(tab, "document.activeElement.id === 'answer'")
+    told.wait_for(state="hidden")
+
+
+def test_it_is_printed_dark_on_light_without_what_one_presses(visit: Open) -> None:
+    tab = visit(recommender(), context={"color_scheme": "dark"})
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    told = tab.evaluate(CONTRAST)
+    assert told["seen"] > 60 and not told["low"]
+    for pressed in (".handle", ".icon", ".tools", "#try", "#search"):
+        assert not tab.locator(pressed).first.is_visible()
+    bar = "getComputedStyle(document.querySelector('#next .bar')).printColorAdjust"
+    assert tab.evaluate(bar) == "exact"
+
+
+def test_small_shares_of_attention_are_seen(visit: Open) -> None:
+    tab = visit(recommender(n=40))
+    start(tab, list(range(1, 31)))
+    bars = tab.locator("#attention .arcs .bar").evaluate_all(
+        "nodes => nodes.map(n => n.style.width)"
+    )
+    assert len(bars) == 12 and "100%" in bars
+    cells = (
+        "[...document.querySelectorAll('#attention td')].filter(td => td.ariaLabel?.endsWith('%'))"
+    )
+    told = tab.evaluate(
+        f"{cells}.map(td => [parseFloat(td.ariaLabel), +td.style.getPropertyValue('--p')])"
+    )
+    for percent, strength in told:
+        assert strength**2 == pytest.approx(percent / 100, abs=0.007)
+
+
 def test_everything_is_reached_by_tab_and_the_focus_is_seen(visit: Open) -> None:
     tab = visit(recommender())
     start(tab, [5, 60])
@@ -747,7 +845,7 @@ def test_language_and_theme_are_switched(visit: Open) -> None:
     tab.click("#theme")
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
     tab.click("#language")
-    assert tab.inner_text("h1") == "왜 이것을 추천할까?" and "language=ko" in tab.url
+    assert tab.inner_text("h1") == "왜 이 아이템을 추천했을까?" and "language=ko" in tab.url
     tab.click("#language")
     assert tab.inner_text("h1") == "Why this recommendation?"
 
@@ -811,6 +909,14 @@ def test_other_wrong_arguments(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="the same data"):
         page(made, beside=Recommender.of(made.config, known, made.model_))
+
+
+def test_a_second_model_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    recommender().save(tmp_path / "run")
+    with pytest.raises(
+        ConfigError, match="--beside is gru4rec; give untrained, none or the folder"
+    ):
+        main([str(tmp_path / "run"), "--beside", "gru4rec"])
 
 
 def test_a_model_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

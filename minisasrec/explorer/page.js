@@ -20,7 +20,7 @@ function h(tag, properties = {}, ...children) {
 }
 
 const number = (x, digits = 2) => x.toFixed(digits).replace("-", "−");
-const signed = (x) => (x < 0 ? "" : "+") + number(x);
+const signed = (x) => (Math.abs(x) < 0.005 ? "0.00" : (x < 0 ? "" : "+") + number(x));
 const percent = (p) => `${Math.round(100 * p)}%`;
 /** Let the browser paint and hear. */
 const pause = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
@@ -108,7 +108,7 @@ function middle(scores) {
 // --- words ----------------------------------------------------------------------------------------
 
 const state = {
-  history: [], before: [], example: 0, chosen: null, pinned: null, beside: "none",
+  history: [], before: [], chosen: null, pinned: null, beside: "none",
   mask: true, positions: true, all: false, block: 0, head: 0, row: null,
   language: (navigator.language || "en").startsWith("ko") ? "ko" : "en",
 };
@@ -129,12 +129,18 @@ const options = () => ({ mask: state.mask, positions: state.positions });
 let answer; // what `recommend` says to the history on the page
 let turn = 0; // of the last edit: what an earlier one is still computing is dropped
 
-function edit(history, example = null) {
-  state.before.push({ history: state.history, example: state.example });
-  state.before = state.before.slice(-100);
-  Object.assign(state, { history, example, chosen: null, row: null });
+function edit(history) {
+  state.before = [...state.before, state.history].slice(-100);
+  put(history);
+}
+
+function put(history) {
+  Object.assign(state, { history, chosen: null, row: null });
   update();
 }
+
+/** The real user whose history is on the page, if there is one. */
+const example = () => data.examples.find(({ items }) => items.join() === state.history.join());
 
 function update() {
   turn++;
@@ -174,7 +180,8 @@ async function explain(mine) {
     if (t === used.length - SHOWN) tell(); // the older ones may change it
   }
   tell();
-  $("live").textContent = text("live", { title: titles[asked.best[0]] });
+  const first = asked.best[0];
+  $("live").textContent = $("now").textContent = first ? text("live", { title: titles[first] }) : "";
 }
 
 /** What each item of the history adds to the score of the selected one: [{t, item, adds, place}]. */
@@ -227,9 +234,10 @@ function renderHistory() {
   if (!history.length) $("history").append(h("li", { class: "none" }, text("history.none")));
   $("undo").disabled = !state.before.length;
   $("empty").disabled = !history.length;
-  const example = data.examples[state.example];
-  $("examples").value = state.example ?? "";
-  $("real").replaceChildren(...(example?.next ? say("real", { title: strong(example.next) }) : []));
+  const next = example()?.next;
+  $("examples").value = data.examples.indexOf(example()); // -1 is one's own
+  $("real").replaceChildren(...(next ? say("real", { title: strong(next) }) : []));
+  if (allowed(next, history)) $("real").append(" ", ...say("real.place", { place: placeOf(next, answer).toLocaleString() }));
 }
 
 function remove(at) {
@@ -294,9 +302,12 @@ function listOf(found, others, real, { pick = false } = {}) {
   return found.best.map((i, k) => {
     const score = found.scores[i], before = others ? placeOf(i, others) : k + 1;
     const met = others && !allowed(i, others.history);
+    const [pinned, model, taken] = pick
+      ? ["moved.was", "moved.there", "moved.met"]
+      : ["moved.now", "moved.here", "moved.taken"];
     const moved = others && (met || before !== k + 1) && h("span", { class: "moved" }, met
-      ? text("moved.met")
-      : `${before > k + 1 ? "▲" : "▼"} ${text(state.beside === "pinned" ? "moved.was" : "moved.there", { place: before })}`);
+      ? text(taken)
+      : `${before > k + 1 === pick ? "▲" : "▼"} ${text(state.beside === "pinned" ? pinned : model, { place: before })}`);
     const row = [
       h("span", { class: "place" }, k + 1),
       h("span", { class: "what" }, title(i), i === real && h("span", { class: "moved" }, `✓ ${text("came")}`), moved),
@@ -330,7 +341,7 @@ function select(i) {
 function renderNext() {
   const other = state.beside === "none" ? null : besides();
   $("next-hint").textContent = text(answer.run ? "next.hint" : "next.popular");
-  $("next").replaceChildren(...listOf(answer, other, data.examples[state.example]?.next, { pick: true }));
+  $("next").replaceChildren(...listOf(answer, other, example()?.next, { pick: true }));
 }
 
 /** The other answer that is set beside: of the pinned history, or of another model. */
@@ -357,7 +368,7 @@ function renderBeside() {
   $("beside-head").textContent = text("beside.head", { name: choices.find(([value]) => value === state.beside)[1] });
   const list = state.beside === "pinned" ? changes(state.pinned, state.history) : [text("beside.same")];
   $("beside-hint").replaceChildren(...list);
-  $("beside").replaceChildren(...listOf(other, null, null));
+  $("beside").replaceChildren(...listOf(other, answer, null));
 }
 
 /** How two histories differ, in words. */
@@ -382,7 +393,7 @@ function renderReasons() {
   renderWhy();
   const found = reasons(), most = Math.max(...found.map(({ adds }) => Math.abs(adds)), 1e-9);
   const used = Math.min(state.history.length, model().n), from = state.history.length - used;
-  $("adds-head").textContent = found.length ? text("adds") : "";
+  $("adds-head").replaceChildren(...(found.length ? say("adds", { title: title(answer.selected) }) : []));
   for (const reason of found) {
     const cell = document.querySelector(`#history li[data-at="${from + reason.t}"] .adds`);
     if (!cell) continue;
@@ -399,7 +410,8 @@ function renderWhy() {
   const { history } = state, i = answer.selected, place = answer.best.indexOf(i) + 1;
   const found = reasons().sort((a, b) => b.adds - a.adds);
   const told = [];
-  const tell = (key, values) => told.push(h("p", {}, say(key, values)));
+  const all = titles.reduce((count, _, j) => count + (j > 0 && allowed(j, history)), 0);
+  const tell = (key, values) => told.push(h("p", {}, say(key, { ...values, all: all.toLocaleString() })));
   $("try").hidden = history.length < 2;
   if (i === undefined) tell("why.nothing");
   else if (!history.length) tell("why.empty", { title: strong(i) });
@@ -412,7 +424,7 @@ function renderWhy() {
       const values = { title: strong(i), past: strong(first.item), place, without: first.place };
       tell(first.place > place ? "why.first" : "why.stays", { ...values, adds: number(first.adds) });
       const large = first.adds / 10; // less is not worth a sentence; its bar is there
-      if (second?.adds > large) tell("why.second", { past: strong(second.item), adds: number(second.adds) });
+      if (second?.adds > large) tell("why.second", { past: strong(second.item), adds: number(second.adds), score: number(answer.scores[i]) });
       if (-weakest.adds > large) tell("why.against", { past: strong(weakest.item), adds: number(-weakest.adds) });
     }
   }
@@ -507,11 +519,12 @@ function readLink() {
   if (data.words[given.language]) Object.assign(state, { language: given.language, spoken: true });
   if (given.pinned !== undefined) Object.assign(state, { pinned: read(given.pinned), beside: "pinned" });
   if (given.history === undefined) return false;
-  Object.assign(state, { history: read(given.history), example: null, chosen: null });
+  Object.assign(state, { history: read(given.history), chosen: null });
   return true;
 }
 
 async function copyLink() {
+  saveLink(); // "go to the answer" may stand there
   let told = "link.copied";
   try {
     await navigator.clipboard.writeText(location.href);
@@ -528,12 +541,13 @@ function renderWords() {
   document.documentElement.lang = state.language;
   for (const node of document.querySelectorAll("[data-word]")) node.textContent = text(node.dataset.word);
   $("language").textContent = text("language");
+  $("language").lang = state.language === "en" ? "ko" : "en";
   $("theme").textContent = text(document.documentElement.dataset.theme === "dark" ? "theme.light" : "theme.dark");
   const s = model().settings;
   $("about").textContent = text("about", { users: data.users.toLocaleString(), items: (titles.length - 1).toLocaleString(), name: data.name });
-  $("settings").textContent = `SASRec · ${data.name} · n ${s.n} · d ${s.d} · ${text("block")} ${s.blocks} · ${text("head")} ${s.heads} · norm ${s.norm} · loss ${data.models[0].loss}`;
+  $("settings").textContent = text("settings", { ...s, name: data.name, loss: data.models[0].loss });
   $("examples").replaceChildren(
-    h("option", { value: "" }, text(data.examples.length ? "examples.own" : "examples.none")),
+    h("option", { value: -1 }, text(data.examples.length ? "examples.own" : "examples.none")),
     ...data.examples.map(({ items }, k) => h("option", { value: k }, text("examples.one", { place: k + 1, count: items.length }))),
   );
 }
@@ -558,9 +572,9 @@ function listen() {
   on("search", "focus", offer);
   on("search", "blur", closeSearch);
   on("search", "keydown", searchKey);
-  on("examples", "change", ({ target }) => target.value !== "" && edit(data.examples[target.value].items, +target.value));
+  on("examples", "change", ({ target }) => edit(data.examples[target.value]?.items ?? state.history));
   on("earlier", "click", () => ((state.all = true), update()));
-  on("undo", "click", () => (Object.assign(state, state.before.pop(), { chosen: null, row: null }), update()));
+  on("undo", "click", () => put(state.before.pop()));
   on("empty", "click", () => edit([]));
   on("pin", "click", () => (pin(), update()));
   on("link", "click", copyLink);
@@ -572,6 +586,10 @@ function listen() {
   });
   on("try-reverse", "click", () => (pin(), edit([...state.history].reverse())));
   on("try-last", "click", () => (pin(), edit(state.history.slice(-1))));
+  on("now", "click", () => $("answer").focus());
+  new IntersectionObserver(([{ isIntersecting }]) => {
+    document.body.classList.toggle("away", !isIntersecting);
+  }).observe($("why"));
   on("beside-choice", "change", ({ target }) => ((state.beside = target.value), update()));
   on("no-mask", "change", ({ target }) => ((state.mask = !target.checked), update()));
   on("no-positions", "change", ({ target }) => ((state.positions = !target.checked), update()));
@@ -581,7 +599,6 @@ function listen() {
 }
 
 if (!readLink() && data.examples.length) state.history = data.examples[0].items;
-else if (!data.examples.length) state.example = null;
 listen();
 update();
 

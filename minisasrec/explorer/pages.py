@@ -126,7 +126,9 @@ def write(recommender: Recommender, path: str | os.PathLike[str], **options: Any
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainingError(f"cannot write {target}: {error.strerror or error}") from None
+        raise TrainingError(
+            f"cannot write {target}: {error.filename or target.parent}: {error.strerror or error}"
+        ) from None
     Run(target.parent).write_bytes(target.name, content)
     return target
 

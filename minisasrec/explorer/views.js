@@ -60,28 +60,28 @@ function viewAttention(run) {
 
 /** The history as a column; an arc from row t to each item that it looks at, as wide as the weight. */
 function arcs(run, p, rows, t) {
-  const height = 34, y = (k) => (k + 0.5) * height, svg = (tag, given) => {
+  const height = matchMedia("(pointer: coarse)").matches ? 44 : 34, y = (k) => (k + 0.5) * height, svg = (tag, given) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(given)) node.setAttribute(name, value);
     return node;
   };
   const picture = svg("svg", { width: 90, height: rows.length * height, "aria-hidden": "true" });
-  const from = rows.indexOf(t);
+  const from = rows.indexOf(t), most = Math.max(...rows.map((s) => p.row(t)[s]));
   rows.forEach((s, k) => {
     const w = p.row(t)[s], bow = 12 + (70 * Math.abs(from - k)) / Math.max(rows.length - 1, 1);
     const path = from === k
       ? `M 88 ${y(k) - 6} C 60 ${y(k) - 14}, 60 ${y(k) + 14}, 88 ${y(k) + 6}`
       : `M 88 ${y(from)} C ${88 - bow} ${y(from)}, ${88 - bow} ${y(k)}, 88 ${y(k)}`;
-    if (w > 0.002) picture.append(svg("path", { d: path, class: "arc", "stroke-width": 1 + 9 * w, opacity: 0.25 + 0.75 * w }));
+    if (w > 0.002) picture.append(svg("path", { d: path, class: "arc", "stroke-width": 1 + (5 * w) / most, opacity: 0.3 + (0.7 * w) / most }));
   });
-  return h("div", { class: "arcs" }, picture, h("ol", {}, rows.map((s) => h(
+  return h("div", { class: "arcs", style: { "--row": `${height}px` } }, picture, h("ol", {}, rows.map((s) => h(
     "li", {},
     h("button", {
       type: "button", class: "pick", "data-key": `arc-${s}`, "aria-pressed": String(s === t), onclick: () => again({ row: s }),
     },
       title(run.items[s]),
       h("span", { class: "score" }, hidden(t, s) ? text("masked") : percent(p.row(t)[s])),
-      h("span", { class: "bar attention", "aria-hidden": "true", style: { width: percent(p.row(t)[s]) } }),
+      h("span", { class: "bar attention", "aria-hidden": "true", style: { width: percent(p.row(t)[s] / most) } }),
     ),
   ))));
 }
@@ -89,8 +89,8 @@ function arcs(run, p, rows, t) {
 /** Whether row r cannot see row s. */
 const hidden = (r, s) => state.mask && s > r;
 
-/** How a cell of attention looks. */
-const share = (w, r, s) => (hidden(r, s) ? { masked: true, shown: text("masked") } : { strength: w, shown: percent(w) });
+/** How a cell of attention looks; by the root, small shares are seen beside large ones. */
+const share = (w, r, s) => (hidden(r, s) ? { masked: true, shown: text("masked") } : { strength: Math.sqrt(w), shown: percent(w) });
 
 /** A table with a row for each item that looks and a column for each that is looked at. */
 function map(run, rows, valueOf, look) {
