@@ -42,6 +42,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
 NOT_HOW_TO = {
     "contributing.md": "sets up a clone; `.ci/run` is these commands",
     "getting-started.md": "installs; `.ci/run` does that in a fresh environment",
+    "index.md": "the README's first command; `.ci/run` does that with a wheel",
     "instructors.md": "a clone with git, and the folder of a class",
     "performance.md": "benchmarks: hours of them, and figures of one machine",
     "reproduce.md": "tables of the paper; tests/test_reproduce.py has small ones",
