@@ -67,10 +67,15 @@ class Run:
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         # one lock in a process, which can hold it more than once: a command, and `fit` within it
-        path = self.folder.resolve() / LOCK
-        lock = filelock.FileLock(path, thread_local=False, is_singleton=True)
+        path = self.folder / LOCK
         try:
+            path = self.folder.resolve() / LOCK
+            lock = filelock.FileLock(path, thread_local=False, is_singleton=True)
             lock.acquire(timeout=-1 if wait else 0)
+        except KeyboardInterrupt:
+            with suppress(OSError):
+                self.folder.rmdir()  # a folder that was just made; another one is not empty
+            raise
         except filelock.Timeout:
             raise TrainingError(
                 f"{self.folder} is in use by another process: wait until that one ends, or choose "
