@@ -1,7 +1,8 @@
 """What the benchmarks share: the machine, a fresh process, data of a known shape, and tables.
 
 `python -m benchmarks.machine` copies the tables of benchmarks/results/*.json into
-docs/performance.md, so that no number there is typed by hand.
+docs/performance.md. `python -m benchmarks.machine reproduce/*` copies what `minisasrec.reproduce`
+wrote into docs/results.md and docs/plots. So no number of these tables is typed by hand.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -30,6 +32,7 @@ from minisasrec.errors import MinisasrecError
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
+PAPERS_PAGE = ROOT / "docs" / "results.md"
 
 # users, items, actions, and how uneven the histories are (sigma of the log of their lengths)
 SHAPES = {
@@ -234,8 +237,32 @@ def fill(page: str, tables: dict[str, str]) -> str:
     return re.sub(r"(<!-- table: ([\w-]+) -->)\n(.*?)(<!-- end -->)", place, page, flags=re.DOTALL)
 
 
+def copy_reproduced(folders: Sequence[Path], page: Path) -> None:
+    """The table.md of each folder between the page's marks of its name; its plot beside the page.
+
+    A folder that the page has no mark for is passed over, and so is a plot that it does not show.
+    """
+    text = page.read_text(encoding="utf-8")
+    for folder in folders:
+        file, name = folder / "table.md", folder.name
+        if f"<!-- table: {name} -->" not in text or not file.is_file():
+            print(f"{folder}: passed over")
+            continue
+        _title, _, table_and_notes = file.read_text(encoding="utf-8").partition("\n\n")
+        text = fill(text, {name: table_and_notes.strip()})
+        if f"(plots/{name}.png)" in text:
+            shutil.copyfile(folder / "plot.png", page.parent / "plots" / f"{name}.png")
+        print(f"{folder}: copied")
+    page.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("folders", nargs="*", type=Path, help="folders that reproduce wrote")
+    folders = options.parse_args().folders
+    if folders:
+        copy_reproduced(folders, PAPERS_PAGE)
+        return
     tables: dict[str, str] = {}
     for path in sorted(RESULTS.glob("*.json")):
         report = json.loads(path.read_text())

@@ -23,7 +23,13 @@ from minisasrec.data.options import ReadingOptions
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
-from minisasrec.experiments.experiment import Experiment, compute, load, make_experiment
+from minisasrec.experiments.experiment import (
+    Experiment,
+    compute,
+    load,
+    made_by_whom,
+    make_experiment,
+)
 from minisasrec.experiments.final_rows import knows_best
 from minisasrec.experiments.grids import Row
 from minisasrec.experiments.tables import Report, record, write
@@ -187,6 +193,8 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         where = f"{split.dataset.name}, {protocols[0]}"
         report.notes.append(f"nobody can do better on {where}, than {told}")
+    if made := made_by_whom([c for of_row in good for c in of_row]):
+        report.notes.append(f"made: {made}")
     if missing:
         by_name: dict[str, list[str]] = {}
         for experiment in missing:

@@ -72,6 +72,28 @@ def test_tables_go_to_their_places_and_nowhere_else() -> None:
     assert fill(filled, {"x": "new"}) == page.replace("x -->\n", "x -->\nnew\n")
 
 
+def test_the_tables_of_reproduce_go_to_their_marks(tmp_path: Path) -> None:
+    from benchmarks.machine import copy_reproduced
+
+    page = tmp_path / "results.md"
+    page.write_text(
+        "<!-- table: table3-a -->\nold\n<!-- end -->\n![b](plots/table3-a.png)\n"
+        "<!-- table: grid-b -->\nkept\n<!-- end -->\n"
+    )
+    (tmp_path / "plots").mkdir()
+    folders = [tmp_path / name for name in ("table3-a", "table4-c", "grid-b")]
+    for folder in folders[:2]:
+        folder.mkdir()
+        (folder / "table.md").write_text("# A title\n\n| x |\n|---|\n\n- a note\n")
+        (folder / "plot.png").write_bytes(b"picture")
+    copy_reproduced(folders, page)
+    assert page.read_text() == (
+        "<!-- table: table3-a -->\n| x |\n|---|\n\n- a note\n<!-- end -->\n"
+        "![b](plots/table3-a.png)\n<!-- table: grid-b -->\nkept\n<!-- end -->\n"
+    )
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["table3-a.png"]
+
+
 def test_a_clean_environment() -> None:
     from benchmarks.machine import environment
 

@@ -6,6 +6,7 @@ import copy
 import csv
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from math import comb
 from pathlib import Path
@@ -82,6 +83,7 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     assert "shortened, --epochs 1" in said.out and "the paper has no figures" in said.out
     assert "sasrec minus poprec, the best other, seeds 0, 1: NDCG@10, sampled: " in said.out
     assert "full" not in said.out  # the epochs were not chosen by it
+    assert re.search(r"made: date: \d{4}-\d\d-\d\d; code: [0-9a-f]{8}; processor: ", said.out)
     assert states(call, capsys, *rows) == ["done"] * 4
 
     out = folder / "reproduce" / "table3-clicks"

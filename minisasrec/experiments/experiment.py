@@ -42,7 +42,7 @@ from minisasrec.learn.config import NO_NUMBERS, TrainConfig, make_model, read_js
 from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protocols
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
-from minisasrec.learn.receipt import origin
+from minisasrec.learn.receipt import SHOWN, origin
 from minisasrec.learn.runs import Run, to_plain
 from minisasrec.models import MODELS, SequenceModel
 from minisasrec.terminal import on_terminal, say
@@ -154,6 +154,7 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
             "seed": config.seed,
             **history.summary(),
             "threads": _threads(),
+            "date": time.strftime("%Y-%m-%d"),
         }
         if not experiment.test:
             result = to_plain({**facts, "total_seconds": time.perf_counter() - start})
@@ -180,6 +181,19 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
         result = to_plain({**facts, "total_seconds": seconds, "test": test})
         run.write_json(experiment.file().name, result)
         return result
+
+
+def made_by_whom(experiments: Sequence[Experiment]) -> str:
+    """When, by which code and on which processor experiments that are done were made."""
+    found: dict[str, set[str]] = {}
+    for experiment in experiments:
+        made = Run(experiment.folder).read_config().get("made_by") or [{}]
+        facts = {**_found(experiment), **made[-1]}
+        if "code" in facts:
+            facts["code"] = facts["code"][:SHOWN]
+        for name in ("date", "code", "processor", "numba"):
+            found.setdefault(name, set()).add(facts.get(name, "not noted"))
+    return "; ".join(f"{name}: {', '.join(sorted(values))}" for name, values in found.items())
 
 
 def _found(experiment: Experiment) -> Record:

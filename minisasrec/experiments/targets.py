@@ -85,12 +85,15 @@ def validation_records(rows: Sequence[Row], results: Sequence[Sequence[Record]])
 
 
 def draw_metric(report: Report, metric: str = "NDCG@10") -> None:
-    """Paper and ours for one metric, a group of bars for each row."""
-    ours = values_of(report.records, metric, "ours")
-    papers = values_of(report.records, metric, "paper")
-    series = {"paper": list(papers.values()), "ours": list(ours.values())}
+    """Paper and ours for one metric, a group of bars for each row, ours with its spread."""
+    shown = {
+        key: list(values_of(report.records, metric, key).values())
+        for key in ("paper", "ours", "spread")
+    }
+    rows = list(values_of(report.records, metric, "ours"))
+    spread = {"paper": [np.nan] * len(rows), "ours": shown.pop("spread")}
     title = f"{report.title}: {metric}, {report.records[0]['group']}"
-    report.figure = plots.bars(list(ours), series, title)
+    report.figure = plots.bars(rows, shown, title, spread=spread)
 
 
 def draw_bars(

@@ -399,6 +399,7 @@ RESULT_FORM = {
     "best_validation_NDCG@10?": (*NUMBER, NOTHING),
     "selected_by?": (str, NOTHING),
     "training_seconds?": NUMBER,
+    "date?": str,
     "test": list,  # not in the validation.json of an experiment
 }
 ROW_FORM = {"protocol": str, "model": str}  # and metrics, which are numbers
