@@ -32,6 +32,10 @@ TINY = {  # sizes at which nothing is worth measuring, and the tables that come 
     "recommend": ("--users 30 60 --items 50 --repeats 1 --threads 1", ["recommend"]),
     "reading": ("--rows 500 --threads 1", ["reading"]),
     "startup": ("--repeats 1 --warm-only --threads 1", ["startup"]),
+    "time_to": (
+        "--dataset bookshop --steps 1 --goal .01 --epochs 1 --threads 1",
+        ["time-to"],
+    ),
     "ladder": ("--names softmax --budget .001 --threads 1", ["ladder"]),
 }
 
