@@ -1,4 +1,4 @@
-"""From nothing to a validation NDCG@10 among all items: `python -m benchmarks.time_to --data-dir DIR`.
+"""From nothing to a good model among all items: `python -m benchmarks.time_to --data-dir DIR`.
 
 One training after another, each with one option more than the one before, as `train` has them. The
 clock runs from the start of the command: reading, training and a validation of all users after
@@ -7,7 +7,6 @@ every epoch count. A training ends when it has reached the goal.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys

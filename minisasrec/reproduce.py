@@ -173,7 +173,7 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     done = compute([c for of_row in grid for c in of_row], options.jobs, options.scheduler)
     good = [[c for c in of_row if "error" not in done[c.folder]] for of_row in grid]
     of_rows = [[done[c.folder] for c in of_row] for of_row in good]
-    protocols = protocols_of(split, options.select)
+    protocols = protocols_of(split, options.select, target.both)
     of_test = target.test
     found = records(rows, of_rows, protocols) if of_test else validation_records(rows, of_rows)
     report = Report(f"{target.title}, on {split.dataset.name}", found, list(notes))
@@ -193,6 +193,8 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         where = f"{split.dataset.name}, {protocols[0]}"
         report.notes.append(f"nobody can do better on {where}, than {told}")
+    if target.both:
+        report.notes.append(f"epochs chosen by {protocols[0]} ranking, whichever is shown")
     if made := made_by_whom([c for of_row in good for c in of_row]):
         report.notes.append(f"made: {made}")
     if missing:

@@ -126,6 +126,39 @@ def test_a_table_of_full_ranking_is_of_runs_chosen_by_it(call, folder, capsys) -
     assert any(a["MRR"] > b["MRR"] for a, b in pairs)
 
 
+def test_the_grid_shows_both_rankings_and_compares_networks(call, folder, capsys) -> None:
+    rows = ("grid", "--experiments", "cells", "--select", "full")
+    assert call(*rows, "--methods", "sasrec", "fmc", "--out", "two") == 0
+    said = capsys.readouterr().out
+    assert "epochs chosen by full ranking, whichever is shown" in said
+    assert "from the best loss to the worst" not in said  # two networks of four
+    for protocol in ("full", "sampled"):
+        assert f"sasrec gbce minus fmc gbce, seed 0: NDCG@10, {protocol}: " in said
+    table = {
+        (r["row"], r["group"]): float(r["ours"])
+        for r in read_csv(folder / "two" / "table.csv")
+        if r["metric"] == "NDCG@10"
+    }
+    assert len(table) == 2 * 4 * 2
+    assert call(*rows, "--out", "four") == 0
+    said = capsys.readouterr().out
+    found = {
+        (r["row"], r["group"]): float(r["ours"])
+        for r in read_csv(folder / "four" / "table.csv")
+        if r["metric"] == "NDCG@10"
+    }
+    assert len(found) == 4 * 4 * 2 and found.items() >= table.items()
+    for protocol in ("full", "sampled"):
+        cells = np.array([[found[f"{n} {loss}", protocol] for loss in grids.LOSSES]
+                          for n in grids.NETWORKS])  # fmt: skip
+        losses, networks = np.ptp(cells, axis=1).mean(), np.ptp(cells, axis=0).mean()
+        assert (
+            f"NDCG@10, {protocol}: from the best loss to the worst of a network {losses:.4f}"
+            in said
+        )
+        assert f"to the worst with a loss {networks:.4f} (mean over losses)" in said
+
+
 def test_what_is_finished_is_shown_without_computing(call, capsys) -> None:
     rows = ("table3", "--experiments", "finished", "--methods", "poprec")
     assert call(*rows) == 0

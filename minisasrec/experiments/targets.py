@@ -27,15 +27,18 @@ from minisasrec.models import MODELS, SASRec
 Array = np.ndarray
 
 
-def protocols_of(split: Split, select: str) -> tuple[Protocol, ...]:
+def protocols_of(split: Split, select: str, both: bool = False) -> tuple[Protocol, ...]:
     """The rankings of the test items that a table shows: of the kind that chose the epochs.
 
     The authors' protocol samples, so it goes with sampled; and with full where that takes the place
-    of sampled, because a catalogue is too small.
+    of sampled, because a catalogue is too small. With `both`, full and sampled are shown, first the
+    one that chose.
     """
     usual = usual_protocols(split)[0]
     if usual == "full":
         return ("full", "authors")
+    if both:
+        return ("full", "sampled") if select == "full" else ("sampled", "full")
     return ("full",) if select == "full" else ("sampled", "authors")
 
 
@@ -136,7 +139,12 @@ class Ranks:
         }
 
     def compared(
-        self, one: str, other: str, protocols: Sequence[Protocol], told: str = ""
+        self,
+        one: str,
+        other: str,
+        protocols: Sequence[Protocol],
+        told: str = "",
+        by: Sequence[metrics.Metric] = (metrics.HitRate(), metrics.NDCG()),
     ) -> list[str]:
         """A line for each metric and protocol: how two rows differ, by a paired bootstrap."""
         seeds = dict.fromkeys(seed for _, seed in self.folders)
@@ -147,7 +155,7 @@ class Ranks:
             return [f"no test of significance: {error}"]
         of_seeds = f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}"
         lines = []
-        for metric in (metrics.HitRate(), metrics.NDCG()):
+        for metric in by:
             gain = partial(_by_user, metric)
             for protocol in protocols if pairs else ():
                 said = paired_bootstrap(paired_differences(pairs, protocol, gain))
@@ -194,7 +202,8 @@ def draw_grid(
 ) -> None:
     """A bar for each loss of each network, with the spread over seeds; what differs from SASRec's.
 
-    The notes compare each network with SASRec under the same loss: a difference of networks alone.
+    The notes say how far apart the losses of one network are, and the networks of one loss; and
+    compare each network with SASRec under the same loss: a difference of networks alone.
     """
     ndcg = values_of(report.records, "NDCG@10", "ours")
     spread = values_of(report.records, "NDCG@10", "spread")
@@ -208,10 +217,23 @@ def draw_grid(
     }
     title = f"{report.title}: NDCG@10, {report.records[0]['group']}"
     report.figure = plots.bars(list(grids.NETWORKS), by_loss, title, spread=error)
+    for protocol in protocols:
+        shown = [r for r in report.records if (r["group"], r["metric"]) == (protocol, "NDCG@10")]
+        found = {r["row"]: r["ours"] for r in shown}
+        cells = np.array(
+            [[found.get(f"{n} {loss}", np.nan) for loss in grids.LOSSES] for n in grids.NETWORKS]
+        )
+        if not np.isnan(cells).any():
+            report.notes.append(
+                f"NDCG@10, {protocol}: from the best loss to the worst of a network "
+                f"{np.ptp(cells, axis=1).mean():.4f} (mean over networks), from the best network "
+                f"to the worst with a loss {np.ptp(cells, axis=0).mean():.4f} (mean over losses)"
+            )
     ranks = Ranks(rows, experiments)
     for loss in grids.LOSSES:
         for network in list(grids.NETWORKS)[1:]:
-            report.notes += ranks.compared(f"sasrec {loss}", f"{network} {loss}", protocols[:1])
+            pair = f"sasrec {loss}", f"{network} {loss}"
+            report.notes += ranks.compared(*pair, protocols, by=[metrics.NDCG()])
 
 
 def draw_grid_tuning(
@@ -368,6 +390,7 @@ class Target:
     metrics: tuple[str, ...]
     draw: Callable[..., None]
     test: bool = True  # False: only the validation part is read
+    both: bool = False  # also the ranking that did not choose the epochs is shown
 
 
 SPEED = ("epochs", "threads")
@@ -383,7 +406,7 @@ TARGETS = {
         "Figure 3: speed", grids.figure3, ("NDCG@10", "s/epoch", *SPEED), draw_figure3
     ),
     "figure4": Target("Figure 4: attention maps", grids.figure4, ("NDCG@10",), draw_figure4),
-    "grid": Target("Network or loss?", grids.grid, ("HR@10", "NDCG@10"), draw_grid),
+    "grid": Target("Network or loss?", grids.grid, ("HR@10", "NDCG@10"), draw_grid, both=True),
     "grid-tuning": Target(
         "Settings of the grid, on validation",
         grids.grid_tuning,
