@@ -12,6 +12,7 @@ from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.learn import metrics
 from minisasrec.learn.config import from_json, make_model
+from minisasrec.experiments.final_rows import users_drawn
 from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models import MODELS
@@ -514,6 +515,8 @@ def test_a_sample_of_the_users(split):
     np.testing.assert_array_equal(users(), users(part="test"))
     assert set(users()) != set(users(seed=1))
     assert len(users(max_users=0)) == len(users(max_users=50)) == 50
+    assert users_drawn(split, "test", 20) == "20 of 50 users, drawn at random"
+    assert users_drawn(split, "test", 0) == users_drawn(split, "test", 50) == ""
     # the candidates of a user do not depend on who else is evaluated
     few, all_of_them = (Evaluator(split, max_users=m, negatives=10) for m in (20, 0))
     np.testing.assert_array_equal(few.candidates, all_of_them.candidates[few.users])

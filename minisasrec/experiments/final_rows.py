@@ -59,3 +59,9 @@ def knows_best(split: Split, protocol: Protocol) -> bool:
     if split.rule != LEAVE_ONE_OUT:
         return False
     return protocol == "full" or (protocol == "sampled" and split.repeats == "forbid")
+
+
+def users_drawn(split: Split, part: Part, max_users: int) -> str:
+    """How many users are ranked where not all are, as "10,000 of 31,013 users, drawn at random"."""
+    users = len(split.eval_users(part))
+    return f"{max_users:,} of {users:,} users, drawn at random" if 0 < max_users < users else ""

@@ -235,7 +235,9 @@ def draw_grid_tuning(
         {"cell": name, "value": value, "validation NDCG@10": top}
         for name, (top, value) in best.items()
     ]
-    report.notes += [f"{name}: {value:g} validates best" for name, (_, value) in best.items()]
+    for name, (_, value) in best.items():
+        knob = KNOBS[name.split()[0]][0]
+        report.notes.append(f"{name}: {knob} {value:g} validates best")
 
 
 def draw_table5(
