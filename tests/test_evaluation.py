@@ -10,9 +10,9 @@ from minisasrec.backends import use_backend
 from minisasrec.commands.report import final_rows, format_rows
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
+from minisasrec.experiments.final_rows import users_drawn
 from minisasrec.learn import metrics
 from minisasrec.learn.config import from_json, make_model
-from minisasrec.experiments.final_rows import users_drawn
 from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models import MODELS
