@@ -147,6 +147,20 @@ def test_notes_say_what_chose_the_epochs_and_who_was_ranked(
     assert tables == {"grid-tuning-clicks", "grid-tuning-clicks-full"}  # neither is overwritten
 
 
+def test_a_grid_says_which_cells_nobody_has_chosen(call, tmp_path, capsys, monkeypatch) -> None:
+    rows = ("grid", "--methods", "fmc", "--experiments", "cells")
+    assert call(*rows) == 0
+    told = "nobody has chosen the settings of {} for clicks: each has the middle one"
+    assert told.format("all cells") in capsys.readouterr().out
+    monkeypatch.setattr(grids, "CHOSEN", tmp_path)
+    (tmp_path / "clicks.csv").mkdir()
+    chosen = {"fmc bce": 0.01, "fmc gbce": 0.0, "fmc softmax": 0.0}
+    (tmp_path / "clicks.csv" / "grid.json").write_text(json.dumps(chosen))
+    assert grids.cell("clicks.csv", "fmc", "bce").config.factors.row_l2 == 0.01
+    assert call(*rows) == 0
+    assert told.format("fmc bpr-max") in capsys.readouterr().out
+
+
 def test_a_table_names_every_code_that_made_its_experiments(call, folder, capsys) -> None:
     rows = ("table3", "--methods", "poprec", "bpr", "--experiments", "made")
     assert call(*rows) == 0

@@ -208,6 +208,13 @@ def draw_grid(
     }
     title = f"{report.title}: NDCG@10, {report.records[0]['group']}"
     report.figure = plots.bars(list(grids.NETWORKS), by_loss, title, spread=error)
+    dataset = rows[0].config.dataset
+    if left := [row.name for row in rows if row.name not in grids.chosen_values(dataset)]:
+        of_cells = "all cells" if len(left) == len(rows) else ", ".join(left)
+        report.notes.append(
+            f"nobody has chosen the settings of {of_cells} for {split.dataset.name}: each has the "
+            "middle one of three values; grid-tuning compares them on the validation part"
+        )
     ranks = Ranks(rows, experiments)
     for loss in grids.LOSSES:
         for network in list(grids.NETWORKS)[1:]:
