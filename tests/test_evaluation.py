@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from strategies import make_split, random_split
 
 from minisasrec.backends import use_backend
 from minisasrec.commands.report import final_rows, format_rows
+from minisasrec.data import DATASETS
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments.final_rows import users_drawn
@@ -174,6 +177,23 @@ def test_a_new_metric_is_one_class(monkeypatch, split):
         assert f"  {name}" in table[0] and name in rows[-1]
     assert len(table[0]) == len(table[1]) == len(table[2])
     assert "coverage@10" not in rows[0]  # sampled: nothing is known of lists
+
+
+def test_the_papers_figures_stand_beside_its_own_data_alone(monkeypatch, split):
+    """A log of one's own may be called steam.csv, and of public data there are variants."""
+    named = replace(split, dataset=replace(split.dataset, name="steam"))
+    config = from_json({"model": "poprec"})
+
+    def shown() -> list[str]:
+        rows = final_rows(make_model(config, named), named, config)
+        return [row["protocol"] for row in rows if row["model"] == "paper, Table III"]
+
+    assert shown() == []
+    data, spec = named.dataset, DATASETS["steam"]
+    counts = (data.num_users, data.num_items, data.num_actions)
+    forms = (*spec.forms, replace(spec.forms[0], counts=counts))
+    monkeypatch.setitem(DATASETS, "steam", replace(spec, forms=forms))
+    assert shown() == ["sampled"]
 
 
 def test_random_scores_are_at_chance():

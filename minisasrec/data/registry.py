@@ -719,12 +719,28 @@ def _finish(
     return assemble(actions, name=name, source=source, min_actions=least, filter=filter)
 
 
+def has_published_counts(dataset: Dataset) -> bool:
+    """Whether these are the counts of the public data set of this name.
+
+    A file of one's own may be called steam.csv, and of public data there are variants.
+    """
+    spec = DATASETS.get(dataset.name)
+    return spec is not None and any(_has_counts(dataset, form) for form in spec.forms)
+
+
+def _has_counts(dataset: Dataset, form: FileFormat) -> bool:
+    if form.counts is None:
+        return False
+    seen = (dataset.num_users, dataset.num_items, dataset.num_actions)
+    return all(want in (None, got) for want, got in zip(form.counts, seen, strict=True))
+
+
 def _check_counts(spec: DatasetSpec, form: FileFormat, source: Source, dataset: Dataset) -> None:
     """Compare with the counts that a correct reading of this form gives."""
     assert form.counts is not None
-    seen = (dataset.num_users, dataset.num_items, dataset.num_actions)
-    if all(want in (None, got) for want, got in zip(form.counts, seen, strict=True)):
+    if _has_counts(dataset, form):
         return
+    seen = (dataset.num_users, dataset.num_items, dataset.num_actions)
     kinds = ("users", "items", "actions")
     got = ", ".join(f"{n:,} {kind}" for n, kind in zip(seen, kinds, strict=True))
     want = ", ".join(
