@@ -229,12 +229,20 @@ def save(name: str, args: argparse.Namespace, facts: Any, tables: dict[str, str]
 
 def fill(page: str, tables: dict[str, str]) -> str:
     """The page with each table between its marks; places without a table stay as they are."""
+    found = set()
 
     def place(match: re.Match[str]) -> str:
+        found.add(match[2])
         text = tables.get(match[2])
-        return f"{match[1]}\n{text}\n{match[4]}" if text else match[0]
+        return f"{match[1]}\n{text}\n{match[3]}" if text else match[0]
 
-    return re.sub(r"(<!-- table: ([\w-]+) -->)\n(.*?)(<!-- end -->)", place, page, flags=re.DOTALL)
+    other = "<!-- table: "
+    marks = rf"({other}(\S+) -->)\n(?:(?!{other}).)*?(<!-- end -->)"
+    filled = re.sub(marks, place, page, flags=re.DOTALL)
+    for name in tables:  # without an end, all up to the end of the next table would be replaced
+        if f"{other}{name} -->" in page and name not in found:
+            raise SystemExit(f"error: after {other}{name} --> there is no <!-- end --> of its own")
+    return filled
 
 
 def copy_reproduced(folders: Sequence[Path], page: Path) -> None:
@@ -244,15 +252,22 @@ def copy_reproduced(folders: Sequence[Path], page: Path) -> None:
     """
     text = page.read_text(encoding="utf-8")
     for folder in folders:
-        file, name = folder / "table.md", folder.name
-        if f"<!-- table: {name} -->" not in text or not file.is_file():
-            print(f"{folder}: passed over")
+        file, name = folder / "table.md", folder.resolve().name
+        if not file.is_file():
+            print(f"{folder}: passed over, it has no table.md")
+            continue
+        if f"<!-- table: {name} -->" not in text:
+            print(f"{folder}: passed over, {page.name} has no <!-- table: {name} -->")
             continue
         _title, _, table_and_notes = file.read_text(encoding="utf-8").partition("\n\n")
         text = fill(text, {name: table_and_notes.strip()})
+        said = "copied"
         if f"(plots/{name}.png)" in text:
-            shutil.copyfile(folder / "plot.png", page.parent / "plots" / f"{name}.png")
-        print(f"{folder}: copied")
+            try:
+                shutil.copyfile(folder / "plot.png", page.parent / "plots" / f"{name}.png")
+            except OSError as error:
+                said = f"table copied, but not plot.png: {error.strerror}"
+        print(f"{folder}: {said}")
     page.write_text(text, encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ from minisasrec.commands.cli import load_run, read_options, run_command
 from minisasrec.commands.report import final_rows, format_rows
 from minisasrec.data.split import parse_rule
 from minisasrec.errors import ConfigError
+from minisasrec.experiments.final_rows import users_drawn
 from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.runs import Run, to_plain
@@ -66,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = {"run": str(options.run), "part": options.part, "rows": rows}
         print(json.dumps(to_plain(result)))
     else:
-        show(f"{split.dataset.name}, {options.part} part", "")
+        whose = users_drawn(split, options.part, config.max_users)
+        show(f"{split.dataset.name}, {options.part} part" + (f", {whose}" if whose else ""), "")
         print(format_rows(rows))
 
 

@@ -30,7 +30,7 @@ from minisasrec.experiments.experiment import (
     made_by_whom,
     make_experiment,
 )
-from minisasrec.experiments.final_rows import knows_best
+from minisasrec.experiments.final_rows import knows_best, users_drawn
 from minisasrec.experiments.grids import Row
 from minisasrec.experiments.tables import Report, record, write
 from minisasrec.experiments.targets import (
@@ -87,7 +87,8 @@ class ReproduceConfig:
     finished: bool = False
     """Compute nothing: show the experiments that are done, and name the ones that are missing."""
     out: Path | None = None
-    """Folder for table and plot; by default reproduce/TARGET-DATASET."""
+    """Folder for table and plot; by default reproduce/TARGET-DATASET, with -full or the split at
+    the end where these are not the usual ones."""
     experiments: Path = Path("reproduce/experiments")
     """Folder of the experiments, shared by all targets; each is a run that `evaluate` can read."""
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -96,14 +97,15 @@ class ReproduceConfig:
     """Print one JSON object instead of a table; with --dry-run, an array of experiments."""
 
 
-def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
+def report_table2(options: ReproduceConfig) -> Report:
     """Table II: statistics of one data set, or of all that can be had without a download."""
     report = Report("Table II: statistics of the data", [], [])
-    for name in [dataset] if dataset else list(DATASETS):
+    how = options.columns, options.repeats, options.split
+    for name in [options.dataset] if options.dataset else list(DATASETS):
         try:
-            split, notes = load(name, data_dir, download=dataset is not None)
+            split, notes = load(name, options.data_dir, *how, download=options.dataset is not None)
         except DataError as error:
-            if dataset:
+            if options.dataset:
                 raise
             report.notes.append(f"left out: {error}")
             continue
@@ -114,6 +116,7 @@ def report_table2(dataset: str | None, data_dir: Path | None) -> Report:
             ours = (*sizes, *(actions / size for size in sizes), actions / 1e6)
             # the paper's row of ML-1M counts the train part, the others count everything
             is_papers = group == ("train" if name == "ml-1m" else "all")
+            is_papers &= group == "all" or split.rule == LEAVE_ONE_OUT
             published = paper.TABLE_II.get(name, {}) if is_papers else {}
             report.records += [
                 record(data.name, group, metric, [value], published.get(metric))
@@ -165,7 +168,8 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
             show(*lines)
         return None
     _make_folder(out)
-    _make_folder(options.experiments)
+    if not options.finished:
+        _make_folder(options.experiments)
     missing: list[Experiment] = []
     if options.finished:
         missing = [c for of_row in grid for c in of_row if c.state() != "done"]
@@ -177,9 +181,14 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     of_test = target.test
     found = records(rows, of_rows, protocols) if of_test else validation_records(rows, of_rows)
     report = Report(f"{target.title}, on {split.dataset.name}", found, list(notes))
-    of_models = {row.config.model: row.config for row in rows}
+    report.notes.append(f"epochs chosen on the validation part, by {protocols[0]} ranking")
+    if whose := users_drawn(split, "test" if of_test else "valid", rows[0].config.max_users):
+        report.notes.append(f"ranked: {whose}")
+    of_models: dict[str, list[TrainConfig]] = {}
+    for row in rows:
+        of_models.setdefault(row.config.model, []).append(row.config)
     report.notes += [
-        unchosen(config) for model, config in of_models.items() if not is_chosen(dataset, model)
+        unchosen(*configs) for model, configs in of_models.items() if not is_chosen(dataset, model)
     ]
     if options.epochs is not None and any(options.epochs < row.config.epochs for row in rows):
         report.notes.append(f"shortened, --epochs {options.epochs}: these are no results to quote")
@@ -192,9 +201,7 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         best = oracle.best_reachable("test", protocols[0])
         told = ", ".join(f"{metric} {best[metric]:.4f}" for metric in ("HR@10", "NDCG@10"))
         where = f"{split.dataset.name}, {protocols[0]}"
-        report.notes.append(f"nobody can do better on {where}, than {told}")
-    if target.both:
-        report.notes.append(f"epochs chosen by {protocols[0]} ranking, whichever is shown")
+        report.notes.append(f"nobody can do better on {where} than {told}")
     if made := made_by_whom([c for of_row in good for c in of_row]):
         report.notes.append(f"made: {made}")
     if missing:
@@ -242,10 +249,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError(f"--jobs is {options.jobs}; it must be at least 1")
     if not options.seeds:
         raise ConfigError("--seeds is empty; give one seed or more, such as --seeds 0 1 2")
+    if min(options.seeds) < 0:
+        raise ConfigError(f"--seeds has {min(options.seeds)}; a seed must be at least 0")
+    if options.target == "table2" and options.dry_run:
+        if options.json:
+            print_json([])
+        else:
+            print("table2 counts what is in the data; it has no experiments")
+        return
     of_what = Path(options.dataset or ("all" if options.target == "table2" else "bookshop")).stem
-    out = options.out or Path("reproduce") / f"{options.target}-{of_what}"
+    out = options.out or Path("reproduce") / "-".join([options.target, of_what, *_unusual(options)])
     if options.target == "table2":
-        report: Report | None = report_table2(options.dataset, options.data_dir)
+        report: Report | None = report_table2(options)
         metrics: tuple[str, ...] = tuple(paper.TABLE_II["ml-1m"])
         _make_folder(out)
     else:
@@ -266,9 +281,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise TrainingError(f"experiments that failed: {len(report.failed)}; they are listed above")
 
 
+def _unusual(options: ReproduceConfig) -> list[str]:
+    """What of the rules of measuring is not the default, for the name of a table's folder."""
+    select = [options.select] * (options.select != ReproduceConfig.select)
+    return select + [options.split.replace(":", "-")] * (options.split != LEAVE_ONE_OUT)
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise TrainingError(f"cannot write {folder}: it is a file; name a folder") from None
     except OSError as error:
         raise TrainingError(f"cannot write {folder}: {error.strerror}") from None
 

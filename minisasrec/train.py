@@ -33,6 +33,7 @@ from minisasrec.data import DATASETS
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.exchange import start_from
+from minisasrec.experiments.final_rows import users_drawn
 from minisasrec.learn.config import (
     NO_NUMBERS,
     TrainConfig,
@@ -233,9 +234,11 @@ def _report(
         print(json.dumps({**result, "out": str(run.folder)}))
         return
     if history.epochs:
+        whose = users_drawn(split, "test", config.max_users)
         print(
             f"\nstopped after epoch {len(history.epochs)}; epoch {history.best_epoch} validated "
-            f"best, by {selection(split, config)} ranking; test part, read once:\n"
+            f"best, by {selection(split, config)} ranking; test part, read once"
+            + (f", {whose}:\n" if whose else ":\n")
         )
     print(format_rows(rows))
     print("\n" + example_recommendations(model, split, config.seed))

@@ -27,7 +27,7 @@ from minisasrec.learn.config import (
     preset,
     read_json,
 )
-from minisasrec.learn.fit import SELECT
+from minisasrec.learn.fit import SELECT, selection
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run, check_form, new_folder
 from minisasrec.models import MODELS, SequenceModel
@@ -64,6 +64,9 @@ class TuneConfig:
     """Most epochs of a trial; by default as train."""
     seed: int | None = None
     """The trials, and all in them, follow from this number; by default 0."""
+    select: Literal["sampled", "full"] | None = None
+    """Which ranking of the validation items judges the trials: against 100 sampled items or against
+    all, as in train; by default sampled."""
     prune: bool = True
     """Give up a trial that is worse than the median of the others at the same epoch."""
     columns: ReadingOptions = field(default_factory=ReadingOptions)
@@ -176,6 +179,7 @@ def _base(options: TuneConfig, before: Record | None) -> TrainConfig:
         "data_dir": options.data_dir and str(options.data_dir),
         "repeats": options.repeats,
         "split": options.split,
+        "select": options.select,
     }
     columns = {**given.get("columns", {}), **options.columns.given()}
     config = from_json(
@@ -297,7 +301,10 @@ def _report(found: Search, run: Run, options: TuneConfig) -> None:
         print_json({"out": str(run.folder), "trials": counts, "best": best})
         return
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    print(f"{len(states)} trials ({told}); the test part was not read\n")
+    print(
+        f"{len(states)} trials ({told}), judged by {selection(found.split, found.config)} ranking; "
+        "the test part was not read\n"
+    )
     first = found.trials[0]
     if first["state"] == "done" and first is not best:
         print(f"validation NDCG@10 {first[SELECT]:.4f}  with the settings as they were")

@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +78,40 @@ def test_tables_go_to_their_places_and_nowhere_else() -> None:
     assert fill(filled, {"x": "new"}) == page.replace("x -->\n", "x -->\nnew\n")
 
 
-def test_the_tables_of_reproduce_go_to_their_marks(tmp_path: Path) -> None:
+def test_a_mark_without_an_end_loses_nothing() -> None:
+    from benchmarks.machine import fill
+
+    page = "<!-- table: a -->\nprose\n<!-- table: b.c -->\nold\n<!-- end -->\n"
+    assert fill(page, {"b.c": "new"}) == page.replace("old", "new")
+    with pytest.raises(SystemExit, match="after <!-- table: a --> there is no <!-- end --> of its"):
+        fill(page, {"a": "new"})
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_training_that_fails_is_no_time(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that fails after some epochs: it is not "not reached in so many seconds"."""
+    from benchmarks import time_to
+
+    def validations(process: Any, history: Path) -> Iterator[float]:
+        process.wait()
+        yield from [0.1] * epochs
+
+    monkeypatch.setattr(time_to, "validations", validations)
+    with pytest.raises(SystemExit, match="error: a training ended with 2: no data set 'none'"):
+        time_to.reach(["--dataset", "none"], goal=0.5, threads=1)
+
+
+def test_a_line_that_the_board_has_not(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from benchmarks import time_to
+
+    with pytest.raises(SystemExit):
+        time_to.main(["--steps", "1", "9", "--out", str(tmp_path)])
+    assert "--steps has 9; the board has 6 lines" in capsys.readouterr().err
+
+
+def test_the_tables_of_reproduce_go_to_their_marks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from benchmarks.machine import copy_reproduced
 
     page = tmp_path / "results.md"
@@ -90,12 +125,22 @@ def test_the_tables_of_reproduce_go_to_their_marks(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "table.md").write_text("# A title\n\n| x |\n|---|\n\n- a note\n")
         (folder / "plot.png").write_bytes(b"picture")
-    copy_reproduced(folders, page)
+    copy_reproduced([*folders, tmp_path / "gone"], page)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.removeprefix(str(tmp_path))[1:] for line in said] == [
+        "table3-a: copied",
+        "table4-c: passed over, results.md has no <!-- table: table4-c -->",
+        "grid-b: passed over, it has no table.md",
+        "gone: passed over, it has no table.md",
+    ]
     assert page.read_text() == (
         "<!-- table: table3-a -->\n| x |\n|---|\n\n- a note\n<!-- end -->\n"
         "![b](plots/table3-a.png)\n<!-- table: grid-b -->\nkept\n<!-- end -->\n"
     )
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["table3-a.png"]
+    (folders[0] / "plot.png").unlink()
+    copy_reproduced(folders, page)
+    assert "table3-a: table copied, but not plot.png: No such file" in capsys.readouterr().out
 
 
 def test_a_clean_environment() -> None:

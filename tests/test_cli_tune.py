@@ -60,6 +60,19 @@ def trials(folder: str) -> list[dict[str, Any]]:
     return [{**json.loads(line), "seconds": None} for line in lines]
 
 
+def test_trials_are_judged_by_the_wanted_ranking(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for select in ("sampled", "full"):
+        call("--trials", "1", "--out", select, "--select", select)
+        assert f"1 trials (1 done), judged by {select} ranking; " in capsys.readouterr().out
+        assert json.loads(Path(select, "best.json").read_text("utf-8"))["select"] == select
+    (sampled,), (full,) = trials("sampled"), trials("full")
+    assert full["NDCG@10"] < sampled["NDCG@10"]  # a harder ranking of the same training
+    call("--trials", "2", "--out", "full", "--resume", "--select", "sampled", code=2)
+    assert "began with select full, now it is sampled" in capsys.readouterr().err
+
+
 def test_a_seed_gives_the_same_trials_in_one_go_or_in_three(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

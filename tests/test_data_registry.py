@@ -126,6 +126,30 @@ def test_the_source_says_which_order_the_actions_have(tmp_path: Path, toy_counts
     assert "not the actions" in load_dataset("ml-1m", data_dir=tmp_path).source
 
 
+def test_a_known_order_is_recognised_under_any_name(
+    tmp_path: Path, toy_counts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = "".join(f"{u} {i}\n" for u in range(1, 6) for i in (2, 1, 3, 5, 4))
+    (tmp_path / "renamed.txt").write_text(theirs)
+    (tmp_path / "Beauty.txt").write_text(theirs)
+    (tmp_path / "Video.txt").write_text(theirs)
+    plain = load_dataset(tmp_path / "renamed.txt")
+    assert plain.source == "renamed.txt; no filter"
+    with pytest.warns(DataWarning, match="a variant"):
+        other = load_dataset("amazon-games", data_dir=tmp_path).source
+    assert "not the actions and the order of the paper's authors" in other
+    spec = DATASETS["amazon-games"]
+    known = replace(spec, orders={plain.fingerprint(): "the known one"})
+    monkeypatch.setitem(DATASETS, "amazon-games", known)
+    told = "Amazon Video Games (reviews of 2014): the known one"
+    assert load_dataset(tmp_path / "renamed.txt").source.endswith(f"no filter; {told}")
+    with pytest.warns(DataWarning, match="a variant"):
+        wrong = load_dataset("amazon-beauty", data_dir=tmp_path).source
+    assert wrong.endswith(f"; {told}")
+    zipped = archive(tmp_path / "ml-1m.zip")
+    assert "not the actions and the order" in load_dataset(zipped).source
+
+
 @pytest.mark.parametrize("name", ["ml-1m", "amazon-games"])
 def test_the_authors_own_order_is_recognised(name: str, data_dir: Path) -> None:
     dataset = load_dataset(name, data_dir=data_dir / name)
@@ -154,6 +178,10 @@ def test_the_authors_text_of_ml_1m_gets_titles_by_the_public_mapping(
     mapping.write_text("1 30\n2 10\n")
     with pytest.raises(DataError, match=r"has no line for item '3', which is in .*ml-1m.txt"):
         load_dataset("ml-1m", data_dir=tmp_path)
+    for twice in ("4 30", "1 20"):
+        mapping.write_text(f"1 30\n2 10\n3 50\n{twice}\n4 60\n5 40\n")
+        with pytest.raises(DataError, match=rf"items.txt line 4: one of '{twice}' stands in an"):
+            load_dataset("ml-1m", data_dir=tmp_path)
 
 
 def test_a_variant_is_used_with_a_warning(tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from strategies import make_split, random_split
 
 from minisasrec.backends import use_backend
 from minisasrec.commands.report import final_rows, format_rows
+from minisasrec.data import DATASETS
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
+from minisasrec.experiments.final_rows import users_drawn
 from minisasrec.learn import metrics
 from minisasrec.learn.config import from_json, make_model
 from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols
@@ -173,6 +177,23 @@ def test_a_new_metric_is_one_class(monkeypatch, split):
         assert f"  {name}" in table[0] and name in rows[-1]
     assert len(table[0]) == len(table[1]) == len(table[2])
     assert "coverage@10" not in rows[0]  # sampled: nothing is known of lists
+
+
+def test_the_papers_figures_stand_beside_its_own_data_alone(monkeypatch, split):
+    """A log of one's own may be called steam.csv, and of public data there are variants."""
+    named = replace(split, dataset=replace(split.dataset, name="steam"))
+    config = from_json({"model": "poprec"})
+
+    def shown() -> list[str]:
+        rows = final_rows(make_model(config, named), named, config)
+        return [row["protocol"] for row in rows if row["model"] == "paper, Table III"]
+
+    assert shown() == []
+    data, spec = named.dataset, DATASETS["steam"]
+    counts = (data.num_users, data.num_items, data.num_actions)
+    forms = (*spec.forms, replace(spec.forms[0], counts=counts))
+    monkeypatch.setitem(DATASETS, "steam", replace(spec, forms=forms))
+    assert shown() == ["sampled"]
 
 
 def test_random_scores_are_at_chance():
@@ -514,6 +535,8 @@ def test_a_sample_of_the_users(split):
     np.testing.assert_array_equal(users(), users(part="test"))
     assert set(users()) != set(users(seed=1))
     assert len(users(max_users=0)) == len(users(max_users=50)) == 50
+    assert users_drawn(split, "test", 20) == "20 of 50 users, drawn at random"
+    assert users_drawn(split, "test", 0) == users_drawn(split, "test", 50) == ""
     # the candidates of a user do not depend on who else is evaluated
     few, all_of_them = (Evaluator(split, max_users=m, negatives=10) for m in (20, 0))
     np.testing.assert_array_equal(few.candidates, all_of_them.candidates[few.users])

@@ -33,6 +33,7 @@ from minisasrec.experiments.significance import paired_bootstrap, paired_differe
 from minisasrec.experiments.tables import format_records, record
 from minisasrec.learn import fit as training
 from minisasrec.learn.config import TrainConfig, from_json, preset
+from minisasrec.learn.runs import Run
 from minisasrec.models import SASRec, SASRecConfig
 
 Call = Callable[..., int]
@@ -130,7 +131,7 @@ def test_the_grid_shows_both_rankings_and_compares_networks(call, folder, capsys
     rows = ("grid", "--experiments", "cells", "--select", "full")
     assert call(*rows, "--methods", "sasrec", "fmc", "--out", "two") == 0
     said = capsys.readouterr().out
-    assert "epochs chosen by full ranking, whichever is shown" in said
+    assert "epochs chosen on the validation part, by full ranking" in said
     assert "from the best loss to the worst" not in said  # two networks of four
     for protocol in ("full", "sampled"):
         assert f"sasrec gbce minus fmc gbce, seed 0: NDCG@10, {protocol}: " in said
@@ -157,6 +158,58 @@ def test_the_grid_shows_both_rankings_and_compares_networks(call, folder, capsys
             in said
         )
         assert f"to the worst with a loss {networks:.4f} (mean over losses)" in said
+
+
+def test_notes_say_what_chose_the_epochs_and_who_was_ranked(
+    call, folder, capsys, monkeypatch
+) -> None:
+    rows = ("grid-tuning", "--methods", "fmc", "--experiments", "few")
+    monkeypatch.setattr(
+        grids, "preset", lambda *args: dataclasses.replace(preset(*args), max_users=50)
+    )
+    assert call(*rows) == 0
+    said = capsys.readouterr().out
+    assert "- epochs chosen on the validation part, by sampled ranking\n" in said
+    assert "- ranked: 50 of 60 users, drawn at random\n" in said
+    assert re.search(r"- fmc bce: row_l2 0[.\d]* validates best", said)
+    # the settings that all rows have
+    assert "it runs with n 10000, d 50; try others" in said
+    assert call(*rows, "--select", "full") == 0
+    assert "- epochs chosen on the validation part, by full ranking\n" in capsys.readouterr().out
+    tables = {path.parent.name for path in folder.glob("reproduce/grid-tuning-*/table.md")}
+    assert tables == {"grid-tuning-clicks", "grid-tuning-clicks-full"}  # neither is overwritten
+
+
+def test_a_grid_says_which_cells_nobody_has_chosen(call, tmp_path, capsys, monkeypatch) -> None:
+    rows = ("grid", "--methods", "fmc", "--experiments", "cells")
+    assert call(*rows) == 0
+    told = "nobody has chosen the settings of {} for clicks: each has the middle one"
+    assert told.format("all cells") in capsys.readouterr().out
+    monkeypatch.setattr(grids, "CHOSEN", tmp_path)
+    (tmp_path / "clicks.csv").mkdir()
+    chosen = {"fmc bce": 0.01, "fmc gbce": 0.0, "fmc softmax": 0.0}
+    (tmp_path / "clicks.csv" / "grid.json").write_text(json.dumps(chosen))
+    assert grids.cell("clicks.csv", "fmc", "bce").config.factors.row_l2 == 0.01
+    assert call(*rows) == 0
+    assert told.format("fmc bpr-max") in capsys.readouterr().out
+
+
+def test_a_table_names_every_code_that_made_its_experiments(call, folder, capsys) -> None:
+    rows = ("table3", "--methods", "poprec", "bpr", "--experiments", "made")
+    assert call(*rows) == 0
+    (bpr,) = (folder / "made").glob("clicks-bpr-*")
+    config = Run(bpr).read_config()
+    first = {**config["made_by"][0], "code": "f" * 64, "processor": "an older one"}
+    Run(bpr).write_config({**config, "made_by": [first, *config["made_by"]]})  # it was resumed
+    capsys.readouterr()
+    assert call(*rows) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"code: [0-9a-f]{8}, ffffffff; processor: an older one, ", said)
+    (bpr / "config.json").unlink()  # the result is there, so the table is
+    assert call(*rows) == 0
+    assert re.search(
+        r"made: date: [-\d]{10}; code: [0-9a-f]{8}, not noted", capsys.readouterr().out
+    )
 
 
 def test_what_is_finished_is_shown_without_computing(call, capsys) -> None:
@@ -333,6 +386,7 @@ def test_a_cell_that_fails_leaves_the_others(call, folder, capsys, monkeypatch) 
     [
         (("table9",), "there is no target 'table9'; choose one of table2, table3, "),
         ((), "name a target; choose one of table2"),
+        (("table3", "--seeds", "0", "-1"), "--seeds has -1; a seed must be at least 0"),
         (("table3", "--methods", "svd"), "--methods: table3 has no row 'svd'; it has poprec, bpr"),
         (("table3", "--jobs", "0"), "--jobs is 0; it must be at least 1"),
         (("table3", "--seed", "1"), ""),
@@ -428,6 +482,27 @@ def test_table2_reads_what_is_at_hand(folder, capsys, monkeypatch) -> None:
     }
     assert float(rows["all", "users"]) == 6000
     assert float(rows["train", "million actions"]) == pytest.approx(0.138665 - 0.012)
+
+
+def test_table2_obeys_the_options(folder, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "log.csv").write_text(
+        (folder / "clicks.csv").read_text().replace("user,item,time", "who,bought,moment")
+    )
+    named = ("--user-column", "who", "--item-column", "bought", "--time-column", "moment")
+    log = ["table2", "--dataset", "log.csv", *named]
+    assert run_command(reproduce.main, [*log, "--dry-run"]) == 0
+    assert "it has no experiments" in capsys.readouterr().out
+    assert not (folder / "reproduce" / "table2-log").exists()
+    trained = []
+    for split in ("leave-one-out", "time:0.8"):
+        assert run_command(reproduce.main, [*log, "--split", split, "--out", split[:4]]) == 0
+        rows = {
+            (r["group"], r["metric"]): r["ours"] for r in read_csv(Path(split[:4], "table.csv"))
+        }
+        assert float(rows["all", "users"]) == 60
+        trained.append(float(rows["train", "million actions"]))
+    assert trained[0] == pytest.approx(60 * 18 / 1e6) and trained[1] < 0.8 * 60 * 20 / 1e6
 
 
 def test_the_hash_of_a_cell_covers_what_its_result_depends_on(tmp_path) -> None:

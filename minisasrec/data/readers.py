@@ -148,7 +148,17 @@ def read_authors_ml_1m(
     actions = read_pairs(pairs, None, options)
     if mapping is None:
         return actions
-    original = {row[0]: row[1] for _, row in _item_rows(mapping, BLANKS, "authors,original")}
+    original: dict[str, str] = {}
+    taken: set[str] = set()
+    for line, (theirs, movie) in _item_rows(mapping, BLANKS, "authors,original"):
+        if theirs in original or movie in taken:
+            raise DataError(
+                f"{mapping} line {line}: one of '{theirs} {movie}' stands in an earlier line, too, "
+                "and a film has one number; get the file again, or take it away to keep the "
+                "authors' ids"
+            )
+        original[theirs] = movie
+        taken.add(movie)
     lacking = [item for item in actions.item_ids if item not in original]
     if lacking:
         raise DataError(

@@ -70,8 +70,9 @@ class DatasetSpec:
     """A public data set.
 
     ``file`` is what ``urls`` (the first that answers) download; ``page`` describes it. ``orders``
-    says what is known about an order of the actions, by `Dataset.fingerprint`, and what is to be
-    said of `ANY` other: where actions share a second, two files of the same actions can differ.
+    says what is known about an order of the actions, by `Dataset.fingerprint` (so also of a file
+    with another name), and what is to be said of `ANY` other: where actions share a time, two files
+    of the same actions can differ.
     ``preset`` holds the settings that are known to suit it, as in a configuration file; None where
     nobody has chosen any, which training then says. ``make`` makes a data set that is not read
     from files.
@@ -112,6 +113,10 @@ AUTHORS_ORDER = "the order of the paper's authors, on which published figures st
 OTHER_ORDER = (
     "not the actions and the order of the paper's authors: where actions share a second, the order "
     "is the file's, so figures differ from the published ones by up to a tenth"
+)
+OTHER_TIMES = (
+    "not the actions and the order of the paper's authors, on which published figures stand: where "
+    "actions share a time, the order is the file's"
 )
 _ML_1M = FileFormat(
     ("ratings.dat",),
@@ -250,7 +255,8 @@ DATASETS: dict[str, DatasetSpec] = {
             file="reviews_Video_Games.json.gz",
             urls=tuple(f"{host}/reviews_Video_Games.json.gz" for host in AMAZON),
             orders={
-                "2b5d616d8517a50838611c351e9dcac66d8411038baf3548a29382c189efad47": AUTHORS_ORDER
+                "2b5d616d8517a50838611c351e9dcac66d8411038baf3548a29382c189efad47": AUTHORS_ORDER,
+                ANY: OTHER_TIMES,
             },
             forms=(
                 FileFormat(
@@ -676,13 +682,26 @@ def _read(
     origin = source.path.name + (f" [{source.member}]" if source.member else "")
     about = [f"{spec.title}: {origin}", spec.licence] if spec else [origin]
     dataset = _finish(actions, name, form, options, about)
-    if spec is not None and spec.orders:
-        order = spec.orders.get(dataset.fingerprint(), spec.orders.get(ANY))
-        if order:
-            dataset = replace(dataset, source=f"{dataset.source}; {order}")
+    if order := _order(dataset, form, spec):
+        dataset = replace(dataset, source=f"{dataset.source}; {order}")
     if spec is None:  # what is odd about the public ones stands in the docs
         emit_warnings(dataset, stacklevel=5)
     return dataset
+
+
+def _order(dataset: Dataset, form: FileFormat, spec: DatasetSpec | None) -> str | None:
+    """What is known about the order of the actions, whatever their file is called.
+
+    Of an order that is not known something may be said if the form is that of a public data set.
+    """
+    fingerprint = dataset.fingerprint()
+    for known in DATASETS.values():
+        if order := known.orders.get(fingerprint):
+            return order if known is spec else f"{known.title}: {order}"
+    for known in DATASETS.values():
+        if known is spec or form in known.forms:
+            return known.orders.get(ANY)
+    return None
 
 
 def _finish(
@@ -700,12 +719,28 @@ def _finish(
     return assemble(actions, name=name, source=source, min_actions=least, filter=filter)
 
 
+def has_published_counts(dataset: Dataset) -> bool:
+    """Whether these are the counts of the public data set of this name.
+
+    A file of one's own may be called steam.csv, and of public data there are variants.
+    """
+    spec = DATASETS.get(dataset.name)
+    return spec is not None and any(_has_counts(dataset, form) for form in spec.forms)
+
+
+def _has_counts(dataset: Dataset, form: FileFormat) -> bool:
+    if form.counts is None:
+        return False
+    seen = (dataset.num_users, dataset.num_items, dataset.num_actions)
+    return all(want in (None, got) for want, got in zip(form.counts, seen, strict=True))
+
+
 def _check_counts(spec: DatasetSpec, form: FileFormat, source: Source, dataset: Dataset) -> None:
     """Compare with the counts that a correct reading of this form gives."""
     assert form.counts is not None
-    seen = (dataset.num_users, dataset.num_items, dataset.num_actions)
-    if all(want in (None, got) for want, got in zip(form.counts, seen, strict=True)):
+    if _has_counts(dataset, form):
         return
+    seen = (dataset.num_users, dataset.num_items, dataset.num_actions)
     kinds = ("users", "items", "actions")
     got = ", ".join(f"{n:,} {kind}" for n, kind in zip(seen, kinds, strict=True))
     want = ", ".join(

@@ -184,15 +184,22 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
 
 
 def made_by_whom(experiments: Sequence[Experiment]) -> str:
-    """When, by which code and on which processor experiments that are done were made."""
+    """When, by which code and on which processor experiments that are done were made.
+
+    One that was interrupted and went on under other code or elsewhere was made by both.
+    """
     found: dict[str, set[str]] = {}
     for experiment in experiments:
-        made = Run(experiment.folder).read_config().get("made_by") or [{}]
-        facts = {**_found(experiment), **made[-1]}
-        if "code" in facts:
-            facts["code"] = facts["code"][:SHOWN]
-        for name in ("date", "code", "processor", "numba"):
-            found.setdefault(name, set()).add(facts.get(name, "not noted"))
+        try:
+            made = Run(experiment.folder).read_config().get("made_by") or [{}]
+        except CheckpointError:  # the result is there all the same
+            made = [{}]
+        date = {"date": _found(experiment).get("date", "not noted")}
+        for facts in made:
+            code = {"code": facts["code"][:SHOWN]} if "code" in facts else {}
+            told = {**date, **facts, **code}
+            for name in ("date", "code", "processor", "numba"):
+                found.setdefault(name, set()).add(told.get(name, "not noted"))
     return "; ".join(f"{name}: {', '.join(sorted(values))}" for name, values in found.items())
 
 

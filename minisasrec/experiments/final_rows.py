@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from minisasrec.data.registry import has_published_counts
 from minisasrec.data.split import LEAVE_ONE_OUT, Part, Split, units_per_day
 from minisasrec.experiments import paper
 from minisasrec.learn.config import TrainConfig
@@ -22,7 +23,8 @@ def final_rows(
 ) -> list[Row]:
     """Metrics of the model, of popularity, and what is known of the data set, by protocol.
 
-    Where the times are dates, popularity of the last days stands beside that of all days.
+    Where the times are dates, popularity of the last days stands beside that of all days. The
+    paper's figures stand there if the data set has the counts of the public one.
     """
     protocols = protocols or usual_protocols(split)
     contenders: list[tuple[str, Model]] = [(config.model, model)]
@@ -46,7 +48,8 @@ def final_rows(
             best = oracle.best_reachable(part, protocol)
             rows.append({"protocol": protocol, "model": "best reachable", **best})
         figures = paper.TABLE_III.get(split.dataset.name, {}).get(config.model)
-        if figures and protocol in ("sampled", "authors") and split.rule == LEAVE_ONE_OUT:
+        theirs = split.rule == LEAVE_ONE_OUT and has_published_counts(split.dataset)
+        if figures and protocol in ("sampled", "authors") and theirs:
             hit, ndcg = figures
             rows.append(
                 {"protocol": protocol, "model": "paper, Table III", "HR@10": hit, "NDCG@10": ndcg}
@@ -59,3 +62,9 @@ def knows_best(split: Split, protocol: Protocol) -> bool:
     if split.rule != LEAVE_ONE_OUT:
         return False
     return protocol == "full" or (protocol == "sampled" and split.repeats == "forbid")
+
+
+def users_drawn(split: Split, part: Part, max_users: int) -> str:
+    """How many users are ranked where not all are, as "10,000 of 31,013 users, drawn at random"."""
+    users = len(split.eval_users(part))
+    return f"{max_users:,} of {users:,} users, drawn at random" if 0 < max_users < users else ""

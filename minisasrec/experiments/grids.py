@@ -74,6 +74,12 @@ KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {  # what is chosen for each c
 }
 
 
+def chosen_values(dataset: str) -> dict[str, float]:
+    """By cell of the grid, the value of its knob that `grid_tuning` chose; {} where it did not."""
+    file = CHOSEN / dataset / "grid.json"
+    return read_json(file) if file.is_file() else {}
+
+
 def cell(dataset: str, network: str, loss: str, value: float | None = None) -> Row:
     """One network with one loss. `value` of its knob: by default the one that was chosen for it.
 
@@ -81,10 +87,9 @@ def cell(dataset: str, network: str, loss: str, value: float | None = None) -> R
     every network) and the length of a training.
     """
     model, (knob, values) = NETWORKS[network], KNOBS[network]
-    name, chosen = f"{network} {loss}", CHOSEN / dataset / "grid.json"
+    name = f"{network} {loss}"
     if value is None:
-        found = read_json(chosen) if chosen.is_file() else {}
-        value = found.get(name, values[1])
+        value = chosen_values(dataset).get(name, values[1])
     else:
         name += f" {knob}={value:g}"
     settings: dict[str, Any] = {"loss": loss, knob: value}

@@ -217,6 +217,13 @@ def draw_grid(
     }
     title = f"{report.title}: NDCG@10, {report.records[0]['group']}"
     report.figure = plots.bars(list(grids.NETWORKS), by_loss, title, spread=error)
+    dataset = rows[0].config.dataset
+    if left := [row.name for row in rows if row.name not in grids.chosen_values(dataset)]:
+        of_cells = "all cells" if len(left) == len(rows) else ", ".join(left)
+        report.notes.append(
+            f"nobody has chosen the settings of {of_cells} for {split.dataset.name}: each has the "
+            "middle one of three values; grid-tuning compares them on the validation part"
+        )
     for protocol in protocols:
         shown = [r for r in report.records if (r["group"], r["metric"]) == (protocol, "NDCG@10")]
         found = {r["row"]: r["ours"] for r in shown}
@@ -257,7 +264,9 @@ def draw_grid_tuning(
         {"cell": name, "value": value, "validation NDCG@10": top}
         for name, (top, value) in best.items()
     ]
-    report.notes += [f"{name}: {value:g} validates best" for name, (_, value) in best.items()]
+    for name, (_, value) in best.items():
+        knob = KNOBS[name.split()[0]][0]
+        report.notes.append(f"{name}: {knob} {value:g} validates best")
 
 
 def draw_table5(

@@ -234,10 +234,15 @@ def is_chosen(dataset: str, model: str = "sasrec") -> bool:
     return not trained or (CHOSEN / dataset / f"{model}.json").is_file()
 
 
-def unchosen(config: TrainConfig) -> str:
-    """What to say of a model on a data set for which nobody has chosen its settings."""
-    section = getattr(config, MODELS[config.model][1])
-    values = [f"{name} {getattr(section, name)}" for name in TOLD if hasattr(section, name)]
+def unchosen(config: TrainConfig, *others: TrainConfig) -> str:
+    """What to say of a model on a data set for which nobody has chosen its settings.
+
+    With `others` of the same model, it names the settings that all of them have.
+    """
+    sections = [getattr(c, MODELS[config.model][1]) for c in (config, *others)]
+    found = {name: {getattr(s, name, None) for s in sections} for name in TOLD}
+    values = [f"{name} {value}" for name, (value, *more) in found.items()
+              if value is not None and not more]  # fmt: skip
     return (
         f"nobody has chosen settings of {config.model} for {Path(config.dataset).name}: it runs "
         f"with {', '.join(values)}; try others (--help) and compare on the validation part"
