@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -92,8 +92,14 @@ def draw_metric(report: Report, metric: str = "NDCG@10") -> None:
     }
     rows = list(values_of(report.records, metric, "ours"))
     spread = {"paper": [np.nan] * len(rows), "ours": shown.pop("spread")}
+    report.figure = plots.bars(rows, shown, _title(report, metric, spread["ours"]), spread=spread)
+
+
+def _title(report: Report, metric: str, spread: Iterable[float]) -> str:
+    """Of a picture of bars; it says what the lines at their ends are, if there are any."""
     title = f"{report.title}: {metric}, {report.records[0]['group']}"
-    report.figure = plots.bars(rows, shown, title, spread=spread)
+    lines = "\nmean over seeds, lines: +- their standard deviation"
+    return title if np.isnan([*spread]).all() else title + lines
 
 
 def draw_bars(
@@ -198,16 +204,14 @@ def draw_grid(
     """
     ndcg = values_of(report.records, "NDCG@10", "ours")
     spread = values_of(report.records, "NDCG@10", "spread")
-    by_loss = {
-        loss: [ndcg.get(f"{network} {loss}", np.nan) for network in grids.NETWORKS]
-        for loss in grids.LOSSES
-    }
-    error = {
-        loss: [spread.get(f"{network} {loss}", np.nan) for network in grids.NETWORKS]
-        for loss in grids.LOSSES
-    }
-    title = f"{report.title}: NDCG@10, {report.records[0]['group']}"
-    report.figure = plots.bars(list(grids.NETWORKS), by_loss, title, spread=error)
+    networks = list(dict.fromkeys(row.split()[0] for row in ndcg))
+    by_loss, error = (
+        {loss: [found.get(f"{network} {loss}", np.nan) for network in networks]
+         for loss in grids.LOSSES}
+        for found in (ndcg, spread)
+    )  # fmt: skip
+    title = _title(report, "NDCG@10", spread.values())
+    report.figure = plots.bars(networks, by_loss, title, spread=error)
     dataset = rows[0].config.dataset
     if left := [row.name for row in rows if row.name not in grids.chosen_values(dataset)]:
         of_cells = "all cells" if len(left) == len(rows) else ", ".join(left)
