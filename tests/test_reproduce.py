@@ -139,7 +139,10 @@ def test_notes_say_what_chose_the_epochs_and_who_was_ranked(
     said = capsys.readouterr().out
     assert "- epochs chosen on the validation part, by sampled ranking\n" in said
     assert "- ranked: 50 of 60 users, drawn at random\n" in said
-    assert re.search(r"- fmc bce: row_l2 0[.\d]* validates best", said)
+    chosen = json.loads((folder / "reproduce" / "grid-tuning-clicks" / "grid.json").read_text())
+    assert list(chosen) == [f"fmc {loss}" for loss in grids.LOSSES]  # as presets/DATASET has it
+    for cell, value in chosen.items():
+        assert f"- {cell}: row_l2 {value:g} validates best" in said
     # the settings that all rows have
     assert "it runs with n 10000, d 50; try others" in said
     assert call(*rows, "--select", "full") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -232,7 +233,7 @@ def draw_grid_tuning(
     experiments: list[list[Experiment]],
     protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
-    """Bars, and the value of each cell that validates best: for presets/DATASET/grid.json."""
+    """Bars, and the value of each cell that validates best, also as presets/DATASET/grid.json."""
     draw_metric(report)
     ndcg = values_of(report.records, "NDCG@10", "ours")
     best: dict[str, tuple[float, float]] = {}
@@ -246,7 +247,9 @@ def draw_grid_tuning(
         {"cell": name, "value": value, "validation NDCG@10": top}
         for name, (top, value) in best.items()
     ]
-    for name, (_, value) in best.items():
+    chosen = {name: value for name, (_, value) in best.items()}
+    report.texts["grid.json"] = json.dumps(chosen, indent=2) + "\n"
+    for name, value in chosen.items():
         knob = KNOBS[name.split()[0]][0]
         report.notes.append(f"{name}: {knob} {value:g} validates best")
 
