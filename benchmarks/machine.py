@@ -284,7 +284,11 @@ def main() -> None:
         if "tables" in report:
             tables |= report["tables"]
             print(f"{path.name}: {report['date']}, {', '.join(report['tables'])}")
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    for name in tables:
+        if f"<!-- table: {name} -->" not in text:
+            print(f"passed over, {PAGE.name} has no <!-- table: {name} -->")
+    PAGE.write_text(fill(text, tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

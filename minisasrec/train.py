@@ -274,7 +274,8 @@ def check_resumed(run: Run, config: TrainConfig, known: Known) -> None:
     for name, old, new in _differing(before, config, free):
         raise ConfigError(
             f"--{name.replace('_', '-')} is {new}, but the run in {run.folder} was started with "
-            f"{old}; resume with its settings (--config {run.path('config.json')})"
+            f"{old}; resume with its settings (--config {run.path('config.json')}), or begin anew "
+            "with another --out"
         )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from math import comb
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from minisasrec.data import DATASETS, load_dataset
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import DataError, ShapeError
-from minisasrec.experiments import cluster, grids, paper
+from minisasrec.experiments import cluster, grids, paper, targets
 from minisasrec.experiments import experiment as kept
 from minisasrec.experiments.attention_maps import (
     attention_maps,
@@ -171,7 +172,10 @@ def test_notes_say_what_chose_the_epochs_and_who_was_ranked(
     said = capsys.readouterr().out
     assert "- epochs chosen on the validation part, by sampled ranking\n" in said
     assert "- ranked: 50 of 60 users, drawn at random\n" in said
-    assert re.search(r"- fmc bce: row_l2 0[.\d]* validates best", said)
+    chosen = json.loads((folder / "reproduce" / "grid-tuning-clicks" / "grid.json").read_text())
+    assert list(chosen) == [f"fmc {loss}" for loss in grids.LOSSES]  # as presets/DATASET has it
+    for cell, value in chosen.items():
+        assert f"- {cell}: row_l2 {value:g} validates best" in said
     # the settings that all rows have
     assert "it runs with n 10000, d 50; try others" in said
     assert call(*rows, "--select", "full") == 0
@@ -192,6 +196,17 @@ def test_a_grid_says_which_cells_nobody_has_chosen(call, tmp_path, capsys, monke
     assert grids.cell("clicks.csv", "fmc", "bce").config.factors.row_l2 == 0.01
     assert call(*rows) == 0
     assert told.format("fmc bpr-max") in capsys.readouterr().out
+
+
+def test_a_picture_says_what_its_lines_are_and_has_no_empty_places(call, monkeypatch) -> None:
+    drawn: list[Any] = []
+    bars = targets.plots.bars
+    monkeypatch.setattr(targets.plots, "bars", lambda *a, **k: drawn.append(a) or bars(*a, **k))
+    rows = ("--methods", "fmc", "--experiments", "cells")
+    assert call("grid", *rows) == 0 and call("grid", *rows, "--seeds", "0", "1") == 0
+    (labels, _, one), (_, _, two) = drawn
+    assert labels == ["fmc"] and "\n" not in one
+    assert two == f"{one}\nmean over seeds, lines: +- their standard deviation"
 
 
 def test_a_table_names_every_code_that_made_its_experiments(call, folder, capsys) -> None:

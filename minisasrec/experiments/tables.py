@@ -20,13 +20,14 @@ Record = dict[str, Any]
 
 @dataclass
 class Report:
-    """What a target says: records (one a row, group and metric), notes, a figure, more tables."""
+    """What a target says: records (one a row, group and metric), notes, a figure, more files."""
 
     title: str
     records: list[Record]
     notes: list[str]
     figure: Any = None
     tables: dict[str, list[Record]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
 
@@ -108,11 +109,12 @@ def values_of(found: Sequence[Record], metric: str, key: str) -> dict[str, float
 
 
 def write(report: Report, metrics: Sequence[str], out: Path) -> str:
-    """Write table.md, table.csv, plot.png and further tables; returns the text of table.md."""
+    """Write table.md, table.csv, plot.png and further files; returns the text of table.md."""
     notes = "\n".join(f"- {note}" for note in report.notes + report.failed)
     text = f"# {report.title}\n\n{format_records(report.records, metrics)}\n\n{notes}\n"
     folder = Run(out)
-    folder.write("table.md", partial(_write_text, text))
+    for name, content in {"table.md": text, **report.texts}.items():
+        folder.write(name, partial(_write_text, content))
     for name, rows in {"table.csv": report.records, **report.tables}.items():
         if rows:
             buffer = io.StringIO()

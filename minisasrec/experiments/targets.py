@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -95,8 +96,14 @@ def draw_metric(report: Report, metric: str = "NDCG@10") -> None:
     }
     rows = list(values_of(report.records, metric, "ours"))
     spread = {"paper": [np.nan] * len(rows), "ours": shown.pop("spread")}
+    report.figure = plots.bars(rows, shown, _title(report, metric, spread["ours"]), spread=spread)
+
+
+def _title(report: Report, metric: str, spread: Iterable[float]) -> str:
+    """Of a picture of bars; it says what the lines at their ends are, if there are any."""
     title = f"{report.title}: {metric}, {report.records[0]['group']}"
-    report.figure = plots.bars(rows, shown, title, spread=spread)
+    lines = "\nmean over seeds, lines: +- their standard deviation"
+    return title if np.isnan([*spread]).all() else title + lines
 
 
 def draw_bars(
@@ -207,16 +214,14 @@ def draw_grid(
     """
     ndcg = values_of(report.records, "NDCG@10", "ours")
     spread = values_of(report.records, "NDCG@10", "spread")
-    by_loss = {
-        loss: [ndcg.get(f"{network} {loss}", np.nan) for network in grids.NETWORKS]
-        for loss in grids.LOSSES
-    }
-    error = {
-        loss: [spread.get(f"{network} {loss}", np.nan) for network in grids.NETWORKS]
-        for loss in grids.LOSSES
-    }
-    title = f"{report.title}: NDCG@10, {report.records[0]['group']}"
-    report.figure = plots.bars(list(grids.NETWORKS), by_loss, title, spread=error)
+    networks = list(dict.fromkeys(row.split()[0] for row in ndcg))
+    by_loss, error = (
+        {loss: [found.get(f"{network} {loss}", np.nan) for network in networks]
+         for loss in grids.LOSSES}
+        for found in (ndcg, spread)
+    )  # fmt: skip
+    title = _title(report, "NDCG@10", spread.values())
+    report.figure = plots.bars(networks, by_loss, title, spread=error)
     dataset = rows[0].config.dataset
     if left := [row.name for row in rows if row.name not in grids.chosen_values(dataset)]:
         of_cells = "all cells" if len(left) == len(rows) else ", ".join(left)
@@ -250,7 +255,7 @@ def draw_grid_tuning(
     experiments: list[list[Experiment]],
     protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
-    """Bars, and the value of each cell that validates best: for presets/DATASET/grid.json."""
+    """Bars, and the value of each cell that validates best, also as presets/DATASET/grid.json."""
     draw_metric(report)
     ndcg = values_of(report.records, "NDCG@10", "ours")
     best: dict[str, tuple[float, float]] = {}
@@ -264,7 +269,9 @@ def draw_grid_tuning(
         {"cell": name, "value": value, "validation NDCG@10": top}
         for name, (top, value) in best.items()
     ]
-    for name, (_, value) in best.items():
+    chosen = {name: value for name, (_, value) in best.items()}
+    report.texts["grid.json"] = json.dumps(chosen, indent=2) + "\n"
+    for name, value in chosen.items():
         knob = KNOBS[name.split()[0]][0]
         report.notes.append(f"{name}: {knob} {value:g} validates best")
 
