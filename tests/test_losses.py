@@ -108,4 +108,5 @@ def test_the_grid_has_every_cell_once_and_the_same_budget_for_each() -> None:
     for name in names:
         assert sum(row.name.startswith(f"{name} ") for row in tried) == 3
     for row in cells:
-        assert (row.config.epochs, row.config.eval_every, row.config.patience) == (201, 2, 20)
+        config = row.config
+        assert (config.lr, config.epochs, config.eval_every, config.patience) == (0.003, 201, 2, 20)

@@ -84,7 +84,7 @@ def cell(dataset: str, network: str, loss: str, value: float | None = None) -> R
     """One network with one loss. `value` of its knob: by default the one that was chosen for it.
 
     All else is as in the network's own preset but the loss, its negatives (a position's own, for
-    every network) and the length of a training.
+    every network), the learning rate and the length of a training.
     """
     model, (knob, values) = NETWORKS[network], KNOBS[network]
     name = f"{network} {loss}"
@@ -96,8 +96,8 @@ def cell(dataset: str, network: str, loss: str, value: float | None = None) -> R
     if network == "gru":
         settings |= {"samples": 0, "in_batch": 0, "regularization": SQUARED_SCORES}
     section = MODELS[model][1] or ""
-    length = {"epochs": 201, "eval_every": 2, "patience": 20}
-    base = from_json({section: settings, **LOSSES[loss], **length}, preset(dataset, model))
+    terms = {"lr": 0.003, "epochs": 201, "eval_every": 2, "patience": 20}
+    base = from_json({section: settings, **LOSSES[loss], **terms}, preset(dataset, model))
     return Row(name, base)
 
 
