@@ -20,6 +20,7 @@ import tyro
 from minisasrec.commands.cli import print_json, read_options, run_command
 from minisasrec.data import DATASETS
 from minisasrec.data.options import ReadingOptions
+from minisasrec.data.registry import has_published_counts
 from minisasrec.data.split import LEAVE_ONE_OUT
 from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.experiments import paper
@@ -131,7 +132,8 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
     target, dataset = TARGETS[options.target], options.dataset or "bookshop"
     split, notes = load(dataset, options.data_dir, options.columns, options.repeats, options.split)
     rows = target.rows(dataset)
-    if split.rule != LEAVE_ONE_OUT:
+    is_papers = dataset in paper.DATASETS and has_published_counts(split.dataset)
+    if split.rule != LEAVE_ONE_OUT or not is_papers:
         rows = [replace(row, paper={}) for row in rows]
     if options.methods:
         rows = [row for row in rows if {row.name, row.name.split()[0]} & {*options.methods}]
@@ -194,6 +196,8 @@ def report_grid(options: ReproduceConfig, out: Path) -> Report | None:
         report.notes.append(f"shortened, --epochs {options.epochs}: these are no results to quote")
     if target.test and dataset not in paper.DATASETS:
         report.notes.append(f"the paper has no figures for {split.dataset.name}")
+    elif target.test and not is_papers:
+        report.notes.append(f"this is not the paper's {dataset}, so its figures are not shown")
     elif target.test and split.rule != LEAVE_ONE_OUT:
         report.notes.append(f"the paper has no figures for a split by {split.rule}")
     oracle: Any = split.dataset.oracle

@@ -128,6 +128,21 @@ def test_a_table_of_full_ranking_is_of_runs_chosen_by_it(call, folder, capsys) -
     assert any(a["MRR"] > b["MRR"] for a, b in pairs)
 
 
+def test_the_papers_figures_stand_beside_the_papers_data_only(
+    folder, tmp_path, capsys, monkeypatch
+) -> None:
+    """A public data set has variants: another Beauty is not the paper's."""
+    monkeypatch.chdir(tmp_path)
+    lines = (folder / "clicks.csv").read_text().splitlines()[1:]
+    pairs = [" ".join(word[1:] for word in line.split(",")[:2]) for line in lines]
+    (tmp_path / "Beauty.txt").write_text("\n".join(pairs) + "\n")
+    options = ["table3", "--dataset", "amazon-beauty", "--data-dir", ".", "--methods", "poprec"]
+    assert run_command(reproduce.main, options) == 0
+    said = capsys.readouterr().out
+    assert "this is not the paper's amazon-beauty, so its figures are not shown" in said
+    assert "diff." not in said
+
+
 def test_the_grid_shows_both_rankings_and_compares_networks(call, folder, capsys) -> None:
     rows = ("grid", "--experiments", "cells", "--select", "full")
     assert call(*rows, "--methods", "sasrec", "fmc", "--out", "two") == 0
