@@ -30,6 +30,7 @@ from minisasrec.commands.cli import (
 from minisasrec.commands.description import describe
 from minisasrec.commands.report import example_recommendations, final_rows, format_rows
 from minisasrec.data import DATASETS
+from minisasrec.data.registry import recognised
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.exchange import start_from
@@ -138,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not is_chosen(config.dataset, config.model) and (
         getattr(config, section) == getattr(default, section)
     ):
-        say(f"note: {unchosen(config)}")
+        say(f"note: {unchosen(config, known=recognised(split.dataset))}")
     known = Known.of(split)
     if not config.keep_histories:
         known = known.without_histories(model)

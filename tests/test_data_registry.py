@@ -25,9 +25,9 @@ from minisasrec.data import (
 from minisasrec.data.__main__ import main
 from minisasrec.data.files import Source
 from minisasrec.data.readers import Headerless
-from minisasrec.data.registry import table
+from minisasrec.data.registry import recognised, table
 from minisasrec.errors import DataError
-from minisasrec.learn.config import from_json
+from minisasrec.learn.config import from_json, preset, unchosen
 from minisasrec.train import parse
 
 RATINGS = "".join(f"{u}::{i}::4::{10 * u + i}\n" for u in range(1, 6) for i in range(1, 6))
@@ -146,8 +146,13 @@ def test_a_known_order_is_recognised_under_any_name(
     with pytest.warns(DataWarning, match="a variant"):
         wrong = load_dataset("amazon-beauty", data_dir=tmp_path).source
     assert wrong.endswith(f"; {told}")
+    own = preset(str(tmp_path / "renamed.txt"))
+    told = unchosen(own, known=recognised(load_dataset(tmp_path / "renamed.txt")))
+    assert told.endswith("come with --dataset amazon-games --data-dir FOLDER")
+    assert unchosen(own, known=DATASETS["gowalla"]) == unchosen(own)  # none were chosen
     zipped = archive(tmp_path / "ml-1m.zip")
     assert "not the actions and the order" in load_dataset(zipped).source
+    assert recognised(load_dataset(zipped)) is None
 
 
 @pytest.mark.parametrize("name", ["ml-1m", "amazon-games"])

@@ -694,14 +694,19 @@ def _order(dataset: Dataset, form: FileFormat, spec: DatasetSpec | None) -> str 
 
     Of an order that is not known something may be said if the form is that of a public data set.
     """
-    fingerprint = dataset.fingerprint()
-    for known in DATASETS.values():
-        if order := known.orders.get(fingerprint):
-            return order if known is spec else f"{known.title}: {order}"
+    if known := recognised(dataset):
+        order = known.orders[dataset.fingerprint()]
+        return order if known is spec else f"{known.title}: {order}"
     for known in DATASETS.values():
         if known is spec or form in known.forms:
             return known.orders.get(ANY)
     return None
+
+
+def recognised(dataset: Dataset) -> DatasetSpec | None:
+    """The public data set whose actions in a known order these are, whatever the file's name."""
+    fingerprint = dataset.fingerprint()
+    return next((known for known in DATASETS.values() if fingerprint in known.orders), None)
 
 
 def _finish(

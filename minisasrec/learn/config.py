@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from minisasrec.border import json_value, reading
 from minisasrec.budget import Weights
 from minisasrec.data.options import ReadingOptions
-from minisasrec.data.registry import DATASETS, SPARSE
+from minisasrec.data.registry import DATASETS, SPARSE, DatasetSpec
 from minisasrec.data.split import LEAVE_ONE_OUT, Split, parse_rule
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions
@@ -234,18 +234,23 @@ def is_chosen(dataset: str, model: str = "sasrec") -> bool:
     return not trained or (CHOSEN / dataset / f"{model}.json").is_file()
 
 
-def unchosen(config: TrainConfig, *others: TrainConfig) -> str:
+def unchosen(config: TrainConfig, *others: TrainConfig, known: DatasetSpec | None = None) -> str:
     """What to say of a model on a data set for which nobody has chosen its settings.
 
-    With `others` of the same model, it names the settings that all of them have.
+    With `others` of the same model, it names the settings that all of them have. `known` is the
+    public data set that the file was `recognised` as.
     """
     sections = [getattr(c, MODELS[config.model][1]) for c in (config, *others)]
     found = {name: {getattr(s, name, None) for s in sections} for name in TOLD}
     values = [f"{name} {value}" for name, (value, *more) in found.items()
               if value is not None and not more]  # fmt: skip
+    advice = "try others (--help) and compare on the validation part"
+    if known and is_chosen(known.name, config.model):
+        whose = f"--dataset {known.name} --data-dir FOLDER"
+        advice = f"this is {known.title}, whose settings come with {whose}"
     return (
         f"nobody has chosen settings of {config.model} for {Path(config.dataset).name}: it runs "
-        f"with {', '.join(values)}; try others (--help) and compare on the validation part"
+        f"with {', '.join(values)}; {advice}"
     )
 
 
