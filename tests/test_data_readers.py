@@ -394,7 +394,7 @@ def test_no_time_column_is_noted(tmp_path: Path) -> None:
 def test_quotes_separators_and_line_ends_inside_fields(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'user,item,time,title\r\n1,"a,b",1,"two\r\nlines"\r\n')
     dataset = load(path)
-    assert dataset.item_ids[1] == "a,b" and dataset.titles == ["<pad>", "two\r\nlines"]
+    assert dataset.item_ids[1] == "a,b" and dataset.titles == ["<pad>", "two\nlines"]
 
 
 def test_an_item_with_two_titles_has_none_unless_the_column_is_named(tmp_path: Path) -> None:

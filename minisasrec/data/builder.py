@@ -18,6 +18,7 @@ from minisasrec.data.values import (
     MISSING,
     Ids,
     Unusable,
+    compared,
     first_unusable,
     look_like_lists,
     shown,
@@ -155,9 +156,9 @@ class ActionsBuilder:
         for position, condition in self.roles.where:
             column = block.columns[position]
             try:
-                values = texts(column)
+                values = texts(column, compared)
             except Unusable:
-                row, why = first_unusable(column)
+                row, why = first_unusable(column, compared)
                 self._refuse(block, row, position, f"the value {why}")
             answers: dict[str, bool] = {}
             for value in values:
@@ -270,12 +271,12 @@ class ActionsBuilder:
                 f"{self.missing:,} of {self.rows:,} rows were left out, since a field is missing; "
                 f"the first is {self.first_missing}"
             )
-        names, change, note = self.users.finish()
+        names, change, told = self.users.finish()
         users = users if change is None else change[users]
-        notes += [f"users: {note}"] if note else []
-        item_names, change, note = self.items.finish()
+        notes += [f"users: {note}" for note in told]
+        item_names, change, told = self.items.finish()
         items = items if change is None else change[items]
-        notes += [f"items: {note}"] if note else []
+        notes += [f"items: {note}" for note in told]
         if look_like_lists(item_names):
             notes.append(
                 f"the items look like lists (the first is {shown(item_names[0])}): one row for "

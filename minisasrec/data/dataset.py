@@ -29,7 +29,7 @@ from minisasrec.data.builder import read_actions
 from minisasrec.data.columns import NO_TIME
 from minisasrec.data.frames import FrameTable
 from minisasrec.data.options import FILTERS, Filter, ReadingOptions
-from minisasrec.data.values import WHOLE, as_text
+from minisasrec.data.values import ZEROS, as_text
 from minisasrec.errors import DataError
 
 PAD = "<pad>"
@@ -405,6 +405,12 @@ def build_actions(
     columns = {"user": users, "item": items}
     if timestamps is not None:
         columns["time"] = timestamps
+    for name, column in columns.items():
+        if isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
+            raise DataError(
+                f"the column of {name}s is {column!r:.60}; give a list, an array or a Series with "
+                "one value for each action"
+            )
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) != 1:
         got = ", ".join(f"{length} {name}s" for name, length in lengths.items())
@@ -412,12 +418,12 @@ def build_actions(
     actions = read_actions(FrameTable(columns, "columns"), ReadingOptions())
     actions.notes = [note for note in actions.notes if note != NO_TIME.format("columns")]
     known = dict(zip(actions.item_ids, actions.item_ids, strict=True))
-    whole = {name + ".0": name for name in known if WHOLE.fullmatch(name)}
 
     def of_item(raw: Any) -> str:
         """The id that a key of the caller means: an item 1 may be 1.0 in a table of titles."""
         name = as_text(raw)
-        return name if name in known else whole.get(name, name)
+        whole = ZEROS.sub("", name)
+        return whole if name not in known and whole in known else name
 
     if titles is not None:
         actions.titles = {of_item(k): v for k, v in titles.items()}

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -36,6 +38,37 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+
+
+# how files begin that are no text, whatever their names say; and what to do
+FOREIGN = (
+    (rb"PAR1[\x00-\x1f]", "a Parquet file: give it the ending .parquet"),
+    (rb"PK\x03\x04", "a zip archive, or an Excel sheet: give it the ending .zip or .xlsx"),
+    (rb"\xd0\xcf\x11\xe0", "an Excel sheet of before 2007: save it as .xlsx or as CSV"),
+    (rb"BZh[1-9]1AY&SY", "compressed by bzip2: unpack it first (bunzip2), or use gzip"),
+    (rb"\xfd7zXZ", "compressed by xz: unpack it first (unxz), or use gzip"),
+    (rb"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it first (unzstd), or use gzip"),
+    (rb"7z\xbc\xaf|Rar!\x1a", "a 7z or rar archive: unpack it first"),
+    (rb"(?s).{257}ustar", "a tar archive: unpack it first (tar -xf)"),
+    (rb"SQLite format 3", "an SQLite database: save the table as CSV"),
+    (rb"ARROW1\x00|\x89HDF|Obj\x01", "an Arrow, HDF5 or Avro file: save the table as Parquet"),
+    (rb"\x80[\x02-\x05].", "a pickle, which may run code and is never read: save it as Parquet"),
+    (rb"%PDF-", "a PDF document: get the table as CSV"),
+    (rb"(?i)\s*<(!doctype|html)\b", "a web page, perhaps of an error: get the file again"),
+    (rb"version https://git-lfs", "what stands for a file in git: get it by git lfs pull"),
+)
+
+
+def foreign(head: bytes) -> str | None:
+    """What a file is that begins so and is no text, and what to do with it; else None."""
+    return next((what for begin, what in FOREIGN if re.match(begin, head)), None)
+
+
+def some(names: Iterable[str], most: int = 10) -> str:
+    """Names for an error, which is to stay one line: the first few, and how many more."""
+    every = list(names)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 @dataclass(frozen=True)
@@ -75,8 +108,7 @@ class Source:
                 info = archive.getinfo(self.member)
             except KeyError:
                 raise DataError(
-                    f"{self.path} has no member {self.member!r}; it has: "
-                    f"{', '.join(members(self.path))}"
+                    f"{self.path} has no member {self.member!r}; it has: {some(members(self.path))}"
                 ) from None
             check_unpacked(self, info.compress_size, info.file_size)
             try:
@@ -168,15 +200,13 @@ class Text:
     notes: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        """Blocks that end with the end of a line, except perhaps the last; line ends are kept."""
-        line, rest, old_mac = 1, "", None
+        """Blocks that end with the end of a line, except perhaps the last; each line end is \\n."""
+        line, rest = 1, ""
         with self.source.open() as stream:
             for more in self._decoded(stream):
                 text = rest + more
-                if old_mac is None:
-                    old_mac = "\r" in text and "\n" not in text
-                if old_mac:
-                    text = text.replace("\r", "\n")
+                if "\ufeff" in more:  # the mark of a file that was put behind another one
+                    text = re.sub("(?m)^\ufeff+", "", text)
                 end = text.rfind("\n") + 1
                 if len(text) - end > LONGEST_LINE:
                     raise DataError(
@@ -201,6 +231,8 @@ class Text:
 
     def _decoded(self, stream: IO[bytes]) -> Iterator[str]:
         data = stream.read(TEXT_BLOCK)
+        if what := foreign(data):
+            raise DataError(f"{self.source} is {what}")
         told = self.encoding
         if told is None or codecs_name(told, self.source) in ("utf-8", "utf-16", "utf-32"):
             for mark, name in BYTE_ORDER_MARKS:
@@ -211,6 +243,7 @@ class Text:
                 self.encoding = told or _by_zero_bytes(data)
         assert self.encoding is not None
         decoder = codecs.getincrementaldecoder(self.encoding)()
+        line_ends = io.IncrementalNewlineDecoder(None, translate=True)
         plain, line = True, 1  # whether all before was ASCII; the line that is being read
         while True:
             kept = decoder.getstate()[0]
@@ -237,6 +270,7 @@ class Text:
                 )
                 decoder = codecs.getincrementaldecoder(self.encoding)("minisasrec.latin-1")
                 text = decoder.decode(start, final=not data)
+            text = line_ends.decode(text, final=not data)
             plain = plain and text.isascii()
             line += text.count("\n")
             if text:

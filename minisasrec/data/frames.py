@@ -80,7 +80,13 @@ def _opened(frame: Any) -> tuple[Any, list[Any], int]:
         import pyarrow
 
         if hasattr(frame, "__arrow_c_stream__"):
-            table = pyarrow.table(frame)
+            try:
+                table = pyarrow.table(frame)
+            except (pyarrow.ArrowException, ValueError) as error:  # such as polars' Int128
+                raise DataError(
+                    f"a column of the frame has a type that Arrow lacks ({error}): cast it, or "
+                    "leave it out"
+                ) from error
             return table, table.column_names, table.num_rows
     except ImportError:
         if hasattr(frame, "get_column"):
@@ -130,5 +136,5 @@ def arrow_column(column: Any) -> NDArray[Any]:
     if types.is_integer(column.type) and not column.null_count:
         return np.asarray(column.to_numpy(zero_copy_only=False))
     if types.is_floating(column.type):
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+        return np.asarray(column.to_numpy(zero_copy_only=False))
     return as_objects([str(v) if hasattr(v, "isoformat") else v for v in column.to_pylist()])

@@ -177,7 +177,9 @@ class Condition:
         if self.operator in ("=", "!="):
             mine = number(value)
             same = value in self.values or (
-                mine is not None and any(number(v) == mine for v in self.values)
+                any(number(v) == mine for v in self.values)
+                if mine is not None
+                else value in ("True", "False") and value.lower() in map(str.lower, self.values)
             )
             return same == (self.operator == "=")
         mine, other = number(value), number(self.values[0])

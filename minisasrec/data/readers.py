@@ -33,7 +33,7 @@ from minisasrec.data.files import Source, check_unpacked, find
 from minisasrec.data.frames import FrameTable, arrow_column
 from minisasrec.data.options import ReadingOptions, spelled
 from minisasrec.data.text import BLANKS, SAMPLE, TextTable
-from minisasrec.data.values import as_objects
+from minisasrec.data.values import as_objects, tidy
 from minisasrec.errors import DataError
 
 ML_100K_GENRES = (
@@ -111,7 +111,7 @@ def _first_line(source: Source, options: ReadingOptions) -> tuple[int, str]:
     for number, text in source.text(options.encoding):
         for line, one in enumerate(text.split("\n"), number):
             if line > options.skip_lines and one.strip():
-                return line, one.strip("\r")
+                return line, one
     return 1, ""
 
 
@@ -251,9 +251,9 @@ def _read_item_table(
     genres = next(iter(header.usual(["genres"], "genres")), None)
     for line, row in table.rows():
         if title is not None:
-            titles[row[item].strip()] = row[title]
+            titles[tidy(row[item])] = row[title]
         if genres is not None:
-            categories[row[item].strip()] = _genres(row[genres], source, line)
+            categories[tidy(row[item])] = _genres(row[genres], source, line)
     return titles or None, categories or None
 
 

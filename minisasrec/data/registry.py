@@ -437,6 +437,8 @@ def _load(
     if data_dir is not None and not Path(data_dir).expanduser().is_dir():
         raise DataError(f"data_dir (--data-dir) {data_dir} is not a folder")
     name = os.fspath(data)
+    if name == "":
+        raise DataError("the data has no name: give the path of a file, or the name of a data set")
     # whatever is in the files; and no permission, a name that is too long, a broken disk
     with reading(Path(name), advice="is it damaged, or of another format?"):
         if name in DATASETS:
@@ -583,6 +585,7 @@ FORMS_BY_SUFFIX = {
     ".xlsx": FileFormat((), readers.read_excel),
     ".json": FileFormat((), readers.read_json_lines),
     ".jsonl": FileFormat((), readers.read_json_lines),
+    ".ndjson": FileFormat((), readers.read_json_lines),
     ".txt": FileFormat((), readers.read_pairs, filter="none"),
 }
 FRAME = FileFormat((), readers.read_parquet)  # of a frame only the filter counts
@@ -632,7 +635,7 @@ def _form_of_path(
     if len(tables) > 1:  # notes lie beside tables more often than logs of pairs do
         tables = [source for source in tables if not source.name.endswith(".txt")] or tables
     if not tables:
-        there = ", ".join(source.member or source.path.name for source in sources) or "nothing"
+        there = files.some(source.member or source.path.name for source in sources) or "nothing"
         raise DataError(
             f"{path} holds no file whose ending is known ({', '.join(FORMS_BY_SUFFIX)}), but "
             f"{there}: give a file's path, or the name of a public data set and --data-dir "
@@ -641,7 +644,7 @@ def _form_of_path(
     if len(tables) > 1:
         names = [source.member or source.path.name for source in tables]
         raise DataError(
-            f"{path} holds more than one table ({', '.join(names)}): give a file's path, such as "
+            f"{path} holds more than one table ({files.some(names)}): give a file's path, such as "
             f"{path / names[0]}, or the name of a public data set and --data-dir (data_dir=)"
         )
     return _form_of_file(tables[0], path)
@@ -651,6 +654,9 @@ def _form_of_file(source: Source, folder: Path) -> tuple[FileFormat, Source, Sou
     suffix = source.path.suffix if source.path.suffix.lower() == ".xlsx" else source.name
     form = FORMS_BY_SUFFIX.get(Path("x" + suffix.lower()).suffix)
     if form is None:
+        with source.open() as stream:
+            if what := files.foreign(stream.read(1024)):
+                raise DataError(f"{source} is {what}")
         raise DataError(
             f"cannot tell the format of {source} by its name; known endings are "
             f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip; for a file of a public "

@@ -20,7 +20,7 @@ from minisasrec.data.builder import Block
 from minisasrec.data.columns import Header, suggestion
 from minisasrec.data.files import LONGEST_LINE, Source
 from minisasrec.data.options import ReadingOptions, spelled
-from minisasrec.data.values import looks_like_data
+from minisasrec.data.values import looks_like_data, tidy
 from minisasrec.errors import DataError
 
 MOST_COLUMNS = 10_000
@@ -67,6 +67,9 @@ class TextTable:
         self._first = first
         first_fields = next((f for _, f in self._records(first, line, strict=False)), [])
         self.header = options.header and columns is None
+        self.header_line = first.partition("\n")[0] if self.header else ""
+        self.header_fields = [tidy(f) for f in first_fields]
+        self.headers_again = 0
         given = options.names() or (columns.split(",") if columns else [])
         self._name_columns(first_fields, given, options)
         self.width = len(self.names)
@@ -82,8 +85,10 @@ class TextTable:
 
     @property
     def notes(self) -> list[str]:
-        """What the text's encoding has to say."""
-        return self.text.notes
+        """What the text's encoding has to say, and what was passed over."""
+        again = self.headers_again
+        passed = f"{again:,} line(s) repeat the header and were left out: were files put together?"
+        return [*self.text.notes, *([passed] if again else [])]
 
     @property
     def facts(self) -> dict[str, str]:
@@ -113,10 +118,10 @@ class TextTable:
         while at < len(first):
             end = _end_of_line(first, at)
             now, below = first[at:end], first[end + 1 : _end_of_line(first, end + 1)]
-            text = now.strip().lstrip("\ufeff")
+            text = now.strip()
             if not text:
                 pass
-            elif match := SEPARATOR_LINE.fullmatch(now.strip("\r\n \ufeff")):
+            elif match := SEPARATOR_LINE.fullmatch(text):
                 hint = {"\\t": "\t"}.get(match[1], match[1])
             elif text.startswith("#") and not _is_header_comment(now, below, told or hint):
                 pass
@@ -174,7 +179,7 @@ class TextTable:
         """The first values of each column."""
         columns: list[list[str]] = [[] for _ in self.names]
         for number, (_, fields) in enumerate(self._records(self._first, 1, strict=False)):
-            if number == 0 and self.header:
+            if self._is_header(fields):
                 continue
             if len(fields) == self.width:
                 for column, value in zip(columns, fields, strict=True):
@@ -186,8 +191,8 @@ class TextTable:
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """All rows with their lines, each with one field for each column: for small files."""
         text = self._first + "".join(more for _, more in self._blocks)
-        for number, (line, fields) in enumerate(self._records(text, self.first_line, strict=True)):
-            if (number or not self.header) and any(map(str.strip, fields)):
+        for line, fields in self._records(text, self.first_line, strict=True):
+            if any(map(str.strip, fields)) and not self._is_header(fields):
                 self._check_width(line, fields)
                 yield line, fields[: self.width]
 
@@ -205,7 +210,7 @@ class TextTable:
                 if len(text) > LONGEST_LINE + len(more):
                     self._unclosed(text, line)
                 continue
-            if text.strip("\r\n"):
+            if text.strip("\n"):
                 self.bar.update(len(frame))
                 yield self._block(text, line, frame, kinds)
             text = ""
@@ -277,7 +282,8 @@ class TextTable:
         last, extra = (frame[p].to_numpy() for p in (self.width - 1, self.width))
         lines, blank = None, None
         short = last.dtype.kind == "O" and bool((last == "").any())
-        if several_lines or short or bool((extra != "").any()):
+        again = bool(self.header_line) and self.header_line in text
+        if several_lines or short or again or bool((extra != "").any()):
             lines, blank = self._check(text, line, len(frame))
         place = self._places(text, line, lines)
         return Block(columns, place, blank)
@@ -295,8 +301,15 @@ class TextTable:
                 if row < rows:
                     blank[row] = True
                 continue
+            if self._is_header(fields):
+                blank[row] = True
+                self.headers_again += 1
+                continue
             self._check_width(number, fields)
         return lines, blank
+
+    def _is_header(self, fields: Sequence[str]) -> bool:
+        return self.header and [tidy(f) for f in fields] == self.header_fields
 
     def _check_width(self, line: int, fields: Sequence[str]) -> None:
         if len(fields) < self.width or any(f.strip() for f in fields[self.width :]):
@@ -314,7 +327,6 @@ class TextTable:
         if not self.quoted or self.separator == BLANKS:
             blanks = self.separator == BLANKS
             for number, record in enumerate(lines, line):
-                record = record.rstrip("\r")
                 yield number, record.split() if blanks else record.split(self.separator)
             return
         separator, text = self._one_character(text)
@@ -369,8 +381,8 @@ def _is_quoted(head: str, separator: str) -> bool:
         return True
     lines = head.split("\n")[: SAMPLE * 5]
     lines = lines[:-1] if len(lines) > 1 else lines
-    first = [f.strip("\r") for f in lines[0].split("\t")]
-    fields = [f.strip("\r") for line in lines for f in line.split("\t") if '"' in f]
+    first = lines[0].split("\t")
+    fields = [f for line in lines for f in line.split("\t") if '"' in f]
     return all(map(_is_whole, first)) or (bool(fields) and all(map(_is_whole, fields)))
 
 

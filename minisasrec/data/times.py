@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minisasrec.data.options import DAY_ORDERS, TIME_UNITS, spelled
-from minisasrec.data.values import MISSING, Unusable, as_objects, shown, texts
+from minisasrec.data.values import MISSING, Unusable, as_objects, shown, texts, whole_up_to
 
 MISSING_TIMES = MISSING | {"0000-00-00", "0000-00-00 00:00:00"}  # MySQL's dates of nothing
 # the years 1973 to 2286 in seconds, milliseconds, microseconds and nanoseconds
@@ -35,6 +35,7 @@ TOKEN = re.compile(
 )
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
+DECIMAL_COMMA = re.compile(r"\d{4,},\d+")  # no thousands: those would have a comma before, too
 LONGEST_DATE = 100  # characters; a field of 70,000 would take seconds to tell from one
 CLOCK_IN = re.compile(r":|\dT\d")
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[Mm]?\.?")
@@ -161,6 +162,7 @@ class TimeColumn:
         self.time_format = time_format
         self.kind = "number" if time_format in TIME_UNITS else None
         self.numbers: list[NDArray[Any]] = []
+        self.coarse = 0.0  # how far apart the numbers of a short type are, if they are whole ones
         self.dates: list[_Dates] = []
         if time_format is not None and self.kind is None:
             self.kind = "date"
@@ -209,7 +211,12 @@ class TimeColumn:
         bad = np.flatnonzero(~((numbers >= 0) & (numbers < np.inf)))
         if len(bad):
             return int(bad[0]), f"{EXPECTED}, got {_got(values, bad[0])}"
-        self.numbers.append(numbers.astype(np.int64 if numbers.dtype.kind in "iu" else np.float64))
+        greatest = numbers.max()
+        if numbers.dtype.kind == "f" and numbers.itemsize < 8:  # float32, which a frame may have
+            if greatest > whole_up_to(numbers.dtype):
+                self.coarse = max(self.coarse, float(np.spacing(greatest)))
+        fits = numbers.dtype.kind in "iu" and int(greatest) < 2**63
+        self.numbers.append(numbers.astype(np.int64 if fits else np.float64))
         return None
 
     def _add_dates(
@@ -278,7 +285,13 @@ class TimeColumn:
                 )
             return columns[0], []
         times = np.concatenate(self.numbers) if self.numbers else np.zeros(0)
-        return (times, []) if self.time_format else one_unit(times)
+        times, notes = (times, []) if self.time_format else one_unit(times)
+        if self.coarse:
+            notes.append(
+                f"the times are floats that hold such numbers to the nearest {self.coarse:.0f} "
+                "only: actions nearer than that are in the order of the rows; save them as integers"
+            )
+        return times, notes
 
 
 def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
@@ -404,7 +417,9 @@ def _numbers(strings: Sequence[str]) -> NDArray[Any]:
     """Texts as int64 if all are whole, else float64, NaN where they are no number."""
     import pandas
 
-    column = as_objects(strings)
+    column = as_objects(
+        [s.replace(",", ".") if "," in s and DECIMAL_COMMA.fullmatch(s) else s for s in strings]
+    )
     with np.errstate(all="ignore"):
         numbers = np.asarray(pandas.to_numeric(column, errors="coerce"))
     if numbers.dtype.kind not in "iuf":

@@ -6,6 +6,7 @@ The rules stand in docs/your-data.md, in a table.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,19 +19,34 @@ MISSING = frozenset(
     "|nil|\\N|undefined|(not set)|(none)|(blank)|-|--|?|#N/A|#N/A N/A|#NA|#NULL!|#VALUE!|#REF!"
     "|#DIV/0!|#NAME?".split("|")
 )
-WHOLE = re.compile(r"-?[0-9]+(\.0*)?")
+ZEROS = re.compile(r"(\.0*|,0{1,2})$")  # 7.0 and 7.00, and 7,0 where the decimal mark is a comma
+WHOLE = re.compile(r"-?[0-9]+(\.0*|,0{1,2})?")
+SHORTENED = re.compile(r"-?[0-9](\.[0-9]+)?E\+[0-9]+")  # what a spreadsheet makes of a long number
 LIST = re.compile(r"\[.*\]|[A-Za-z]{0,3}[0-9]+([ ,;|]+[A-Za-z]{0,3}[0-9]+)+", re.DOTALL)
-LARGEST_EXACT_FLOAT = 2**53
+# around a field as blanks are: marks without width, which come with text that was copied
+AROUND = " \t\n\r\x0b\x0c\xa0\u200b\u200e\u200f\u2060\ufeff"
 
 
 class Unusable(Exception):
     """A value that cannot be an id; its text says why."""
 
 
+def tidy(text: str) -> str:
+    """A text without blanks around it, its letters in the one spelling of Unicode's NFC.
+
+    An accented letter may be one character, or a letter and an accent: both look the same.
+
+    >>> tidy(" cafe\u0301\ufeff ") == "caf\u00e9"
+    True
+    """
+    text = text.strip()
+    return text if text.isascii() else unicodedata.normalize("NFC", text.strip(AROUND))
+
+
 def as_text(value: Any) -> str:
     """A value of any kind as the text that an id is made from; "" if it is missing."""
     if isinstance(value, str):
-        return value.strip()
+        return tidy(value)
     if value is None:
         return ""
     if isinstance(value, (bool, np.bool_)):
@@ -49,10 +65,17 @@ def as_text(value: Any) -> str:
     if str(value) in MISSING or value != value:  # pandas.NA, which is not even unequal; NaN, NaT
         return ""
     if isinstance(value, (float, np.floating)):
-        if abs(float(value)) >= LARGEST_EXACT_FLOAT:
-            raise Unusable(f"is {value!r}: such large numbers lose digits as floats; read as text")
+        if abs(float(value)) >= whole_up_to(getattr(value, "dtype", np.dtype(np.float64))):
+            raise Unusable(
+                f"is {float(value)!r}: such large numbers lose digits as floats; read as text"
+            )
         return repr(float(value))
-    return str(value).strip()
+    return tidy(str(value))
+
+
+def whole_up_to(dtype: np.dtype[Any]) -> int:
+    """Up to where a type of floats holds every whole number: 2**53 for float64."""
+    return int(2 ** (np.finfo(dtype).nmant + 1))
 
 
 def shown(value: Any) -> str:
@@ -63,11 +86,21 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def texts(values: NDArray[Any]) -> list[str]:
+def compared(value: Any) -> str:
+    """A value as a condition sees it: as `as_text`, and True or False."""
+    return str(value) if isinstance(value, (bool, np.bool_)) else as_text(value)
+
+
+def texts(values: NDArray[Any], read: Callable[[Any], str] = as_text) -> list[str]:
     """A column of any type as texts without blanks around them, "" where missing."""
     if values.dtype.kind == "M":
         return ["" if v is None else str(v) for v in values.astype("datetime64[us]").tolist()]
-    return [as_text(v) for v in values.tolist()]
+    return [read(v) for v in _entries(values)]
+
+
+def _entries(values: NDArray[Any]) -> list[Any]:
+    """The values as Python has them; short floats as they are, for they hold fewer digits."""
+    return list(values) if values.dtype.kind == "f" and values.itemsize < 8 else values.tolist()
 
 
 def as_objects(values: Sequence[Any]) -> NDArray[Any]:
@@ -117,35 +150,41 @@ class Ids:
             self.codes[raw] = code
         return code
 
-    def finish(self) -> tuple[list[str], NDArray[np.int32] | None, str | None]:
-        """The ids, how codes change (None: not), and a note.
+    def finish(self) -> tuple[list[str], NDArray[np.int32] | None, list[str]]:
+        """The ids, how codes change (None: not), and notes.
 
         Where every id is a whole number, ``7.0`` is ``7``: a column of numbers that had a gap in it
-        somewhere becomes floats. In a column with other text it stays ``7.0``.
+        somewhere becomes floats, and a database writes ``7.00``. In a column with other text it
+        stays ``7.0``.
         """
-        if not any(name.endswith(".0") for name in self.names):
-            return self.names, None, None
-        if not all(map(WHOLE.fullmatch, self.names)):
-            both = [name for name in self.names if name + ".0" in self.codes]
-            if not both:
-                return self.names, None, None
-            other = next(name for name in self.names if not WHOLE.fullmatch(name))
-            return (
-                self.names,
-                None,
-                f"{both[0]!r} and {both[0] + '.0'!r} are two ids, since others, such as {other!r}, "
-                "are no whole numbers",
+        notes = []
+        if short := next((n for n in self.names if "E+" in n and SHORTENED.fullmatch(n)), None):
+            notes.append(
+                f"ids such as {short!r} are numbers that a spreadsheet has shortened, so several "
+                "ids may have become one: export that column as text"
             )
+        with_zeros = [n for n in self.names if n[-1] in "0." and ZEROS.search(n)]
+        if not with_zeros:
+            return self.names, None, notes
+        if not all(map(WHOLE.fullmatch, self.names)):
+            pairs = ((ZEROS.sub("", n), n) for n in with_zeros if WHOLE.fullmatch(n))
+            if both := next((pair for pair in pairs if pair[0] in self.codes), None):
+                other = next(name for name in self.names if not WHOLE.fullmatch(name))
+                notes.append(
+                    f"{both[0]!r} and {both[1]!r} are two ids, since others, such as {other!r}, "
+                    "are no whole numbers"
+                )
+            return self.names, None, notes
         whole: dict[str, int] = {}
         change = np.empty(len(self.names), dtype=np.int32)
         for code, name in enumerate(self.names):
-            change[code] = whole.setdefault(name.partition(".")[0], len(whole))
-        return list(whole), change, None
+            change[code] = whole.setdefault(ZEROS.sub("", name), len(whole))
+        return list(whole), change, notes
 
 
 def first_unusable(values: NDArray[Any], check: Callable[[Any], Any] = as_text) -> tuple[int, str]:
     """The position of the first value that `check` refuses, and why."""
-    for row, value in enumerate(values.tolist()):
+    for row, value in enumerate(_entries(values)):
         try:
             check(value)
         except Unusable as error:

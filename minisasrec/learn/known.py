@@ -21,6 +21,7 @@ from minisasrec.data.dataset import PAD, Dataset, Repeats
 from minisasrec.data.registry import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT, NONE, Split
 from minisasrec.data.times import one_unit
+from minisasrec.data.values import tidy
 from minisasrec.errors import CheckpointError, ConfigError, DataError, MinisasrecError
 from minisasrec.learn.runs import CONFIG, HISTORIES, ITEMS, USERS, Run, check_form, to_safetensors
 from minisasrec.models.base import Model
@@ -85,8 +86,8 @@ class Ids:
         """The number of each id, -1 for an unknown one."""
         number = self.number
         texts = [id_text(value, f"the {self.what} id") for value in values]
-        # blanks around an id are not read from files and tables either
-        found = (number.get(text, number.get(text.strip(), -1)) for text in texts)
+        # as files and tables are read: blanks around an id, and two spellings of a letter
+        found = (number.get(text, number.get(tidy(text), -1)) for text in texts)
         return np.fromiter(found, np.int64, len(texts))
 
     def unknown(self, value: Any, name: str, titles: Sequence[str] | None = None) -> str:

@@ -93,7 +93,8 @@ def _(
         return feed_forward.definition(x, s, gamma, beta, *layers, **constants)
     for key in keys:
         slot_ids = check_dropout("feed_forward", x, rate, key, slot_ids)
-    x, s = np.ascontiguousarray(x), np.ascontiguousarray(s)
+    x, s, gamma, beta, *weights = map(np.ascontiguousarray, (x, s, gamma, beta, *layers))
+    layers = tuple(weights)
     names = kernels.dropout.row_names(x, slot_ids)
     norm, drops = (gamma, beta, eps), (names, rate, keys)
     y, *saved = kernels.feed_forward.feed_forward(x, s, norm, layers, *drops)

@@ -64,7 +64,9 @@ def _(x: Array, gamma: Array, beta: Array, *layers: Array, eps: float = 1e-8) ->
     d = x.shape[1]
     if d < kernels.matmul.lane_count(x.dtype):
         return norm_projections.definition(x, gamma, beta, *layers, eps=eps)
-    x, W, b = np.ascontiguousarray(x), np.stack(layers[::2]), np.stack(layers[1::2])
+    x, gamma, beta = map(np.ascontiguousarray, (x, gamma, beta))
+    # a stack of transposed matrices would not be contiguous
+    W, b = (np.ascontiguousarray(np.stack(layers[i::2])) for i in (0, 1))
     y, mean, rstd = kernels.projections.projections_forward(x, gamma, beta, eps, W, b)
 
     def backward(dy: Array) -> tuple[Array, ...]:

@@ -1,0 +1,276 @@
+"""Logs as colleagues send them: what is odd about a file is read as it is meant, or is told."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import tarfile
+import warnings
+import zipfile
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from minisasrec import Recommender
+from minisasrec.data import Dataset, DataWarning, build_dataset, load_dataset
+from minisasrec.errors import DataError
+
+HEADER = "user,item,time\n"
+
+
+def load(data: Any, **options: Any) -> Dataset:
+    return load_dataset(data, min_actions=0, progress=False, **options)
+
+
+def sequences(dataset: Dataset) -> dict[str, list[str]]:
+    return {
+        user: [dataset.item_ids[i] for i in dataset.sequence(u)]
+        for u, user in enumerate(dataset.user_ids)
+    }
+
+
+def read(path: Path, content: str | bytes, **options: Any) -> tuple[dict[str, list[str]], str]:
+    """The sequences in a file with this content, and all notes."""
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        dataset = load(path, **options)
+    return sequences(dataset), " ".join(dataset.warnings)
+
+
+READ = {  # name of what is odd: a file, and what it says
+    "a decimal comma in seconds": (
+        "user;item;time\na;1;1600000001,5\na;2;1600000000\na;3;1600000001,25\n",
+        {"a": ["2", "3", "1"]},
+    ),
+    "days as German Excel counts them": (
+        "user;item;time\na;1;45293,75\na;2;45293,5\na;3;45292\n",
+        {"a": ["3", "2", "1"]},
+    ),
+    "whole numbers of a database": (
+        HEADER + "7.00,1.00,1\n7,2,2\n7.0,3.00,3\n",
+        {"7": ["1", "2", "3"]},
+    ),
+    "whole numbers with a decimal comma": (
+        "user;item;time\n7,00;1,0;1\n7;2;2\n",
+        {"7": ["1", "2"]},
+    ),
+    "1,000 is no 1": (HEADER + 'a,"1,000",1\na,1,2\n', {"a": ["1,000", "1"]}),
+    "an accent as a letter of its own": (
+        HEADER + "a,caf\u00e9,1\na,cafe\u0301,2\n",
+        {"a": ["caf\u00e9", "caf\u00e9"]},
+    ),
+    "marks without width": (
+        HEADER + "a\u200b,x,1\n\ufeffa,\u200e y\u200f,2\na\u00a0,x,3\n",
+        {"a": ["x", "y", "x"]},
+    ),
+    "line ends of a text file written twice": (
+        "user,item,time\r\r\na,1,2\r\r\na,2,1\r\r\n",
+        {"a": ["2", "1"]},
+    ),
+    "line ends of an old Mac and of Unix": (
+        "user,item,time\ra,1,2\ra,2,1\rb,1,9\nb,2,8\n",
+        {"a": ["2", "1"], "b": ["2", "1"]},
+    ),
+    "a time that no int64 holds": (
+        HEADER + "a,1,18446744073709551615\na,2,5\n",
+        {"a": ["2", "1"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", READ)
+def test_what_is_odd_is_read_as_it_is_meant(what: str, tmp_path: Path) -> None:
+    content, wanted = READ[what]
+    assert read(tmp_path / "log.csv", content)[0] == wanted
+
+
+@pytest.mark.parametrize("quote", ["", '"'], ids=["plain", "quoted"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "with a mark"])
+@pytest.mark.parametrize("time", [True, False], ids=["time", "no time"])
+def test_a_header_that_comes_again_is_no_action(
+    quote: str, mark: str, time: bool, tmp_path: Path
+) -> None:
+    def line(*fields: str) -> str:
+        return ",".join(f"{quote}{f}{quote}" for f in (fields if time else fields[:2])) + "\n"
+
+    header = mark + line("user", "item", "time")
+    files = header + line("a", "1", "1") + header + line("a", "2", "2") + header
+    found, notes = read(tmp_path / "log.csv", files)
+    assert found == {"a": ["1", "2"]} and "2 line(s) repeat the header" in notes
+
+
+def test_a_line_that_is_only_like_the_header_is_an_action(tmp_path: Path) -> None:
+    found, notes = read(tmp_path / "log.csv", "user,item\na,item\nuser,1\n")
+    assert found == {"a": ["item"], "user": ["1"]} and "repeat" not in notes
+
+
+def test_ids_that_a_spreadsheet_has_shortened_are_told(tmp_path: Path) -> None:
+    _, notes = read(tmp_path / "log.csv", HEADER + "a,4.00638E+12,1\na,12,2\n")
+    assert "items: ids such as '4.00638E+12'" in notes
+    _, notes = read(tmp_path / "log.csv", HEADER + "a,E+12,1\na,E+,2\n")
+    assert "spreadsheet" not in notes
+
+
+def packed(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("log.csv", HEADER)
+    else:
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo("log.csv"))
+    return buffer.getvalue()
+
+
+FOREIGN = {
+    "bzip2": (bz2.compress(HEADER.encode()), "bunzip2"),
+    "xz": (lzma.compress(HEADER.encode()), "unxz"),
+    "zstd": (b"\x28\xb5\x2f\xfd\x04\x00", "unzstd"),
+    "zip": (packed("zip"), ".zip or .xlsx"),
+    "tar": (packed("tar"), "tar -xf"),
+    "parquet": (b"PAR1\x15\x04\x15", ".parquet"),
+    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".xlsx"),
+    "pickle": (b"\x80\x04\x95\x00", "never read"),
+    "html": (b"\n<!DOCTYPE html>\n<html>", "a web page"),
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+}
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.dat", "log.bin", "log"])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_that_is_no_text_is_called_what_it_is(kind: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(FOREIGN[kind][0])
+    with pytest.raises(DataError, match=name) as told:
+        load(tmp_path / name)
+    assert FOREIGN[kind][1] in str(told.value) and "--encoding" not in str(told.value)
+
+
+def test_json_lines_may_be_called_ndjson(tmp_path: Path) -> None:
+    assert read(tmp_path / "log.ndjson", '{"user": 1, "item": 2}\n')[0] == {"1": ["2"]}
+
+
+@pytest.mark.parametrize("inside", ["zip", "folder"])
+def test_an_error_names_a_few_of_many_files(inside: str, tmp_path: Path) -> None:
+    names = [f"part-{i:05}.csv" for i in range(300)]
+    place = tmp_path / "parts.zip"
+    if inside == "zip":
+        with zipfile.ZipFile(place, "w") as archive:
+            for name in names:
+                archive.writestr(name, HEADER)
+    else:
+        place = tmp_path / "parts"
+        place.mkdir()
+        for name in names:
+            (place / name).write_text(HEADER, encoding="utf-8")
+    with pytest.raises(DataError, match="and 290 more") as told:
+        load(place)
+    assert len(str(told.value)) < 500 + len(str(place)) * 2
+
+
+def test_no_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log.csv").write_text(HEADER + "a,1,1\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load(".").num_actions == 1
+    with pytest.raises(DataError, match="no name"):
+        load("")  # such as "$FILE" where it is not set
+
+
+# --- types of columns -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("condition", ["bought=true", "bought=True", "bought!=false"])
+@pytest.mark.parametrize("form", ["frame", "csv", "jsonl", "parquet", "object"])
+def test_where_takes_truth_values(form: str, condition: str, tmp_path: Path) -> None:
+    log = pd.DataFrame({"user": "a", "item": [1, 2, 3], "bought": [True, False, True]})
+    data: Any = log if form == "frame" else tmp_path / f"log.{form}"
+    if form == "csv":
+        log.to_csv(data, index=False)
+    elif form == "jsonl":
+        log.to_json(data, orient="records", lines=True)
+    elif form == "parquet":
+        pytest.importorskip("pyarrow")
+        log.to_parquet(data)
+    elif form == "object":
+        data = log.astype({"bought": object})
+    assert sequences(load(data, where=condition)) == {"a": ["1", "3"]}
+
+
+def test_where_still_refuses_lists() -> None:
+    with pytest.raises(DataError, match=r"row 1.*list.*'kind'"):
+        load(pd.DataFrame({"user": "a", "item": [1, 2], "kind": [True, ["x"]]}), where="kind=true")
+
+
+@pytest.mark.parametrize("form", ["frame", "parquet"])
+def test_short_floats_hold_fewer_digits(form: str, tmp_path: Path) -> None:
+    """float32 has every whole number up to 2**24, and only every second one from there on."""
+
+    def given(**columns: Any) -> Any:
+        log = pd.DataFrame({"user": "a", "item": [1, 2, 3], **columns})
+        if form == "frame":
+            return log
+        pytest.importorskip("pyarrow")
+        log.to_parquet(tmp_path / "log.parquet")
+        return tmp_path / "log.parquet"
+
+    exact = np.array([2**24 - 1, 5, 2**24 - 1], np.float32)
+    assert sequences(load(given(item=exact))) == {"a": ["16777215", "5", "16777215"]}
+    lost = np.array([2**24 + 1, 5, 2**24], np.float32)
+    with pytest.raises(DataError, match="row 0: the item is 16777216.0.*lose digits"):
+        load(given(item=lost))
+    times = np.array([1_600_000_050, 1_600_000_000, 1_600_009_999], np.float32)
+    with pytest.warns(DataWarning, match="to the nearest 128 only"):
+        load(given(time=times))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        assert sequences(load(given(time=np.array([3, 1.5, 2], np.float32)))) == {
+            "a": ["2", "3", "1"]
+        }
+
+
+def test_decimals_of_a_database_are_whole_numbers() -> None:
+    items = [Decimal("3.00"), Decimal("1.00"), 3]
+    assert sequences(load({"user": ["a"] * 3, "item": items})) == {"a": ["3", "1", "3"]}
+
+
+def test_titles_find_their_ids_however_these_are_written() -> None:
+    cases = (
+        (["1.00", "2", "3"], {1: "A", "2.00": "B", "3": "C"}),
+        (["1.00", "caf\u00e9", "x"], {"1.00": "A", "cafe\u0301": "B", " x ": "C"}),
+    )
+    for ids, titles in cases:
+        dataset = build_dataset(["a"] * 3, ids, min_actions=0, titles=titles)
+        assert dataset.titles == ["<pad>", "A", "B", "C"]
+
+
+def test_a_type_that_arrow_lacks_is_one_line() -> None:
+    polars = pytest.importorskip("polars")
+    pytest.importorskip("pyarrow")
+    frame = polars.DataFrame({"user": ["a"], "item": [1]}).with_columns(
+        polars.col("item").cast(polars.Int128)
+    )
+    try:
+        assert sequences(load(frame)) == {"a": ["1"]}
+    except DataError as error:
+        assert "cast it" in str(error)
+
+
+@pytest.mark.parametrize("users", [5, "ab", iter([1, 2]), None])
+def test_what_is_no_column_is_one_line(users: Any) -> None:
+    with pytest.raises(DataError, match="the column of users is"):
+        build_dataset(users, [1, 2])
+
+
+def test_an_id_is_found_however_its_letters_are_spelled() -> None:
+    rows = [(u, f"caf\u00e9 {i}") for u in "abc" for i in range(5)]
+    log = pd.DataFrame(rows, columns=["user", "item"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        recommender = Recommender("poprec").fit(log, min_actions=0, progress=False)
+        found = recommender.recommend(histories=[["cafe\u0301 1", "caf\u00e9 2\u200b"]], k=1)
+    assert len(found) == 1
