@@ -20,6 +20,14 @@ from minisasrec.errors import DataError, MinisasrecError
 PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds between attempts to rename
 
 
+def at_home(path: Path) -> Path:
+    """``~/runs`` in the home folder: not every shell puts it there, as in ``--out=~/runs``."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~nobody
+        return path
+
+
 @contextmanager
 def unfinished(target: Path) -> Iterator[Path]:
     """An empty file beside `target` to write into; it is removed if it was not renamed.

@@ -15,6 +15,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +24,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from minisasrec.border import PATIENCE, at_home
 from minisasrec.data.dataset import Dataset, DataWarning, Repeats
+from minisasrec.data.files import some
 from minisasrec.data.registry import load_dataset
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.data.split import NONE, Part, Split, make_split
@@ -62,7 +65,7 @@ from minisasrec.learn.queries import (
 )
 from minisasrec.learn.receipt import origin, origin_in, updated
 from minisasrec.learn.recommendation import top_lists
-from minisasrec.learn.runs import CONFIG, WEIGHTS, Run
+from minisasrec.learn.runs import CONFIG, HALF_WRITTEN, ITEMS, LOCK, OWN, WEIGHTS, Run
 from minisasrec.learn.settings import configure, differing
 from minisasrec.models import MODELS, Model, RecentPopularity, SASRec, SequenceModel
 from minisasrec.models.base import NOBODY
@@ -517,11 +520,13 @@ class Recommender:
         """Write one folder with all that `load` needs; returns its path.
 
         A recommender that was saved there before is replaced as a whole: after an interrupted call
-        the old one is still there. `keep_histories=False` leaves out the users, their ids and
-        histories; by default the setting of that name decides. Raises `ConfigError` for a folder
-        that holds something else, `TrainingError` if it cannot be written.
+        the old one is still there. Other files in its folder stay. `keep_histories=False` leaves
+        out the users, their ids and histories; by default the setting of that name decides. Raises
+        `ConfigError` for a folder that holds something else, `TrainingError` if it cannot be
+        written.
         """
-        fitted, folder = self.fitted, _path(folder, "save").absolute()
+        fitted, told = self.fitted, _path(folder, "save").absolute()
+        folder = Path(os.path.realpath(told))  # where a link leads, which stays a link
         keep = fitted.config.keep_histories if keep_histories is None else keep_histories
         known = fitted.known if keep else fitted.known.without_histories(fitted.model)
         _check_free(folder)
@@ -538,6 +543,7 @@ class Recommender:
             described = model_settings(fitted.config.model, fitted.model)
             run.save_arrays(WEIGHTS, fitted.model.state(), facts | described)
             try:
+                _copy_others(folder, part / "new")
                 if folder.exists():
                     os.replace(folder, part / "old")
                 try:
@@ -550,7 +556,7 @@ class Recommender:
                 raise TrainingError(f"cannot write {folder}: {error.strerror or error}") from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        return folder
+        return told
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Recommender:
@@ -561,9 +567,24 @@ class Recommender:
         written by a newer version.
         """
         run = Run(_path(folder, "load"))
+        for seconds in (*PATIENCE, None):
+            before = _stamp(run)
+            try:
+                found = cls._load(run)
+            except CheckpointError:
+                if seconds is None or before == _stamp(run):
+                    raise
+            else:
+                if before == _stamp(run):
+                    return found
+            time.sleep(seconds or 0)  # another recommender was saved there meanwhile
+        return found
+
+    @classmethod
+    def _load(cls, run: Run) -> Recommender:
         if not run.path(CONFIG).is_file():
             raise CheckpointError(
-                f"{folder} holds no recommender (no {CONFIG}); give the folder that "
+                f"{run.folder} holds no recommender (no {CONFIG}); give the folder that "
                 "Recommender.save or train wrote"
             )
         try:
@@ -675,7 +696,35 @@ def _path(folder: Any, method: str) -> Path:
         raise ConfigError(
             f'{method} takes the path of a folder, such as {method}("shop"); got {folder!r:.50}'
         )
-    return Path(folder)
+    try:
+        path = at_home(Path(folder))
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):  # told by the caller, or made
+        return path
+    except (OSError, ValueError) as error:  # too long a name, a zero in it, no permission
+        told = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{str(folder)!r:.50} cannot be a folder: {told}") from None
+    return path
+
+
+def _stamp(run: Run) -> tuple[int, ...] | None:
+    """What tells one save from the next."""
+    try:
+        file = run.path(CONFIG).stat()
+    except OSError:
+        return None
+    return file.st_ino, file.st_mtime_ns, file.st_size
+
+
+def _copy_others(old: Path, new: Path) -> None:
+    """Copy what somebody put into a recommender's folder beside it, such as a README."""
+    for path in old.iterdir() if old.exists() else ():
+        if path.name in OWN or path.name == LOCK or HALF_WRITTEN.match(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, new / path.name, symlinks=True)
+        else:
+            shutil.copy2(path, new / path.name, follow_symlinks=False)
 
 
 def _check_free(folder: Path) -> None:
@@ -687,8 +736,8 @@ def _check_free(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     if names & {"last.safetensors", "history.jsonl", "result.json"}:
         raise ConfigError(f"{folder} holds a run of train; save to another folder")
-    if names and CONFIG not in names:
-        raise ConfigError(f"{folder} holds other files; save to another folder")
+    if names and not {CONFIG, ITEMS} <= names:  # many a program has a config.json
+        raise ConfigError(f"{folder} holds other files ({some(names)}); save to another folder")
 
 
 # --- data in -------------------------------------------------------------------------------------

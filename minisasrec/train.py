@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from minisasrec.backends import backend
-from minisasrec.commands.arguments import gather
+from minisasrec.commands.arguments import gather, with_homes
 from minisasrec.commands.cli import (
     check_data,
     errors_in_one_line,
@@ -92,7 +92,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
             default=offered,
             config=(tyro.conf.OmitArgPrefixes,),
         )
-    values = dataclasses.asdict(options)
+    values = dataclasses.asdict(with_homes(options))
     values.pop("config")
     return from_json(values, default)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
+import threading
 import tracemalloc
 import weakref
 
@@ -15,6 +18,7 @@ from minisasrec.autograd.gradients import sum_to_shape
 from minisasrec.autograd.registry import OPS
 from minisasrec.backends import backend, use_backend
 from minisasrec.errors import ConfigError, GradientError, ShapeError
+from minisasrec.random import make_key
 
 
 @pytest.fixture(autouse=True)
@@ -180,10 +184,32 @@ def test_what_is_saved_inside_lists_and_functions_counts_once():
     assert not any(name.endswith((".Q", ".K", ".V")) for name in y.saved)  # views of these
 
 
-def test_gradients_that_share_memory_are_never_changed_in_place():
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a, b: a + b,
+        lambda a, b: a.reshape(2, 1) + b.reshape(2, 1),
+        lambda a, b: a[::-1] + b + a,
+        lambda a, b: ops.add_dropout(a, b, rate=0.0, key=make_key(0)),
+    ],
+)
+def test_a_gradient_belongs_to_its_leaf(function):
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    function(a, b).sum().backward()
+    before = b.grad.copy()
+    a.grad *= 0  # as one clips or scales a gradient
+    np.testing.assert_array_equal(b.grad, before)
+
+
+def test_parts_of_one_array_are_not_copied():
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    ops.concatenate(a, b).backward(np.arange(4.0))
+    assert a.grad.base is b.grad.base is not None
+
+
+def test_gradients_are_added_up_in_arrays_of_their_own():
     a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
     (a + b).sum().backward()
-    assert np.shares_memory(a.grad, b.grad)  # allowed, and why callers must not write into them
     first_a, first_b = a.grad, b.grad
     (a * a).sum().backward()
     np.testing.assert_array_equal(a.grad, [3, 5])
@@ -367,6 +393,30 @@ def test_a_tensor_that_changes_is_refused(write, backend):
             assert W.grad is not None
 
 
+@pytest.mark.parametrize("size", [65, 500, 16_384])
+@pytest.mark.parametrize("place", [0, 1, 40])
+def test_one_number_that_changes_is_found(size, place):
+    for changed in ("x", "c", "y"):
+        x, c = Tensor(np.ones(size), requires_grad=True), Tensor(np.ones(size))
+        y = ops.exp(x * c)
+        loss = y.sum()
+        {"x": x, "c": c, "y": y}[changed].data[place] = 7
+        with pytest.raises(GradientError, match="was changed after the forward pass"):
+            loss.backward()
+
+
+@pytest.mark.parametrize("shape", [(700, 64), (512, 8, 8)])
+@pytest.mark.parametrize(
+    "part", [np.s_[:50], np.s_[-50:], np.s_[50:100], np.s_[::2], np.s_[..., 0]]
+)
+def test_a_part_of_a_large_array_that_changes_is_found(shape, part):
+    x = Tensor(np.ones(shape), requires_grad=True)
+    loss = (x * x).sum()
+    x.data[part] = 7
+    with pytest.raises(GradientError, match="was changed after the forward pass"):
+        loss.backward()
+
+
 def test_an_optimizer_that_steps_before_a_retained_graph_is_walked_again():
     table = Tensor(np.random.default_rng(0).standard_normal((500, 50)), requires_grad=True)
     loss = (ops.embedding(table, ids=[3, 4]) ** 2).sum()
@@ -414,6 +464,23 @@ def test_no_grad_ends_with_an_error():
     assert recording()
 
 
+def test_blocks_of_generators_may_end_in_any_order_and_in_any_thread():
+    def block():
+        with no_grad():
+            yield
+
+    first, second, third = block(), block(), block()
+    for generator in (first, second, third):
+        next(generator)
+    first.close()
+    assert not recording()
+    second.close()
+    ended_elsewhere = threading.Thread(target=third.close)
+    ended_elsewhere.start()
+    ended_elsewhere.join()
+    assert recording()
+
+
 def test_constants_receive_no_gradient_and_leaves_not_reached_keep_none():
     x, unused, constant = leaf(1.0), leaf(1.0), Tensor(np.ones(1))
     _ = unused * 2.0
@@ -448,6 +515,37 @@ def test_a_tensor_that_is_no_scalar():
 def test_dloss_of_another_shape():
     with pytest.raises(GradientError, match=r"dloss has shape \(3,\), the tensor \(2,\)"):
         (leaf(1.0, 2.0) * 2.0).backward(np.ones(3))
+
+
+def test_dloss_may_be_a_tensor():
+    x = leaf(1.0, 2.0)
+    (x * 3.0).backward(Tensor(np.array([1.0, 10.0])))
+    assert x.grad.tolist() == [3, 30]
+
+
+@pytest.mark.parametrize(
+    ("dloss", "says"),
+    [
+        ("ab", "^backward: dloss holds <U2, expected numbers"),
+        ([None, 1.0], "^backward: dloss holds object"),
+        (np.ones(2, complex), "^backward: dloss holds complex128"),
+        ([[1.0], [2.0, 3.0]], "^backward: .* is no array: its rows have different lengths"),
+    ],
+)
+def test_dloss_that_is_no_array_of_numbers(dloss, says):
+    with pytest.raises((GradientError, ShapeError), match=says):
+        (leaf(1.0, 2.0) * 3.0).backward(dloss)
+
+
+@pytest.mark.parametrize("grad", [np.zeros((2, 2)), np.zeros(1), np.zeros((1, 2))])
+def test_a_gradient_of_another_shape_was_set(grad):
+    x = leaf(1.0, 2.0)
+    x.grad = grad
+    with pytest.raises(GradientError, match="^backward: the .grad of a leaf was set to an array"):
+        (x * 3.0).sum().backward()
+    x.grad = 0.0  # what some write to forget a gradient
+    (x * 3.0).sum().backward()
+    assert x.grad.tolist() == [3, 3]
 
 
 def test_dloss_takes_the_type_of_the_tensor():
@@ -539,6 +637,12 @@ def test_the_result_is_held_against_what_is_known_of_its_shape(temporary_op):
         ConfigError, match=r"no argument has the axis m of the result; write \(\?\)"
     ):
         temporary_op("x (T d) -> (T m)")(named("unknown", lambda x: (x, None)))
+
+
+@pytest.mark.parametrize("given", [lambda x: (x, lambda dy: (dy,)), None, 3])
+def test_an_op_without_a_signature(given):
+    with pytest.raises(ConfigError, match="^op: takes the signature of the function below it, @op"):
+        op(given)
 
 
 def test_one_op_one_place(temporary_op):
@@ -870,6 +974,47 @@ def test_types_are_not_mixed_by_accident():
         assert (double / other).dtype == (other - double).dtype == np.float64
     assert ops.add(np.ones(2), 1).dtype == np.float64  # of an array where there is no Tensor
     assert ops.add(1, 2).dtype == np.float32
+
+
+@pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_result_is_not_copied_without_what_it_was_computed_from(take):
+    y = leaf(1.0) * 2.0
+    with pytest.raises(GradientError, match="^the result of scale cannot be copied or pickled"):
+        take(y)
+    take(y.detach())
+
+
+@pytest.mark.parametrize(
+    "take", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_leaf_is_copied_with_its_gradient(take):
+    x = leaf(1.0, 2.0)
+    (x * x).sum().backward()
+    other = take(x)
+    assert other.requires_grad and other.data.tolist() == [1, 2] and other.grad.tolist() == [2, 4]
+    (other * other).sum().backward()
+    assert (x.grad.tolist(), other.grad.tolist()) == ([2, 4], [4, 8])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        Tensor,
+        lambda rows: ops.add(leaf(1.0), rows),
+        lambda rows: leaf(1.0) * rows,
+        lambda rows: ops.embedding(np.ones((3, 2)), ids=rows),
+        lambda rows: ops.masked_fill(leaf(1.0), mask=rows, value=0),
+        lambda rows: ops.bce_with_logits(leaf(1.0), targets=rows),
+    ],
+)
+def test_rows_of_different_lengths(function):
+    with pytest.raises(ShapeError, match=r"\[\[1\], \[2, 0\]\] is no array: its rows have diff"):
+        function([[1], [2, 0]])
+
+
+def test_a_number_that_is_too_large():
+    with pytest.raises(ConfigError, match="^scale: factor is too large for float32"):
+        Tensor(1.0) * 10**400
 
 
 def test_identity_is_equality():

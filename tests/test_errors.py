@@ -306,6 +306,10 @@ def test_concatenate_names_the_shapes():
             "dropout: rate is nan; it is the share dropped, 0 <= rate < 1",
         ),
         (
+            lambda: ops.dropout(x23, rate="0.5", key=KEY),
+            "dropout: rate is '0.5'; it is the share dropped, 0 <= rate < 1",
+        ),
+        (
             lambda: ops.add_dropout(x23, x23, rate=0.5, key=3),
             "add_dropout: key is 3; it must be a Key: minisasrec.random.make_key(seed)",
         ),

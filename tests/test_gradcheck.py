@@ -18,7 +18,7 @@ from minisasrec.autograd.op import Op
 from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.signature import Draw
 from minisasrec.autograd.tensor import Tensor
-from minisasrec.errors import GradientError, ShapeError
+from minisasrec.errors import ConfigError, GradientError, ShapeError
 from minisasrec.nn.layers import Embedding, LayerNorm
 
 rng = np.random.default_rng(0)
@@ -568,10 +568,18 @@ def test_ids_may_stand_among_the_arguments_of_a_module():
 # --- mistakes in use -------------------------------------------------------------------------
 
 
+def double(x):
+    return x * 2
+
+
+lacks_backward = Op(double, "x (...) -> (...)")
+
+
 @pytest.mark.parametrize(
     ("function", "args", "says"),
     [
         (ops.softmax, [], "softmax: "),
+        (lacks_backward, [np.ones(2)], "double: must return its result and the function"),
         (np.exp, [], "nothing to differentiate; give the arrays after the function"),
         (np.ones(3), [ops.softmax], "takes a function first, then its arrays; got ndarray"),
         (ops.softmax, [np.arange(3)], "x holds int64 and has no derivative; give numbers as fl"),
@@ -589,6 +597,19 @@ def test_mistakes_in_use(function, args, says):
     with pytest.raises((GradientError, ShapeError, AttributeError, ValueError), match=says) as e:
         gradcheck(function, *args)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"step": 0.0}, {"step": -1e-5}, {"step": np.nan}, {"rtol": -1}, {"atol": np.nan}]
+)
+def test_settings_with_which_everything_would_pass(setting):
+    with pytest.raises(ConfigError, match="^gradcheck: step is .*; the step must be above 0"):
+        gradcheck(lambda x: (2 * x, lambda dy: (3 * dy,)), np.ones(2), **setting)
+
+
+def test_a_factor_near_one_is_told():
+    with pytest.raises(GradientError, match="every entry is 1.0003 times what it should be"):
+        gradcheck(lambda x: (2 * x, lambda dy: (2.0006 * dy,)), np.ones(2))
 
 
 def test_a_result_that_does_not_depend_on_its_arguments():

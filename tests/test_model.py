@@ -13,7 +13,7 @@ from minisasrec import Tensor, ops
 from minisasrec.backends import use_backend
 from minisasrec.data.batches import TrainingBatches
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import CheckpointError, ConfigError
+from minisasrec.errors import CheckpointError, ConfigError, ShapeError
 from minisasrec.models.base import Model, SequenceModel
 from minisasrec.models.losses import gbce_beta
 from minisasrec.models.sasrec import Block, SASRec
@@ -628,6 +628,12 @@ def test_layers():
     rows = embedding(np.array([[0, 3]])).data
     np.testing.assert_array_equal(rows, embedding.table.data[[[0, 3]]])
     assert not rows[0, 0].any()
+
+
+@pytest.mark.parametrize("padding_id", [5, -1, True, 1.0])
+def test_a_padding_id_that_is_no_row(padding_id):
+    with pytest.raises(ShapeError, match="^Embedding: padding_id is .* one of the 5 rows"):
+        Embedding(5, 2, seed=1, padding_id=padding_id)
 
 
 def test_parameters_are_found_in_the_order_of_assignment():

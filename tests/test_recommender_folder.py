@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,13 @@ from shop import COLUMNS, fitted, log, settings_of
 
 import minisasrec
 from minisasrec import Recommender
+from minisasrec.commands.cli import read_options
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.exchange import start_from
 from minisasrec.learn.runs import Run, to_safetensors
 from minisasrec.models import MODELS, SASRec, SASRecConfig
+from minisasrec.recommend import RecommendConfig
+from minisasrec.train import parse
 
 MODEL_NAMES = tuple(MODELS)
 FILES = {"config.json", "items.json", "users.json", "histories.safetensors", "best.safetensors"}
@@ -110,6 +115,77 @@ def test_what_else_a_folder_may_hold(tmp_path: Path) -> None:
             Recommender.load(tmp_path / name)
     (tmp_path / "empty").mkdir()
     fitted().save(tmp_path / "empty")
+
+
+def test_what_somebody_put_beside_a_recommender_stays(tmp_path: Path) -> None:
+    home = fitted("fmc").save(tmp_path / "home")
+    (home / "README.md").write_text("sold in May", encoding="utf-8")
+    (home / "plots").mkdir()
+    (home / "plots" / "a.png").write_bytes(b"png")
+    fitted("markov").save(home, keep_histories=False)
+    assert (home / "README.md").read_text(encoding="utf-8") == "sold in May"
+    assert (home / "plots" / "a.png").read_bytes() == b"png"
+    others = {"README.md", "plots"}
+    assert {path.name for path in home.iterdir()} == FILES - {
+        "users.json",
+        "histories.safetensors",
+    } | others
+    assert Recommender.load(home).model == "markov"
+
+
+def test_the_config_of_another_program_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"other files \(config.json\)"):
+        fitted().save(tmp_path / "theirs")
+    assert (tmp_path / "theirs" / "config.json").read_text(encoding="utf-8") == "{}"
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    fitted("fmc").save(tmp_path / "version-1")
+    try:
+        (tmp_path / "current").symlink_to("version-1")
+    except OSError:
+        pytest.skip("no links here")
+    assert fitted("markov").save(tmp_path / "current") == tmp_path / "current"
+    assert (tmp_path / "current").is_symlink()
+    assert Recommender.load(tmp_path / "version-1").model == "markov"
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    fitted().save("~/shop")
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+    assert Recommender.load("~/shop").model == "sasrec"
+    options = read_options(RecommendConfig, "recommend", ["~/shop", "--out=~/a.csv", "--items=~/x"])
+    assert (options.run, options.out) == (tmp_path / "shop", tmp_path / "a.csv")
+    assert options.items == ("~/x",)
+    assert parse(["--out=~/runs/shop"]).out == tmp_path / "runs" / "shop"
+    assert Run(Path("~/shop")).folder == tmp_path / "shop"
+
+
+def test_a_load_beside_a_save_has_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    """Files of both would not fit each other, and for a moment there is no folder."""
+    models = fitted("fmc"), fitted("markov")
+    home = models[0].save(tmp_path / "home")
+    stop, seen = threading.Event(), set[str]()
+
+    def loads() -> None:
+        while not stop.is_set():
+            seen.add(Recommender.load(home).model)
+
+    with ThreadPoolExecutor(2) as pool:
+        loading = [pool.submit(loads) for _ in range(2)]
+        try:
+            for turn in range(60):
+                models[turn % 2].save(home)
+        finally:
+            stop.set()
+    for one in loading:
+        one.result()
+    assert seen == {"fmc", "markov"}
 
 
 def test_a_run_of_an_earlier_version_is_told(tmp_path: Path) -> None:
@@ -276,6 +352,13 @@ def test_a_run_that_may_not_name_users(trained: tuple[Path, str], tmp_path: Path
 def test_a_folder_that_is_no_path(folder: Any) -> None:
     for method in (fitted().save, Recommender.load):
         with pytest.raises(ConfigError, match=f"{method.__name__} takes the path of a folder, "):
+            method(folder)
+
+
+@pytest.mark.parametrize("folder", ["a\0b", "x" * 5000])
+def test_a_path_that_no_system_takes(folder: str) -> None:
+    for method in (fitted().save, Recommender.load):
+        with pytest.raises(ConfigError, match="cannot be a folder: "):
             method(folder)
 
 

@@ -152,7 +152,8 @@ def _factor(got: Array, want: Array) -> str:
     factor = float((got * want).sum()) / size if size else 0.0
     if not factor or not same(got, want * factor, min(CLOSE, 0.01 * abs(1 - factor))):
         return ""
-    return f"every entry is {factor:.4g} times what it should be: a constant factor is wrong"
+    digits = 4 if abs(1 - factor) > 1e-3 else 8
+    return f"every entry is {factor:.{digits}g} times what it should be: a constant factor is wrong"
 
 
 def _lost(got: Array, want: Array) -> str:

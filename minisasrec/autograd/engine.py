@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minisasrec.autograd.gradients import SparseRows, add_up
+from minisasrec.autograd.arrays import as_array, kind_of
+from minisasrec.autograd.gradients import Kept, SparseRows, add_up
 from minisasrec.errors import GradientError
 
 if TYPE_CHECKING:
@@ -26,7 +27,14 @@ MOST_WAITING = 4  # gradients of one tensor that wait to be summed: each of them
 
 
 class _Mode(threading.local):
-    recording = True  # what every thread begins with
+    """How many blocks of `no_grad` this thread is inside.
+
+    They are counted, since generators may leave theirs in any order, and in a list, since one may
+    be left in another thread than it was entered in.
+    """
+
+    def __init__(self) -> None:
+        self.blocks = [0]
 
 
 _mode = _Mode()
@@ -34,7 +42,7 @@ _mode = _Mode()
 
 def recording() -> bool:
     """True unless this thread is inside `no_grad()`."""
-    return _mode.recording
+    return not _mode.blocks[0]
 
 
 @contextmanager
@@ -43,11 +51,12 @@ def no_grad() -> Iterator[None]:
 
     It holds for this thread alone: another one may train at the same time.
     """
-    previous, _mode.recording = _mode.recording, False
+    blocks = _mode.blocks
+    blocks[0] += 1
     try:
         yield
     finally:
-        _mode.recording = previous
+        blocks[0] -= 1
 
 
 _keeping = threading.Lock()  # two threads may come to the same leaf at the same time
@@ -129,10 +138,10 @@ def backward_steps(
     missing, if the graph was used before, if an array of it was changed since the forward pass, or
     if an op returns a gradient that does not fit its argument.
 
-    The engine never changes an array in place, and a caller must not either: two leaves may hold
-    the same array as `.grad` (after `a + b` they do). Replace a gradient, `x.grad = x.grad / 2`.
+    The engine never changes an array in place. Leaves share no memory of their `.grad`, so a caller
+    may: `x.grad *= 2`.
     """
-    arrived = Arrived()
+    arrived, kept = Arrived(), Kept()
     arrived.add(loss, _check_start(loss, dloss))
     order = topological_order(loss)
     while order:
@@ -140,7 +149,7 @@ def backward_steps(
         dy = arrived.total(node)
         if node.op is None:  # a leaf keeps its gradient, added to what earlier walks left there
             with _keeping:
-                node.grad = dy if node.grad is None else node.grad + dy
+                node.grad = kept.own(dy) if node.grad is None else _added(node, dy)
             yield Step(node, (), dy, ())
             continue
         parents, input_gradients = node.parents, node.vjp(dy, retain_graph)
@@ -150,6 +159,18 @@ def backward_steps(
                 _check_gradient(node.op, i, parent._data, dx)
                 arrived.add(parent, dx)
         yield Step(node, parents, dy, input_gradients)
+
+
+def _added(leaf: Tensor, dy: np.ndarray) -> np.ndarray:
+    """The gradient that a leaf had and this one. Raises `GradientError` if it had a wrong one."""
+    before: Any = leaf.grad
+    if np.shape(before) not in ((), dy.shape):
+        raise GradientError(
+            f"backward: the .grad of {leaf.name or 'a leaf'} was set to an array of shape "
+            f"{np.shape(before)}, the leaf has {dy.shape}; to forget a gradient, set it to None"
+        )
+    added: np.ndarray = before + dy
+    return added
 
 
 def _check_start(loss: Tensor, dloss: Any) -> np.ndarray:
@@ -166,7 +187,10 @@ def _check_start(loss: Tensor, dloss: Any) -> np.ndarray:
                 "call .sum() or .mean() first, or pass dloss of that shape"
             )
         return np.ones(loss.shape, loss.dtype)
-    dloss = np.array(dloss, dtype=loss.dtype)  # a copy: it may end as the gradient of a leaf
+    dloss = as_array("backward", dloss)
+    if dloss.dtype.kind not in "fiub":
+        raise GradientError(f"backward: dloss holds {dloss.dtype}, expected numbers")
+    dloss = dloss.astype(loss.dtype)  # a copy: it may end as the gradient of a leaf
     if dloss.shape != loss.shape:
         raise GradientError(f"backward: dloss has shape {dloss.shape}, the tensor {loss.shape}")
     return dloss
@@ -198,11 +222,3 @@ def _check_gradient(op: Op, i: int, x: np.ndarray, dx: Any) -> None:
             f"is {dx.dtype}, the argument {x.dtype}; let backward compute in the argument's type"
         )
     raise GradientError(f"{op.name}: the gradient of {op.argument(i)} {wrong}")
-
-
-def kind_of(value: Any) -> str:
-    """What a wrong value is, in the words of an error: None, a list, an int."""
-    if value is None:
-        return "None"
-    kind = type(value).__name__
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

@@ -27,7 +27,7 @@ from minisasrec.autograd.diagnosis import Evidence, diagnose_evidence, not_linea
 from minisasrec.autograd.differences import as_column, differs, one_sided
 from minisasrec.autograd.subject import Subject
 from minisasrec.autograd.verdict import Judge
-from minisasrec.errors import GradientError
+from minisasrec.errors import ConfigError, GradientError
 
 Array = np.ndarray
 
@@ -133,6 +133,11 @@ def find_mismatches(
     **constants: Any,
 ) -> list[Mismatch]:
     """Like `gradcheck`, but returns what is wrong (an empty list when nothing is)."""
+    if not (0 < step < np.inf and rtol >= 0 and atol >= 0):
+        raise ConfigError(
+            f"gradcheck: step is {step}, rtol {rtol}, atol {atol}; the step must be above 0, the "
+            "tolerances 0 or more"
+        )
     subject = Subject(function, args, constants)
     y = subject.forward()
     rng = np.random.default_rng(seed)

@@ -84,3 +84,18 @@ def add_up(gradients: Sequence[Any]) -> Array:
         return only
     added: Array = total.implementation(arrays[0].size)(arrays)
     return added
+
+
+class Kept:
+    """The gradients that one walk has given to leaves; an op may send one array to two of them."""
+
+    def __init__(self) -> None:
+        self._by_owner: dict[int, list[Array]] = {}
+
+    def own(self, dy: Array) -> Array:
+        """`dy`, or a copy of it where another leaf has the same memory."""
+        given = self._by_owner.setdefault(id(dy if dy.base is None else dy.base), [])
+        if any(np.may_share_memory(dy, other) for other in given):
+            return dy.copy()
+        given.append(dy)
+        return dy

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.autograd.engine import kind_of
+from minisasrec.autograd.arrays import as_array, kind_of
 from minisasrec.autograd.registry import OPS
 from minisasrec.autograd.signature import Draw, Fit, Signature
 from minisasrec.autograd.tensor import Tensor, as_tensors, is_recording, result_of
@@ -175,6 +175,11 @@ def op(
     A cell of a notebook can be run again: its op takes the place of the one before. Elsewhere a
     second op of the same name raises `ConfigError`.
     """
+    if not isinstance(signature, str):
+        raise ConfigError(
+            'op: takes the signature of the function below it, @op("x (...) -> (...)"); got '
+            f"{kind_of(signature)}"
+        )
 
     def register(definition: Implementation) -> Op:
         name, here = definition.__name__, definition.__module__
@@ -192,7 +197,7 @@ def op(
 
 def check_ids(op_name: str, ids: Any, rows: int, what: str = "ids") -> Array:
     """`ids` as an integer array, or a `ShapeError` that names the range seen and allowed."""
-    ids = np.asarray(ids)
+    ids = as_array(op_name, ids)
     if not ids.size:
         return ids.astype(np.int64)  # NumPy takes an empty list for floats
     if ids.dtype.kind not in "iu":
@@ -202,7 +207,7 @@ def check_ids(op_name: str, ids: Any, rows: int, what: str = "ids") -> Array:
         raise ShapeError(
             f"{op_name}: {what} run from {ids.min()} to {ids.max()}, the table has {allowed}"
         )
-    return ids
+    return ids.astype(ids.dtype.newbyteorder("="), copy=False)  # kernels know no other byte order
 
 
 def check_some(op_name: str, x: Array, axis: str, length: int, what: str) -> None:

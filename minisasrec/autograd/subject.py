@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec.autograd.arrays import kind_of
 from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.op import Op
 from minisasrec.autograd.tensor import Tensor
@@ -105,6 +106,11 @@ class Subject:
             if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
                 self.result_of_forward = np.asarray(returned[0])
                 return self.result_of_forward.copy(), returned[1]
+        if self.is_op:  # no function of Tensors: what it lacks is its backward
+            raise error or GradientError(
+                f"{self.name}: must return its result and the function that sends gradients back, "
+                f"return y, backward; got {kind_of(returned)}"
+            )
         self.kind = "tensors"
         try:
             return self._graph(*self.arrays)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.engine import backward_steps, recording
 from minisasrec.autograd.registry import OPS
 from minisasrec.errors import GradientError, ShapeError
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 Axis = int | Sequence[int] | None
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-COMPARED_WHOLE = 64  # elements: an array of up to so many is compared whole, a larger one in part
+COMPARED_WHOLE = 16_384  # elements: an array of up to so many is compared whole
+COMPARED = 256  # elements of a larger one, evenly spread
 
 # What NumPy and PyTorch have as a method of an array, and what to write for it here
 INSTEAD = {
@@ -53,7 +55,8 @@ class Tensor:
 
     Do not change `data` between a forward and a backward pass: what the op kept is then no longer
     what it computed with. A change is found in the backward pass, which raises `GradientError`. Of
-    a large array only a few elements are compared; code that writes into it says `mark_changed()`.
+    an array of more than 16,384 elements only some are compared; code that writes into a large one
+    says `mark_changed()`.
     """
 
     __slots__ = (
@@ -166,8 +169,10 @@ class Tensor:
 
     # The way back
 
-    def backward(self, dloss: np.ndarray | None = None, *, retain_graph: bool = False) -> None:
+    def backward(self, dloss: Any = None, *, retain_graph: bool = False) -> None:
         """Set `.grad` of every leaf this tensor depends on; see `engine.backward_steps`."""
+        if isinstance(dloss, Tensor):
+            dloss = dloss.data
         for _ in backward_steps(self, dloss, retain_graph=retain_graph):
             pass
 
@@ -194,9 +199,9 @@ class Tensor:
         for tensor, seen in self._seen:
             if fingerprint(tensor) != seen:
                 i = [parent is tensor for parent in self.parents].index(True)
-                _refuse_change(op, f"argument {op.argument(i)}", tensor, seen)
+                _refuse_change(op, f"argument {op.argument(i)}", tensor)
         if self._shown is not None and fingerprint(self) != self._shown:
-            _refuse_change(op, "its result", self, self._shown)
+            _refuse_change(op, "its result", self)
 
     @property
     def is_dropped(self) -> bool:
@@ -230,7 +235,7 @@ class Tensor:
 
     def __mul__(self, other: Any) -> Tensor:
         if isinstance(other, int | float):  # no gradient wanted for a plain number
-            return OPS["scale"](self, factor=float(other))
+            return OPS["scale"](self, factor=other)
         return OPS["mul"](self, other)
 
     __rmul__ = __mul__
@@ -316,6 +321,17 @@ class Tensor:
             )
         return NotImplemented
 
+    def __getstate__(self) -> Any:
+        """What a copy or a pickle takes along: a leaf has all in it, a result has its graph."""
+        if self.op is not None:
+            raise GradientError(
+                f"the result of {self.op.name} cannot be copied or pickled with what it was "
+                "computed from; take x.detach(), or x.data for the plain array"
+            )
+        return getattr(self, "__dict__", None), {
+            name: getattr(self, name) for name in Tensor.__slots__
+        }
+
     __hash__ = object.__hash__  # a dict looks for the same object first and needs no ==
 
     def _no_order(self, other: Any) -> NoReturn:
@@ -376,7 +392,7 @@ def _owner(array: np.ndarray) -> Any:
 
 def as_floats(data: Any) -> np.ndarray:
     """`data` as an array of floats; one that is float32 or float64 is taken as it is, no copy."""
-    array = np.asarray(data)  # not np.matrix, whose * is another one
+    array = as_array("Tensor", data)  # not np.matrix, whose * is another one
     if isinstance(data, np.ma.MaskedArray):
         raise ShapeError("a Tensor has no mask; fill the array, data.filled(0), or use masked_fill")
     if array.dtype in FLOATS and isinstance(data, (np.ndarray, np.generic)):  # noqa: UP038
@@ -409,7 +425,7 @@ def _mixed(op_name: str) -> ShapeError:
 
 
 def _constant(op_name: str, value: Any, dtype: np.dtype[Any]) -> Tensor:
-    array = np.asarray(value)
+    array = as_array(op_name, value)
     if array.dtype.kind not in "fiub":
         raise ShapeError(
             f"{op_name}: takes arrays of numbers, got {array.dtype}: {str(value)[:60]}"
@@ -437,19 +453,18 @@ def result_of(
 
 
 def fingerprint(tensor: Tensor) -> Any:
-    """A few bytes or numbers of the data, which a change would hardly leave as they are.
+    """Bytes of the data, which a change would hardly leave as they are.
 
     They are taken for every parameter in every step, so they must cost next to nothing.
     """
     x = tensor._data
     if x.size <= COMPARED_WHOLE:
         return tensor._changes, x.tobytes()
-    return tensor._changes, x.item(x.size // 2), x.item(-1)
+    apart = x.size // COMPARED | 1  # an odd number, so that all columns are met
+    return tensor._changes, x.flat[::apart].tobytes()
 
 
-def _refuse_change(op: Op, which: str, tensor: Tensor, seen: Any) -> None:
-    if repr(fingerprint(tensor)) == repr(seen):
-        return  # NaN, which is not equal to itself
+def _refuse_change(op: Op, which: str, tensor: Tensor) -> None:
     named = f" ({tensor.name})" if tensor.name else ""
     raise GradientError(
         f"{op.name}: {which}{named} was changed after the forward pass, so its gradient would be "

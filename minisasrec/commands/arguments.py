@@ -14,7 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from minisasrec.border import at_home
 
 GUARD = "="  # before each text value while tyro reads, so that none looks like an option
 
@@ -61,6 +64,17 @@ def unguard(options: Any) -> Any:
         if is_text and getattr(options, name):
             plain = tuple(value.removeprefix(GUARD) for value in getattr(options, name))
             object.__setattr__(options, name, plain)  # it is frozen, and nobody has seen it yet
+    return options
+
+
+def with_homes(options: Any) -> Any:
+    """The same options with ``~`` in paths as `at_home` has it."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if is_dataclass(value):
+            with_homes(value)
+        elif isinstance(value, Path):
+            object.__setattr__(options, field.name, at_home(value))
     return options
 
 

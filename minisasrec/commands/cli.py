@@ -17,7 +17,7 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minisasrec.commands.arguments import gather, meant, unguard
+from minisasrec.commands.arguments import gather, meant, unguard, with_homes
 from minisasrec.data import DataWarning, load_dataset
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.split import Split, make_split
@@ -78,7 +78,7 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
             args=arguments,
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
         )
-    return unguard(read)
+    return with_homes(unguard(read))
 
 
 def print_json(document: Any) -> None:

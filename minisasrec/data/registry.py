@@ -18,7 +18,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
-from minisasrec.border import reading
+from minisasrec.border import at_home, reading
 from minisasrec.data import downloads, files, readers
 from minisasrec.data.actions import Actions
 from minisasrec.data.builder import read_actions
@@ -434,7 +434,7 @@ def _load(
             f"the data must be a name, a path or a frame, got {type(data).__name__}: columns of "
             "their own go through minisasrec.data.build_dataset"
         )
-    if data_dir is not None and not Path(data_dir).expanduser().is_dir():
+    if data_dir is not None and not at_home(Path(data_dir)).is_dir():
         raise DataError(f"data_dir (--data-dir) {data_dir} is not a folder")
     name = os.fspath(data)
     if name == "":
@@ -450,7 +450,7 @@ def _load(
                 return _load_known(spec, data_dir, options, download, progress)
             _refuse_options(name, options)
             return spec.make()
-        path, member = _inside(Path(name).expanduser())
+        path, member = _inside(at_home(Path(name)))
         if not path.exists():
             raise _unknown(name)
         if (path / SAVED_META).is_file():
@@ -545,7 +545,7 @@ def _data_places(spec: DatasetSpec, data_dir: str | os.PathLike[str] | None) -> 
     told = data_dir if data_dir is not None else os.environ.get(DATA_DIR_VARIABLE)
     if not told:
         return []
-    folder = Path(told).expanduser()
+    folder = at_home(Path(told))
     if not folder.is_dir():
         what = "data_dir" if data_dir is not None else DATA_DIR_VARIABLE
         raise DataError(f"{what} {folder} is not a folder")

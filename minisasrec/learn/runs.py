@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.border import json_value, reading, rename, unfinished
+from minisasrec.border import at_home, json_value, reading, rename, unfinished
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.learn.config import TrainConfig, from_json, read_json
 
@@ -45,6 +45,7 @@ Arrays = dict[str, np.ndarray]
 FORMAT = 1  # of the folder; a change that older versions would misread makes it 2
 CONFIG, WEIGHTS = "config.json", "best.safetensors"
 ITEMS, USERS, HISTORIES = "items.json", "users.json", "histories.safetensors"
+OWN = {CONFIG, WEIGHTS, ITEMS, USERS, HISTORIES}  # what a recommender is made of
 LOCK = ".lock"
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.")  # the beginning of a temporary name
 
@@ -53,7 +54,7 @@ class Run:
     """The files of one run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+        self.folder = at_home(Path(folder))
 
     @contextmanager
     def owned(self, wait: bool = False) -> Iterator[None]:

@@ -10,6 +10,7 @@ from minisasrec import ops
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.nn.module import Module
+from minisasrec.ops.embedding import check_padding_id
 from minisasrec.random import Keys, Seed
 
 
@@ -45,6 +46,7 @@ class Embedding(Module):
     """Rows of a table by id; with `padding_id` that row reads as the zero vector (Sec. III-A)."""
 
     def __init__(self, rows: int, d: int, seed: int | Seed, padding_id: int | None = None) -> None:
+        check_padding_id("Embedding", padding_id, rows)
         self.table = glorot_uniform((rows, d), seed)
         self.padding_id = padding_id
         if padding_id is not None:

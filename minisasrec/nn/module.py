@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minisasrec.autograd.arrays import kind_of
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.errors import CheckpointError, ConfigError
 
@@ -79,6 +80,10 @@ class Module:
         Raises `CheckpointError` if a name is missing or not known, a shape differs, or a weight is
         not a finite number. Then no weight has changed.
         """
+        if not isinstance(state, Mapping):
+            raise CheckpointError(
+                f"weights are a dict from names to arrays, as of state(); got {kind_of(state)}"
+            )
         parameters = dict(self.named_parameters())
         missing, unknown = parameters.keys() - state.keys(), state.keys() - parameters.keys()
         if missing or unknown:
@@ -89,7 +94,10 @@ class Module:
         loaded = {}
         for name, parameter in parameters.items():
             try:
-                array = np.asarray(state[name]).astype(parameter.dtype, order="C")  # a copy
+                given = np.asarray(state[name])
+                if given.dtype.kind not in "fiub":
+                    raise TypeError(f"it holds {given.dtype}")
+                array = given.astype(parameter.dtype, order="C")  # a copy
             except (TypeError, ValueError, RuntimeError) as error:
                 raise CheckpointError(f"{name} is no array of numbers: {error}") from None
             if array.shape != parameter.shape:

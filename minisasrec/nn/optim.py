@@ -25,9 +25,9 @@ class Optimizer:
     """
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, clip_norm: float = 0.0) -> None:
-        if not lr > 0:
+        if not 0 < lr < math.inf:
             raise ConfigError(f"learning rate is {lr}; it must be above 0")
-        if clip_norm < 0:
+        if not clip_norm >= 0:
             raise ConfigError(f"clip_norm is {clip_norm}; it is a length, 0 = no clipping")
         self.parameters = _checked(parameters)
         self.lr, self.clip_norm = lr, clip_norm
@@ -142,6 +142,9 @@ class Adam(Optimizer):
         for name, value in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= value < 1:
                 raise ConfigError(f"Adam: {name} is {value}; 0 <= {name} < 1")
+        for name, value in (("eps", eps), ("l2", l2)):
+            if not value >= 0:
+                raise ConfigError(f"Adam: {name} is {value}; it must be 0 or more")
         self.beta1, self.beta2, self.eps, self.l2 = beta1, beta2, eps, l2
         self.m = [np.zeros(p.shape, p.dtype) for p in self.parameters]
         self.v = [np.zeros(p.shape, p.dtype) for p in self.parameters]

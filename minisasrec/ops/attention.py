@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.op import Array, Backward, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
@@ -140,7 +141,7 @@ def causal_attention(
     """
     _check_heads("causal_attention", q.shape[-1], heads)
     check_dropout("causal_attention", q, rate, key, None)
-    real = np.asarray(real, dtype=bool)
+    real = as_array("causal_attention", real).astype(bool)
     if real.shape != q.shape[:2]:
         raise ShapeError(
             f"causal_attention: real has shape {real.shape}, q has (B, n) = {q.shape[:2]}"
@@ -361,7 +362,7 @@ def _check_last(q: Array, k: Array, offsets: Array, heads: int) -> Array:
 
 def check_offsets(name: str, offsets: Array, rows: int) -> Array:
     """`offsets` as places (intp), or a `ShapeError` unless they rise from 0 to `rows`."""
-    offsets = np.asarray(offsets)
+    offsets = as_array(name, offsets)
     if offsets.size and offsets.dtype.kind not in "iu":
         raise ShapeError(f"{name}: offsets must be integers, got {offsets.dtype}")
     offsets = offsets.astype(np.intp, copy=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.op import Array, Backward, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
@@ -50,15 +51,15 @@ def check_dropout(
     Raises `ConfigError` unless 0 <= rate < 1 and `key` is a `Key`, `ShapeError` unless `slot_ids`
     are integers, one per row.
     """
-    if not 0 <= rate < 1:
-        raise ConfigError(f"{name}: rate is {rate}; it is the share dropped, 0 <= rate < 1")
+    if not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
+        raise ConfigError(f"{name}: rate is {rate!r}; it is the share dropped, 0 <= rate < 1")
     if not isinstance(key, Key):
         raise ConfigError(
             f"{name}: key is {key!r}; it must be a Key: minisasrec.random.make_key(seed)"
         )
     if slot_ids is None:
         return None
-    slot_ids, count = np.asarray(slot_ids), math.prod(x.shape[:-1])
+    slot_ids, count = as_array(name, slot_ids), math.prod(x.shape[:-1])
     if slot_ids.shape != (count,):
         raise ShapeError(
             f"{name}: slot_ids has shape {slot_ids.shape}, x {x.shape} has {count} rows"

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.gradients import sum_to_shape
 from minisasrec.autograd.op import Array, Backward, op
 from minisasrec.autograd.signature import Draw
@@ -123,7 +124,10 @@ def _number(name: str, constant: str, x: Array, value: float) -> float:
     """A constant as a number of the type of x."""
     if not isinstance(value, int | float | np.number):
         raise ConfigError(f"{name}: {constant} is {value!r}; it must be a plain number")
-    number: float = x.dtype.type(value)
+    try:
+        number: float = x.dtype.type(value)
+    except OverflowError:
+        raise ConfigError(f"{name}: {constant} is too large for {x.dtype}") from None
     return number
 
 
@@ -281,8 +285,9 @@ def log_sigmoid(x: Array) -> Result:
 )
 def masked_fill(x: Array, *, mask: Array, value: float) -> Result:
     """y = value where `mask` is true, x elsewhere; `mask` broadcasts to the shape of x."""
+    mask = as_array("masked_fill", mask)
     try:
-        mask = np.broadcast_to(np.asarray(mask, dtype=bool), x.shape)
+        mask = np.broadcast_to(mask.astype(bool), x.shape)
     except ValueError:
         raise ShapeError(
             f"masked_fill: mask has shape {np.shape(mask)}, which does not broadcast to that of x, "

@@ -71,14 +71,19 @@ def _(table: Array, *, ids: Array, padding_id: int | None = None) -> Result:
     return y.reshape(*ids.shape, table.shape[1]), backward
 
 
-def _check_embedding(table: Array, ids: Array, padding_id: int | None) -> Array:
+def check_padding_id(name: str, padding_id: int | None, rows: int) -> None:
+    """Raise `ShapeError` unless `padding_id` is None or one of the rows of a table."""
     if padding_id is not None:
         number = isinstance(padding_id, int | np.integer) and not isinstance(padding_id, bool)
-        if not number or not 0 <= padding_id < len(table):
+        if not number or not 0 <= padding_id < rows:
             raise ShapeError(
-                f"embedding: padding_id is {padding_id!r}; it must be one of the {len(table)} rows "
-                "of the table, counted from 0, or None"
+                f"{name}: padding_id is {padding_id!r}; it must be one of the {rows} rows of the "
+                "table, counted from 0, or None"
             )
+
+
+def _check_embedding(table: Array, ids: Array, padding_id: int | None) -> Array:
+    check_padding_id("embedding", padding_id, len(table))
     return check_ids("embedding", ids, len(table))
 
 

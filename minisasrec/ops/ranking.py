@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.op import Array, Backward, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
@@ -143,7 +144,7 @@ def _check(negative: Array, allowed: Array, loss: str) -> Array:
         raise ConfigError(
             f"ranking_loss: unknown loss {loss!r}; choose one of {', '.join(RANKING_LOSSES)}"
         )
-    allowed = np.asarray(allowed, dtype=bool)
+    allowed = as_array("ranking_loss", allowed).astype(bool)
     if allowed.shape != negative.shape:
         raise ShapeError(
             f"ranking_loss: allowed has shape {allowed.shape}, negative {negative.shape}"
