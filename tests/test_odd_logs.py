@@ -151,6 +151,26 @@ def test_a_file_that_is_no_text_is_called_what_it_is(kind: str, name: str, tmp_p
     assert FOREIGN[kind][1] in str(told.value) and "--encoding" not in str(told.value)
 
 
+def test_hours_played_are_no_time_of_day(tmp_path: Path) -> None:
+    """Steam: the rows of a day keep their order, and a row may lack its hours."""
+    rows = [("10", 5.0), ("20", 0.5), ("30", None)]
+    content = "".join(
+        f"{{'username': 'a', 'product_id': '{item}', 'hours': {hours}, 'date': '2018-01-02'}}\n"
+        for item, hours in rows
+    )
+    found, notes = read(tmp_path / "reviews.json", content)
+    assert found == {"a": ["10", "20", "30"]} and "hours" not in notes
+    hour = "user,item,date,hour\na,1,2024-01-02,10\na,2,2024-01-02,9\na,3,2024-01-01,23\n"
+    assert read(tmp_path / "hour.csv", hour)[0] == {"a": ["3", "2", "1"]}
+
+
+def test_an_item_called_padding_is_one_line(tmp_path: Path) -> None:
+    content = HEADER + "a,<pad>,1\na,2,2\n"
+    with pytest.raises(DataError, match="stands for padding: leave such rows out"):
+        read(tmp_path / "log.csv", content)
+    assert read(tmp_path / "log.csv", content, where="item!=<pad>")[0] == {"a": ["2"]}
+
+
 def test_json_lines_may_be_called_ndjson(tmp_path: Path) -> None:
     assert read(tmp_path / "log.ndjson", '{"user": 1, "item": 2}\n')[0] == {"1": ["2"]}
 

@@ -28,7 +28,7 @@ from minisasrec.data.actions import Actions
 from minisasrec.data.builder import read_actions
 from minisasrec.data.columns import NO_TIME
 from minisasrec.data.frames import FrameTable
-from minisasrec.data.options import FILTERS, Filter, ReadingOptions
+from minisasrec.data.options import FILTERS, Filter, ReadingOptions, spelled
 from minisasrec.data.values import ZEROS, as_text
 from minisasrec.errors import DataError
 
@@ -452,6 +452,11 @@ def assemble(
         raise DataError(
             f"{name}: no action is left of {num_rows:,} after the {filter!r} filter with "
             f"min_actions={min_actions}: pass min_actions=0, or more data"
+        )
+    if PAD in actions.item_ids:
+        raise DataError(
+            f"{name}: an item has the id {PAD!r}, which stands for padding: leave such rows out "
+            f"({spelled('where', f'COLUMN!={PAD}')}), or call it otherwise"
         )
     kept = np.bincount(users, minlength=len(actions.user_ids)) > 0
     dropped = [actions.user_ids[c] for c in np.flatnonzero(~kept).tolist()]
