@@ -151,6 +151,14 @@ def test_a_file_that_is_no_text_is_called_what_it_is(kind: str, name: str, tmp_p
     assert FOREIGN[kind][1] in str(told.value) and "--encoding" not in str(told.value)
 
 
+@pytest.mark.parametrize("date", ["9999-12-31", "1970-01-01 00:00:00", "0001-01-01", "2100-01-01"])
+def test_dates_of_nothing_are_told(date: str, tmp_path: Path) -> None:
+    content = HEADER + f"a,1,2024-01-02\na,2,{date}\na,3,1970-01-02\na,4,2024-01-01\n"
+    notes = read(tmp_path / "log.csv", content)[1]
+    assert f"1 row(s) have dates such as {date[:10]}" in notes
+    assert "dates such as" not in read(tmp_path / "log.csv", content, where=f"time!={date}")[1]
+
+
 def test_hours_played_are_no_time_of_day(tmp_path: Path) -> None:
     """Steam: the rows of a day keep their order, and a row may lack its hours."""
     rows = [("10", 5.0), ("20", 0.5), ("30", None)]
@@ -284,6 +292,16 @@ def test_a_type_that_arrow_lacks_is_one_line() -> None:
 def test_what_is_no_column_is_one_line(users: Any) -> None:
     with pytest.raises(DataError, match="the column of users is"):
         build_dataset(users, [1, 2])
+
+
+def test_an_update_knows_whole_numbers_again() -> None:
+    log = pd.DataFrame({"user": [1, 1, 1, 2, 2, 2], "item": [1, 2, 3, 1, 2, 4], "time": range(6)})
+    more = pd.DataFrame({"user": ["1.0", "x"], "item": ["3.00", "7.0"], "time": [9, 9]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        recommender = Recommender("markov").fit(log, min_actions=0, progress=False)
+        recommender.update(more, epochs=1, progress=False)
+    assert recommender.user_ids == ["1", "2", "x"] and recommender.item_ids == [1, 2, 3, 4, 7]
 
 
 def test_an_id_is_found_however_its_letters_are_spelled() -> None:

@@ -29,7 +29,7 @@ from minisasrec.data.builder import read_actions
 from minisasrec.data.columns import NO_TIME
 from minisasrec.data.frames import FrameTable
 from minisasrec.data.options import FILTERS, Filter, ReadingOptions, spelled
-from minisasrec.data.values import ZEROS, as_text
+from minisasrec.data.values import as_text, meant
 from minisasrec.errors import DataError
 
 PAD = "<pad>"
@@ -417,18 +417,11 @@ def build_actions(
         raise DataError(f"columns must be equally long, got {got}")
     actions = read_actions(FrameTable(columns, "columns"), ReadingOptions())
     actions.notes = [note for note in actions.notes if note != NO_TIME.format("columns")]
-    known = dict(zip(actions.item_ids, actions.item_ids, strict=True))
-
-    def of_item(raw: Any) -> str:
-        """The id that a key of the caller means: an item 1 may be 1.0 in a table of titles."""
-        name = as_text(raw)
-        whole = ZEROS.sub("", name)
-        return whole if name not in known and whole in known else name
-
+    known = set(actions.item_ids)
     if titles is not None:
-        actions.titles = {of_item(k): v for k, v in titles.items()}
+        actions.titles = {meant(as_text(k), known): v for k, v in titles.items()}
     if categories is not None:
-        actions.categories = {of_item(k): tuple(v) for k, v in categories.items()}
+        actions.categories = {meant(as_text(k), known): tuple(v) for k, v in categories.items()}
     return actions
 
 
