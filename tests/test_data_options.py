@@ -12,6 +12,7 @@ import time
 import warnings
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -51,12 +52,13 @@ def sequences(dataset: Dataset) -> dict[str, list[str]]:
 # --- one log in every form -----------------------------------------------------------------------
 
 LETTERS = st.characters(codec="utf-8", exclude_categories=("C", "Z"), include_characters=" ")
-TEXT = st.text(LETTERS, min_size=1, max_size=8).map(str.strip)
+# an accent is read as one letter or as two: test_what_is_odd_is_read_as_it_is_meant
+TEXT = st.text(LETTERS, min_size=1, max_size=8).map(lambda t: normalize("NFC", t.strip()))
 # 7.0 is 7 where all ids are whole numbers: test_whole_floats_zeros_and_blanks
 ID = st.integers(0, 10**9).map(str) | TEXT.filter(
     lambda text: (
         text not in MISSING
-        and not re.fullmatch(r"-?[0-9]+\.0*", text)
+        and not re.fullmatch(r"-?[0-9]+(\.0*|,0{1,2})", text)
         and not re.fullmatch('".*"', text)
     )  # with tabs between, it may be a quoted field
 )

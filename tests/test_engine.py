@@ -1076,9 +1076,25 @@ def test_numpy_does_not_see_through_a_tensor(function, name):
         function(leaf(1.0, 2.0), 1)
 
 
-def test_ufuncs_of_numpy_are_refused():
-    with pytest.raises(TypeError, match="'Tensor' does not support ufuncs"):
-        np.exp(leaf(1.0))
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (np.exp, "np.exp"),
+        (lambda x: np.maximum(x, 0), "np.maximum"),
+        (lambda x: np.add(x, np.ones(2)), "np.add"),
+        (lambda x: np.ones(2) // x, "np.floor_divide"),
+        (lambda x: np.multiply.reduce(x), "np.multiply"),
+        (lambda x: np.ones(2).__iadd__(x), "np.add"),
+    ],
+)
+def test_ufuncs_of_numpy_are_refused(function, name):
+    with pytest.raises(GradientError, match=f"^{name} does not see through a Tensor; use an op"):
+        function(leaf(1.0, 2.0))
+
+
+def test_rows_of_unequal_length_are_one_line():
+    with pytest.raises(ShapeError, match="its rows have different lengths"):
+        Tensor([[1.0], [1.0, 2.0]])
 
 
 def test_concatenate_takes_arrays_of_unequal_length():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -384,6 +386,28 @@ def test_an_npz_file_may_not_hold_pickles(tmp_path):
     for name in ("w.npz", "one.npz"):
         with pytest.raises(CheckpointError):
             read_arrays(tmp_path / name)
+
+
+def test_no_error_advises_to_read_a_pickle(tmp_path):
+    """The words of NumPy and PyTorch do: 'if you trust the file ...'."""
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
+    names = ["objects.npz"]
+    for suffix in (".npz", ".pth", ".pt")[: 3 if find_spec("torch") else 1]:
+        for name, content in (("junk", b"x" * 200), ("pickle", b"\x80\x04N."), ("none", b"")):
+            (tmp_path / f"{name}{suffix}").write_bytes(content)
+            names.append(f"{name}{suffix}")
+    for name in names:
+        with pytest.raises(CheckpointError, match=f"{name}.*: save|{name}.*; save") as caught:
+            read_arrays(tmp_path / name)
+        assert not re.search(
+            "pickle|trust|weights_only|unsafe", str(caught.value).partition(name)[2]
+        )
+
+
+@pytest.mark.parametrize("source", [None, 7, ["w"], b"w.npz"])
+def test_what_holds_no_weights_is_one_line(source):
+    with pytest.raises(ConfigError, match="the weights are .*; give a file"):
+        read_arrays(source)
 
 
 # --- items -----------------------------------------------------------------------------------

@@ -151,6 +151,34 @@ def test_a_file_that_is_no_text_is_called_what_it_is(kind: str, name: str, tmp_p
     assert FOREIGN[kind][1] in str(told.value) and "--encoding" not in str(told.value)
 
 
+@pytest.mark.parametrize("date", ["9999-12-31", "1970-01-01 00:00:00", "0001-01-01", "2100-01-01"])
+def test_dates_of_nothing_are_told(date: str, tmp_path: Path) -> None:
+    content = HEADER + f"a,1,2024-01-02\na,2,{date}\na,3,1970-01-02\na,4,2024-01-01\n"
+    notes = read(tmp_path / "log.csv", content)[1]
+    assert f"1 row(s) have dates such as {date[:10]}" in notes
+    assert "dates such as" not in read(tmp_path / "log.csv", content, where=f"time!={date}")[1]
+
+
+def test_hours_played_are_no_time_of_day(tmp_path: Path) -> None:
+    """Steam: the rows of a day keep their order, and a row may lack its hours."""
+    rows = [("10", 5.0), ("20", 0.5), ("30", None)]
+    content = "".join(
+        f"{{'username': 'a', 'product_id': '{item}', 'hours': {hours}, 'date': '2018-01-02'}}\n"
+        for item, hours in rows
+    )
+    found, notes = read(tmp_path / "reviews.json", content)
+    assert found == {"a": ["10", "20", "30"]} and "hours" not in notes
+    hour = "user,item,date,hour\na,1,2024-01-02,10\na,2,2024-01-02,9\na,3,2024-01-01,23\n"
+    assert read(tmp_path / "hour.csv", hour)[0] == {"a": ["3", "2", "1"]}
+
+
+def test_an_item_called_padding_is_one_line(tmp_path: Path) -> None:
+    content = HEADER + "a,<pad>,1\na,2,2\n"
+    with pytest.raises(DataError, match="stands for padding: leave such rows out"):
+        read(tmp_path / "log.csv", content)
+    assert read(tmp_path / "log.csv", content, where="item!=<pad>")[0] == {"a": ["2"]}
+
+
 def test_json_lines_may_be_called_ndjson(tmp_path: Path) -> None:
     assert read(tmp_path / "log.ndjson", '{"user": 1, "item": 2}\n')[0] == {"1": ["2"]}
 
@@ -264,6 +292,16 @@ def test_a_type_that_arrow_lacks_is_one_line() -> None:
 def test_what_is_no_column_is_one_line(users: Any) -> None:
     with pytest.raises(DataError, match="the column of users is"):
         build_dataset(users, [1, 2])
+
+
+def test_an_update_knows_whole_numbers_again() -> None:
+    log = pd.DataFrame({"user": [1, 1, 1, 2, 2, 2], "item": [1, 2, 3, 1, 2, 4], "time": range(6)})
+    more = pd.DataFrame({"user": ["1.0", "x"], "item": ["3.00", "7.0"], "time": [9, 9]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        recommender = Recommender("markov").fit(log, min_actions=0, progress=False)
+        recommender.update(more, epochs=1, progress=False)
+    assert recommender.user_ids == ["1", "2", "x"] and recommender.item_ids == [1, 2, 3, 4, 7]
 
 
 def test_an_id_is_found_however_its_letters_are_spelled() -> None:

@@ -25,6 +25,13 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 COMPARED_WHOLE = 16_384  # elements: an array of up to so many is compared whole
 COMPARED = 256  # elements of a larger one, evenly spread
 
+# What NumPy calls an operator between an array and a Tensor, and which one of the Tensor it is
+OF_ARRAYS = {
+    **{"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__"},
+    **{"matmul": "__rmatmul__", "power": "__rpow__", "equal": "__eq__", "not_equal": "__ne__"},
+    **{"less": "__gt__", "less_equal": "__ge__", "greater": "__lt__", "greater_equal": "__le__"},
+}
+
 # What NumPy and PyTorch have as a method of an array, and what to write for it here
 INSTEAD = {
     "abs": "ops.relu(x) + ops.relu(-x)",
@@ -72,7 +79,6 @@ class Tensor:
         "parents",
         "requires_grad",
     )
-    __array_ufunc__ = None  # NumPy must not take over `array + tensor`
 
     def __init__(self, data: Any, *, requires_grad: bool = False, name: str = "") -> None:
         self._data = as_floats(data)
@@ -364,6 +370,12 @@ class Tensor:
             "NumPy functions do not see through a Tensor; use an op of minisasrec.ops (it keeps "
             "the gradient), or .data for the plain array"
         )
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *args: Any, **more: Any) -> Any:
+        operator = OF_ARRAYS.get(function.__name__)  # `array + tensor` is the Tensor's to compute
+        if operator and method == "__call__" and not more and not isinstance(args[0], Tensor):
+            return getattr(self, operator)(args[0])
+        return self.__array_function__(function)
 
     def __array_function__(self, function: Callable[..., Any], *_: Any) -> NoReturn:
         raise GradientError(

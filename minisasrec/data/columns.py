@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from minisasrec.data.options import Condition, ReadingOptions, conditions, spelled
 from minisasrec.data.times import kind_of
 from minisasrec.data.values import MISSING, Unusable, as_text, looks_like_data
@@ -35,10 +37,14 @@ TIME_COLUMNS = (
     "timestampmicros created creationdate dateadded rtimestamp orderedat tstamp datum zeitpunkt "
     "zeit zeitstempel uhrzeit"
 ).split()
-CLOCK_COLUMNS = frozenset(
-    "time hour hours hrmn hourmin timeframe timeofday clock eventtime ordertime seconds "
-    "secondofday minuteofday uhrzeit zeit".split()
-)
+# numbers that may be a time of day, and below what; no "hours", which are played or worked
+CLOCK_COLUMNS = {
+    **dict.fromkeys(
+        "time hrmn hourmin timeofday clock eventtime ordertime uhrzeit zeit".split(), 240_000
+    ),
+    **{"hour": 24, "minuteofday": 1_440, "secondofday": 86_400, "seconds": 86_400},
+    "timeframe": np.inf,  # Diginetica: milliseconds of a session
+}
 TITLE_COLUMNS = (
     "title itemtitle movietitle booktitle itemname productname trackname traname articletitle "
     "bezeichnung titel name description"
@@ -283,7 +289,7 @@ def _time(
 def _is_clock(name: str, values: Sequence[Any]) -> bool:
     """Whether numbers are times of day: an hour, or hours, minutes and seconds as in 235959."""
     numbers = [float(v) for v in values if str(v).replace(".", "", 1).isdecimal()]
-    return name == "timeframe" or (name in CLOCK_COLUMNS and max(numbers, default=0) < 240_000)
+    return max(numbers, default=0) < CLOCK_COLUMNS.get(name, 0)
 
 
 def _is_like_a_time(name: str, values: Sequence[Any]) -> bool:

@@ -28,8 +28,8 @@ from minisasrec.data.actions import Actions
 from minisasrec.data.builder import read_actions
 from minisasrec.data.columns import NO_TIME
 from minisasrec.data.frames import FrameTable
-from minisasrec.data.options import FILTERS, Filter, ReadingOptions
-from minisasrec.data.values import ZEROS, as_text
+from minisasrec.data.options import FILTERS, Filter, ReadingOptions, spelled
+from minisasrec.data.values import as_text, meant
 from minisasrec.errors import DataError
 
 PAD = "<pad>"
@@ -417,18 +417,11 @@ def build_actions(
         raise DataError(f"columns must be equally long, got {got}")
     actions = read_actions(FrameTable(columns, "columns"), ReadingOptions())
     actions.notes = [note for note in actions.notes if note != NO_TIME.format("columns")]
-    known = dict(zip(actions.item_ids, actions.item_ids, strict=True))
-
-    def of_item(raw: Any) -> str:
-        """The id that a key of the caller means: an item 1 may be 1.0 in a table of titles."""
-        name = as_text(raw)
-        whole = ZEROS.sub("", name)
-        return whole if name not in known and whole in known else name
-
+    known = set(actions.item_ids)
     if titles is not None:
-        actions.titles = {of_item(k): v for k, v in titles.items()}
+        actions.titles = {meant(as_text(k), known): v for k, v in titles.items()}
     if categories is not None:
-        actions.categories = {of_item(k): tuple(v) for k, v in categories.items()}
+        actions.categories = {meant(as_text(k), known): tuple(v) for k, v in categories.items()}
     return actions
 
 
@@ -452,6 +445,11 @@ def assemble(
         raise DataError(
             f"{name}: no action is left of {num_rows:,} after the {filter!r} filter with "
             f"min_actions={min_actions}: pass min_actions=0, or more data"
+        )
+    if PAD in actions.item_ids:
+        raise DataError(
+            f"{name}: an item has the id {PAD!r}, which stands for padding: leave such rows out "
+            f"({spelled('where', f'COLUMN!={PAD}')}), or call it otherwise"
         )
     kept = np.bincount(users, minlength=len(actions.user_ids)) > 0
     dropped = [actions.user_ids[c] for c in np.flatnonzero(~kept).tolist()]

@@ -20,6 +20,8 @@ from minisasrec.data.values import MISSING, Unusable, as_objects, shown, texts, 
 MISSING_TIMES = MISSING | {"0000-00-00", "0000-00-00 00:00:00"}  # MySQL's dates of nothing
 # the years 1973 to 2286 in seconds, milliseconds, microseconds and nanoseconds
 UNITS = {"seconds": 1e8, "milliseconds": 1e11, "microseconds": 1e14, "nanoseconds": 1e17}
+# 1900-01-02 and 2100: dates outside, and 1970-01-01 itself, are seldom those of an action
+EARLIEST, LATEST = -2_208_902_400, 4_102_444_800
 SPREAD = 100  # largest over smallest time: above this, epochs are not all of one unit
 EXPECTED = "the time must be a number >= 0, or a date such as 2024-05-31 12:00:00, all lines alike"
 
@@ -283,7 +285,7 @@ class TimeColumn:
                     "the dates may have the day first or the month first, and every one fits both: "
                     "say which by --time-format day-first or month-first (time_format='day-first')"
                 )
-            return columns[0], []
+            return columns[0], _of_nothing(columns[0])
         times = np.concatenate(self.numbers) if self.numbers else np.zeros(0)
         times, notes = (times, []) if self.time_format else one_unit(times)
         if self.coarse:
@@ -292,6 +294,18 @@ class TimeColumn:
                 "only: actions nearer than that are in the order of the rows; save them as integers"
             )
         return times, notes
+
+
+def _of_nothing(seconds: NDArray[np.float64]) -> list[str]:
+    """A note on dates such as 0001-01-01, 1970-01-01 and 9999-12-31 among others."""
+    odd = (seconds < EARLIEST) | (seconds == 0) | (seconds >= LATEST)
+    if not odd.any() or odd.all():
+        return []
+    shown = np.datetime64(int(seconds[np.argmax(odd)]), "s").astype("datetime64[D]")
+    return [
+        f"{odd.sum():,} row(s) have dates such as {shown}, which may stand for one that is missing "
+        f"(before 1900, from 2100 on, or 1970-01-01); {spelled('where')} can leave them out"
+    ]
 
 
 def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:

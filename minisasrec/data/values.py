@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ WHOLE = re.compile(r"-?[0-9]+(\.0*|,0{1,2})?")
 SHORTENED = re.compile(r"-?[0-9](\.[0-9]+)?E\+[0-9]+")  # what a spreadsheet makes of a long number
 LIST = re.compile(r"\[.*\]|[A-Za-z]{0,3}[0-9]+([ ,;|]+[A-Za-z]{0,3}[0-9]+)+", re.DOTALL)
 # around a field as blanks are: marks without width, which come with text that was copied
-AROUND = " \t\n\r\x0b\x0c\xa0\u200b\u200e\u200f\u2060\ufeff"
+AROUND = " \t\n\r\x0b\x0c\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
 
 
 class Unusable(Exception):
@@ -106,6 +106,12 @@ def _entries(values: NDArray[Any]) -> list[Any]:
 def as_objects(values: Sequence[Any]) -> NDArray[Any]:
     """A one-dimensional array of Python objects, whatever these are."""
     return np.fromiter(values, dtype=object, count=len(values))
+
+
+def meant(name: str, known: Container[str]) -> str:
+    """The known id that an id means: ``7`` for ``7.0``, if that is not known itself."""
+    whole = ZEROS.sub("", name)
+    return whole if name not in known and whole in known and WHOLE.fullmatch(name) else name
 
 
 class Ids:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.border import reading
+from minisasrec.border import at_home, reading
 from minisasrec.data.files import check_unpacked
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.learn.runs import Run, from_safetensors
@@ -25,7 +25,11 @@ def read_arrays(source: Source) -> dict[str, Array]:
     """
     if isinstance(source, Mapping):
         return {str(name): as_array(str(name), value) for name, value in source.items()}
-    path = Path(source)
+    if not isinstance(source, str | Path):
+        raise ConfigError(
+            f"the weights are {source!r:.60}; give a file ({', '.join(READERS)}), or arrays by name"
+        )
+    path = at_home(Path(source))
     if path.suffix not in READERS:
         raise ConfigError(f"{path}: cannot read {path.suffix or 'it'}; give {', '.join(READERS)}")
     if not path.is_file():
@@ -38,12 +42,12 @@ def read_metadata(source: Source) -> dict[str, Any]:
     """What we have written beside the arrays of a .safetensors file; of anything else nothing."""
     if isinstance(source, Mapping) or Path(source).suffix != ".safetensors":
         return {}
-    return from_safetensors(Path(source))[1]
+    return from_safetensors(at_home(Path(source)))[1]
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Array]) -> None:
     """Write a .safetensors or .npz file, whole or not at all."""
-    path = Path(path)
+    path = at_home(Path(path))
     run = Run(path.parent)
     if path.suffix == ".safetensors":
         run.save_arrays(path.name, dict(arrays), {})
@@ -82,13 +86,26 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
+    with path.open("rb") as stream:
+        if not stream.read(6).startswith((b"PK", b"\x93NUMPY")):  # NumPy would advise pickle
+            raise CheckpointError(
+                f"{path} cannot be read: it is no .npz file, or it is damaged; save it again"
+            )
     file = np.load(path, allow_pickle=False)
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise ValueError("it holds one array without a name")
     with file:
         for info in file.zip.infolist() if file.zip else ():
             check_unpacked(f"{path}: {info.filename}", info.compress_size, info.file_size)
-        return {name: as_array(name, file[name]) for name in file.files}
+        try:
+            return {name: as_array(name, file[name]) for name in file.files}
+        except ValueError as error:
+            if "pickle" not in str(error):
+                raise
+            raise CheckpointError(
+                f"{path} holds Python objects, which may run code and are never read: save arrays "
+                "of numbers"
+            ) from None
 
 
 def _read_pth(path: Path) -> dict[str, Array]:
@@ -100,8 +117,11 @@ def _read_pth(path: Path) -> dict[str, Array]:
             ".safetensors or .npz where they were trained"
         ) from None
     wrong = f"{path} cannot be read as weights alone"
-    with reading(path, CheckpointError, wrong=wrong, advice="save model.state_dict()"):
+    try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # PyTorch's own words advise to read it with pickle
+        name = type(error).__name__
+        raise CheckpointError(f"{wrong} ({name}): save model.state_dict()") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(
             f"{path} holds {type(state).__name__}, no weights by name; save model.state_dict()"

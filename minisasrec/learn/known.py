@@ -21,7 +21,7 @@ from minisasrec.data.dataset import PAD, Dataset, Repeats
 from minisasrec.data.registry import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT, NONE, Split
 from minisasrec.data.times import one_unit
-from minisasrec.data.values import tidy
+from minisasrec.data.values import meant, tidy
 from minisasrec.errors import CheckpointError, ConfigError, DataError, MinisasrecError
 from minisasrec.learn.runs import CONFIG, HISTORIES, ITEMS, USERS, Run, check_form, to_safetensors
 from minisasrec.models.base import Model
@@ -359,7 +359,8 @@ def extended(known: Dataset, new: Dataset) -> tuple[Dataset, list[str]]:
 def _renumbered(known: Sequence[str], new: Sequence[str]) -> tuple[Array, list[str]]:
     """The number of each new id, and all ids: the known ones, then those that are new."""
     number = {text: i for i, text in enumerate(known)}
-    numbers = np.array([number.setdefault(text, len(number)) for text in new], np.int64)
+    texts = [meant(text, number) for text in new]
+    numbers = np.array([number.setdefault(text, len(number)) for text in texts], np.int64)
     return numbers, list(number)
 
 
