@@ -100,7 +100,9 @@ def grade(options: GradeConfig) -> None:
         raise ConfigError(f"--jobs is {options.jobs}; it must be at least 1")
     if options.hidden is not None and not options.hidden.is_file():
         raise ConfigError(f"--hidden is {options.hidden}, which is no file")
-    pupils = Class(options.submissions, options.notebooks)
+    pupils = Class(options.submissions, options.notebooks, options.out)
+    for name in pupils.loose:
+        say(f"note: {name} was not graded: it is in no student's folder")
     limits = Limits(options.timeout, int(options.memory * 1e9))
     results = Results(options.out, pupils.students, [q.name for q in pupils.questions])
     tasks, confined, kept = list[Task](), set[str](), 0

@@ -6,14 +6,24 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from classroom import NOTEBOOKS, answered, code_cell, handed_out, question, solutions
+from classroom import (
+    NOTEBOOKS,
+    answered,
+    code_cell,
+    hand_in,
+    handed_out,
+    question,
+    solutions,
+)
 
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.sasrec import SASRec
@@ -38,6 +48,16 @@ ANSWERS = {
         "",
     ),
     "right, with Jupyter's own commands": (f"%time 3\n!ls\nmy_tanh?\n{RIGHT}", "correct", ""),
+    "right, after more of Jupyter's commands": (
+        f"%%time\n?np.tanh\nmy_tanh?  \nfiles = !ls\n%time one = 1\none + 1\n{RIGHT}",
+        "correct",
+        "",
+    ),
+    "right, after a call of Jupyter": (
+        f"get_ipython().run_line_magic('matplotlib', 'inline')\n{RIGHT}",
+        "correct",
+        "",
+    ),
     "right, compiled with a cache": (
         f"import numba\n@numba.njit(cache=True)\n{RIGHT}",
         "correct",
@@ -277,6 +297,48 @@ def test_an_answer_is_found_in_whatever_cell_it_stands() -> None:
     assert cells.answer_to(TANH, both, fresh) == [RIGHT]
 
 
+CHECKED = 'check("tanh_backward", my_tanh_backward)'
+
+
+def test_the_last_attempt_counts() -> None:
+    """Also one that stands below the first check, or in one cell with its check."""
+    fresh = handed_out("01_autograd")
+    check = next(i for i, c in enumerate(fresh["cells"]) if 'check("tanh' in cells.source(c))
+    again = answered("01_autograd", {"tanh_backward": WRONG})
+    again["cells"][check + 1 : check + 1] = [code_cell(RIGHT), code_cell(CHECKED)]
+    assert cells.answer_to(TANH, again, fresh) == [RIGHT]
+    assert cells.attempts(TANH, again, fresh) == 2
+    together = answered("01_autograd", {"tanh_backward": WRONG})
+    together["cells"][check] = code_cell(f"{RIGHT}\n{CHECKED}")
+    assert cells.answer_to(TANH, together, fresh) == [f"{RIGHT}\n{CHECKED}"]
+    twice = answered("01_autograd", {"tanh_backward": RIGHT})
+    twice["cells"] += twice["cells"]
+    assert cells.answer_to(TANH, twice, fresh) == [RIGHT]
+    assert cells.attempts(TANH, twice, fresh) == 1
+
+
+def test_a_cell_that_imports_everything_comes_along_where_a_name_is_not_known() -> None:
+    fresh = handed_out("01_autograd")
+    answer = "def my_tanh_backward(y, dy):\n    return multiply(dy, 1 - y * y)\n"
+    notebook = answered("01_autograd", {"tanh_backward": answer})
+    notebook["cells"].insert(0, code_cell("from numpy import *"))
+    assert cells.answer_to(TANH, notebook, fresh) == ["from numpy import *", answer]
+    known = answered("01_autograd", {"tanh_backward": RIGHT})
+    known["cells"].insert(0, code_cell("from numpy import *"))
+    assert cells.answer_to(TANH, known, fresh) == [RIGHT]
+
+
+def test_a_notebook_of_many_cells_does_not_hold_up_the_class() -> None:
+    many = [f"a{i} = 1" for i in range(6000)]
+    answer = f"{RIGHT}({', '.join(line[:-4] for line in many)})"
+    notebook = answered("01_autograd", {"tanh_backward": answer})
+    notebook["cells"][:0] = map(code_cell, many)
+    began = time.process_time()
+    found = cells.answer_to(TANH, notebook, handed_out("01_autograd"))
+    assert found is not None and len(found) == 6001
+    assert time.process_time() - began < 3, "every name looked up in every cell takes far longer"
+
+
 def test_helpers_and_earlier_answers_come_along() -> None:
     fresh = handed_out("01_autograd")
     helper = "import math\ndef slope(y):\n    return 1 - my_square(y)\n"
@@ -294,6 +356,8 @@ def test_cells_are_read_as_python_reads_them() -> None:
     assert cells.binds("def f(:\n    x = 1\ny = 2") == {"f", "y"}
     assert cells.uses("def f(a, b=c):\n    d = a\n    return [e for e in d + g]") == {"c", "g"}
     assert cells.plain("x = 5 % 3\n") == "x = 5 % 3\n"
+    assert cells.plain("%%bash\nx=1\nfor i in *; do") == "pass", "no Python"
+    assert cells.binds("from a import b\nfrom c import *") == {"b", "*"}
     assert cells.needed_for({"c"}, ["a = 1", "b = 2", "c = a", "a = 3", "d = c"]) == [0, 2]
     assert cells.definitions("x = f()\ndef g(): return x\nimport os") == [
         "def g():\n    return x",
@@ -309,6 +373,21 @@ def test_cells_are_read_as_python_reads_them() -> None:
 def test_what_is_no_notebook_is_said_in_one_line(content: bytes) -> None:
     with pytest.raises(DataError, match=r"x.ipynb is no Jupyter notebook \(version 4\)"):
         cells.parse_notebook(content, "x.ipynb")
+
+
+def test_a_notebook_of_an_earlier_version_is_named() -> None:
+    content = json.dumps({"nbformat": 3, "worksheets": [{"cells": []}]}).encode()
+    with pytest.raises(
+        DataError, match="x.ipynb is a notebook of version 3; open it in JupyterLab"
+    ):
+        cells.parse_notebook(content, "x.ipynb")
+
+
+def test_a_notebook_in_utf_16_is_read() -> None:
+    notebook = answered("01_autograd", {"tanh_backward": RIGHT + "# 박"})
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        content = json.dumps(notebook, ensure_ascii=False).encode(encoding)
+        assert cells.parse_notebook(content, "x.ipynb") == notebook
 
 
 def test_metadata_of_any_kind_is_no_error() -> None:
@@ -598,6 +677,44 @@ def test_files_of_every_name_and_kind(tmp_path: Path) -> None:
         "zipped": ["no notebook (.ipynb) was handed in, but homework.zip"],
         "large": ["01_autograd.ipynb has 200 MB; clear its outputs and hand it in again"],
     }
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    """Files beside the folders of students, archives beside a notebook, several attempts."""
+    notebook = answered("01_autograd", {"tanh_backward": WRONG})
+    notebook["cells"].append(code_cell(RIGHT))
+    hand_in(tmp_path / "ann", "01_autograd.ipynb", notebook)
+    (tmp_path / "ann" / "rest.ZIP").write_bytes(b"PK")
+    hand_in(tmp_path, "bob_01_autograd.ipynb", notebook)
+    (tmp_path / "carl.zip").write_bytes(b"PK")
+    (tmp_path / "list.csv").write_text("ann", "utf-8")
+    for name in (".git", "__MACOSX", "grades", "handed out"):
+        (tmp_path / name).mkdir()
+    shutil.copy(NOTEBOOKS / "01_autograd.ipynb", tmp_path / "handed out")
+    found = Class(tmp_path, tmp_path / "handed out", tmp_path / "grades")
+    assert found.students == ["ann"]
+    assert found.loose == ["bob_01_autograd.ipynb", "carl.zip"]
+    assert found.problems["ann"] == [
+        "rest.ZIP was not opened; ask for the .ipynb files in it",
+        "01_autograd.ipynb has 2 cells that define my_tanh_backward; the last one above the last "
+        "check counts",
+    ]
+
+
+def test_students_whose_names_differ_in_an_apostrophe_have_rows_of_their_own(
+    tmp_path: Path,
+) -> None:
+    students = ["=ann", "'=ann", "''=ann", "'t Hooft"]
+    for again in (False, True):
+        results = Results(tmp_path, students, ["tanh_backward"])
+        for student in students:
+            kept = results.kept(Task(student, "a.ipynb", TANH, ("x",), 1.0, "k"))
+            assert (kept is not None) == again
+            results.add(kept or row(student), new=not again)
+        results.finish({})
+    with open(tmp_path / "grades.csv", encoding="utf-8", newline="") as file:
+        names = [line["student"] for line in csv.DictReader(file)]
+    assert names == ["'=ann", "''=ann", "'''=ann", "'t Hooft"]
 
 
 def test_a_student_with_a_long_name_gets_a_page() -> None:

@@ -286,6 +286,38 @@ def test_a_file_that_is_no_receipt(trained: Train, tmp_path: Path, text: str) ->
         Receipt.read(tmp_path / "theirs.json")
 
 
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("settings", "told", {"model": "sasrec", "seed": 99}),
+        ("settings", "sha256", "0" * 64),
+        ("machine", "told", []),
+        ("code", "told", [{"minisasrec": "0.1.0", "code": "0" * 64}]),
+        ("weights", "sha256", ""),
+        ("data", "sha256", "0" * 8),
+        ("overall", None, "0" * 64),
+    ],
+)
+def test_a_receipt_that_was_changed_is_no_receipt(
+    trained: Train, tmp_path: Path, part: str, field: str | None, value: Any
+) -> None:
+    whole = Receipt.read(trained()).to_json()
+    if field is None:
+        whole[part] = value
+    else:
+        whole[part][field] = value
+    (tmp_path / "theirs.json").write_text(json.dumps(whole))
+    with pytest.raises(CheckpointError, match="its fingerprints are not those of what it tells"):
+        Receipt.read(tmp_path / "theirs.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_receipt_as_powershell_writes_it(trained: Train, tmp_path: Path, encoding: str) -> None:
+    text = json.dumps(Receipt.read(trained()).to_json())
+    (tmp_path / "theirs.json").write_bytes(text.encode(encoding))
+    assert Receipt.read(tmp_path / "theirs.json") == Receipt.read(trained())
+
+
 def test_a_run_that_noted_too_little_says_so(trained: Train, tmp_path: Path) -> None:
     shutil.copytree(trained(), tmp_path / "old")
     run = Run(tmp_path / "old")

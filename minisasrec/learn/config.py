@@ -271,7 +271,8 @@ def read_json(path: Path) -> dict[str, Any]:
     path = Path(path)
     with reading(path, ConfigError, wrong=f"{path} is not JSON", advice="correct it"):
         try:
-            values = json_value(path.read_text(encoding="utf-8-sig"))  # Windows may add a mark
+            content = path.read_bytes()  # PowerShell's `>` writes UTF-16, editors may add a mark
+            values = json_value(content.decode(json.detect_encoding(content)))
         except FileNotFoundError:
             raise ConfigError(f"no such file: {path}") from None
     if not isinstance(values, dict):

@@ -236,13 +236,7 @@ class Receipt:
             "machine": _once(machines),
             "weights": {"epoch": about.get("best_epoch")},
         }
-        sha256 = {
-            "data": facts["data"],
-            "settings": _digest(told["settings"]),
-            "code": _digest([entry["code"] for entry in told["code"]]),
-            "machine": _digest(told["machine"]),
-            "weights": _digest_of_arrays(arrays),
-        }
+        sha256 = {"data": facts["data"], **_digests(told), "weights": _digest_of_arrays(arrays)}
         return cls(sha256, told)
 
     @classmethod
@@ -254,14 +248,22 @@ class Receipt:
             values = read_json(path)
         except ConfigError as error:
             raise CheckpointError(str(error)) from None
-        check_form(values, dict.fromkeys(PARTS, dict), path)
+        check_form(values, {**dict.fromkeys(PARTS, dict), "overall": str}, path)
         kinds = {**dict.fromkeys(PARTS, dict), "code": list, "machine": list}
         for part in PARTS:
             check_form(values[part], {"sha256": str, "told": kinds[part]}, f"{path}, {part}")
-        for entry in (*values["code"]["told"], *values["machine"]["told"]):
+        for entry in values["code"]["told"]:
+            check_form(entry, {"code": str}, path)
+        for entry in values["machine"]["told"]:
             check_form(entry, {}, path)
         sha256, told = ({p: values[p][key] for p in PARTS} for key in ("sha256", "told"))
-        return cls(sha256, told)
+        found = cls(sha256, told)
+        if sha256 != {**sha256, **_digests(told)} or found.overall != values["overall"]:
+            raise CheckpointError(
+                f"{path} was damaged or changed: its fingerprints are not those of what it tells; "
+                "make it again: receipt RUN --json"
+            )
+        return found
 
     def to_json(self) -> Facts:
         """What `read` reads."""
@@ -294,6 +296,13 @@ class Receipt:
         bits = "numbers" if first == "code" else "bits"
         found = "they do" if "weights" in differ else "they do not, the weights are the same"
         return f"{what}: {bits} may differ; here {found}"
+
+
+def _digests(told: dict[str, Any]) -> dict[str, str]:
+    """The fingerprints of the parts that a receipt tells in full."""
+    code = [entry["code"] for entry in told["code"]]
+    values = {"settings": told["settings"], "code": code, "machine": told["machine"]}
+    return {part: _digest(value) for part, value in values.items()}
 
 
 def _settings(config: TrainConfig, facts: Facts) -> Facts:

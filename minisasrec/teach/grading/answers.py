@@ -29,13 +29,24 @@ from minisasrec.teach.grading.wire import Closed, Message, Peer
 SUBREAPER = 36  # for prctl
 
 
+class Shell:
+    """Stands for Jupyter, `get_ipython()`, in an answer: takes every call and does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
 class Room:
     """The global names of a notebook, in which the student's cells run."""
 
     def __init__(self, cells: Sequence[str]) -> None:
         """Run what is quick and harmless in the `cells` of the notebook as handed out."""
         self.cells = list(cells)
-        self.names: dict[str, Any] = {"__name__": "__main__", "display": print}
+        self.names: dict[str, Any] = {
+            "__name__": "__main__",
+            "display": print,
+            "get_ipython": Shell,
+        }
         first = next((c for c in self.cells if "import " in c), "")  # imports, rng, backend
         for code in self.cells:
             for part in [plain(code)] if code is first else definitions(code):

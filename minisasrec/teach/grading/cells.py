@@ -13,6 +13,7 @@ import functools
 import json
 import re
 import symtable
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,15 @@ def read_notebook(path: Path) -> Notebook:
 def parse_notebook(content: bytes, name: str) -> Notebook:
     """The notebook in a file's `content`. Raises `DataError` for what is none of version 4."""
     try:
-        notebook = json.loads(content.decode("utf-8-sig"))
+        notebook = json.loads(content)  # UTF-8, or UTF-16 with its mark
+        if isinstance(notebook, dict) and notebook.get("nbformat") in (1, 2, 3):
+            raise DataError(
+                f"{name} is a notebook of version {notebook['nbformat']}; open it in JupyterLab, "
+                "save it, and hand it in again"
+            )
         sound = all(isinstance(source(cell) + cell["cell_type"], str) for cell in notebook["cells"])
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError):
         sound = False
     if not sound:
@@ -75,32 +83,49 @@ def code_cells(notebook: Notebook) -> list[str]:
 # --- names ---------------------------------------------------------------------------------------
 
 
-def plain(code: str) -> str:
-    """`code` without what only Jupyter understands: lines of % and !, and a ? at the end.
+OF_PYTHON = ("time", "timeit", "capture", "prun")  # what a cell of Python may have after a %%
+JUPYTER = (  # what only Jupyter understands, and what stands for it
+    (r"^([ \t]*)%time[ \t]+(?=\S)", r"\1"),
+    (r"^([ \t]*\w[\w., \t]*=[ \t]*)[%!].*$", r"\1None"),
+    (r"^([ \t]*)(?:[%!?].*|[\w.]+\?{1,2}[ \t]*)$", r"\1pass"),
+)
 
-    >>> plain("%matplotlib inline\\nx = 1")
-    'pass\\nx = 1'
+
+def plain(code: str) -> str:
+    """`code` without what only Jupyter understands: lines of % and !, and a ? on either side.
+
+    >>> plain("%matplotlib inline\\n%time x = 1\\nfiles = !ls")
+    'pass\\nx = 1\\nfiles = None'
     """
     try:
         ast.parse(code)
         return code
     except UNREADABLE:
-        return re.sub(r"^([ \t]*)(?:[%!].*|[\w.]+\?{1,2})$", r"\1pass", code, flags=re.MULTILINE)
+        other = re.match(r"\s*%%(\w+)", code)
+        if other and other[1] not in OF_PYTHON:
+            return "pass"  # of the shell, or a text
+        for pattern, instead in JUPYTER:
+            code = re.sub(pattern, instead, code, flags=re.MULTILINE)
+        return code
 
 
 @functools.lru_cache(10_000)  # the cells of a class are mostly the same
 def binds(code: str) -> frozenset[str]:
     """The global names that a cell assigns, defines or imports; also of a cell with an error.
 
+    "*" is among them where it imports all that a module has.
+
     >>> sorted(binds("import numpy as np\\ndef f(x):\\n    y = x\\na, b = 1, 2"))
     ['a', 'b', 'f', 'np']
     """
+    code = plain(code)
     try:
-        table = symtable.symtable(plain(code), "cell", "exec")
+        table = symtable.symtable(code, "cell", "exec")
     except UNREADABLE:
         return frozenset(re.findall(r"^(?:def +|class +)?(\w+) *[=(]", code, re.MULTILINE))
     found = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
-    return frozenset(found | {s.get_name() for s in table.get_symbols() if s.is_namespace()})
+    found |= {s.get_name() for s in table.get_symbols() if s.is_namespace()}
+    return frozenset(found | set(re.findall(r"^from\b.*\bimport +(\*)", code, re.MULTILINE)))
 
 
 @functools.lru_cache(10_000)
@@ -199,18 +224,18 @@ def _is_check(node: ast.AST) -> bool:
 
 
 def answer_to(question: Question, handed_in: Notebook, handed_out: Notebook) -> list[str] | None:
-    """The student's cells that answer a question, in their order; None if there are none."""
-    cells = code_cells(handed_in)
-    fresh = {_bare(code) for code in code_cells(handed_out)}
-    own = [i for i, code in enumerate(cells) if _bare(code) not in fresh and code.strip()]
+    """The student's cells that answer a question, in their order; None if there are none.
+
+    Where several give the answer its name, that is the last one above the last check.
+    """
+    cells, own, bound = _own_cells(handed_in, handed_out)
     ends = [i for i, code in enumerate(cells) if question.name in CHECK.findall(code)]
-    end = ends[0] if ends else len(cells)
+    end = ends[-1] if ends else len(cells)
     waiting, found = [], set[int]()
     for name in question.wanted:
-        binding = [i for i in own if name in binds(cells[i])]
-        above = [i for i in binding if i < end]
-        if binding:
-            waiting.append(above[-1] if above else binding[0])
+        above = [i for i in bound[name] if i <= end]  # the answer may stand above its check in one
+        if bound[name]:
+            waiting.append(above[-1] if above else bound[name][0])
         elif (place := _in_its_place(question.name, handed_in)) in own:
             waiting.append(place)  # it binds nothing, or cannot be read; running it will tell
         else:
@@ -222,13 +247,32 @@ def answer_to(question: Question, handed_in: Notebook, handed_out: Notebook) -> 
             continue
         found.add(cell)
         for name in uses(cells[cell]) - binds(cells[cell]):
-            own_binding = [i for i in own if name in binds(cells[i])]
-            above = [i for i in own_binding if i < cell]
+            above = [i for i in bound[name] if i < cell]
             if above:  # his or her own, if there is one, even where the notebook has one, too
                 waiting.append(above[-1])
-            elif own_binding and name not in given:
-                waiting.append(own_binding[0])
+            elif name not in given:
+                waiting += bound[name][:1] or [i for i in bound["*"] if i < cell]
     return [cells[i] for i in sorted(found)]
+
+
+def attempts(question: Question, handed_in: Notebook, handed_out: Notebook) -> int:
+    """How many different cells of the student give the answer its name."""
+    cells, _, bound = _own_cells(handed_in, handed_out)
+    return max((len({_bare(cells[i]) for i in bound[name]}) for name in question.wanted), default=0)
+
+
+def _own_cells(
+    handed_in: Notebook, handed_out: Notebook
+) -> tuple[list[str], set[int], dict[str, list[int]]]:
+    """All cells of code, which of them are the student's own, and which of these bind a name."""
+    cells = code_cells(handed_in)
+    fresh = {_bare(code) for code in code_cells(handed_out)}
+    own = {i for i, code in enumerate(cells) if _bare(code) not in fresh and code.strip()}
+    bound = defaultdict[str, list[int]](list)
+    for i in sorted(own):
+        for name in binds(cells[i]):
+            bound[name].append(i)
+    return cells, own, bound
 
 
 def _in_its_place(name: str, handed_in: Notebook) -> int:

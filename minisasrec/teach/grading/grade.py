@@ -17,6 +17,7 @@ import html
 import json
 import os
 import queue
+import re
 import stat
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from minisasrec.teach.grading.cells import (
     Notebook,
     Question,
     answer_to,
+    attempts,
     code_cells,
     parse_notebook,
     questions,
@@ -47,6 +49,7 @@ from minisasrec.terminal import printable
 GRADES, VERDICTS, FEEDBACK = "grades.csv", "verdicts.csv", "feedback"
 REDONE = "not graded"  # a result that a second run does not keep
 LONGEST = 200  # bytes of a name that something is still added to
+ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"}
 MOST = 100_000_000  # bytes of a notebook: its answers take some thousand, the rest is output
 
 
@@ -85,7 +88,7 @@ class Class:
     that cannot be read is that student's row, and no error.
     """
 
-    def __init__(self, submissions: Path, notebooks: Path) -> None:
+    def __init__(self, submissions: Path, notebooks: Path, out: Path | None = None) -> None:
         self.handed_out = {
             path.stem: read_notebook(path) for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
         }
@@ -94,9 +97,15 @@ class Class:
         self.questions = [q for stem, nb in self.handed_out.items() for q in questions(nb, stem)]
         if not submissions.is_dir():
             raise DataError(f"{submissions} is no folder; it holds a folder for each student")
-        self.students = sorted(
-            p.name for p in submissions.iterdir() if p.is_dir() and not p.name.startswith(".")
-        )
+        ours = {path.resolve() for path in (notebooks, out) if path is not None}
+        self.students, self.loose = list[str](), list[str]()
+        for path in sorted(submissions.iterdir()):
+            if path.name.startswith(".") or path.name == "__MACOSX" or path.resolve() in ours:
+                continue
+            if path.is_dir():
+                self.students.append(path.name)
+            elif handed_in(path):
+                self.loose.append(path.name)
         if not self.students:
             raise DataError(f"no folder in {submissions}; it holds a folder for each student")
         self.problems: dict[str, list[str]] = {}
@@ -133,6 +142,11 @@ class Class:
                 if q.notebook == stem
             )
             found.setdefault(stem, []).append((answers, changed, name, notebook))
+        problems += [
+            f"{path.relative_to(folder).as_posix()} was not opened; ask for the .ipynb files in it"
+            for path in sorted(folder.rglob("*"))
+            if found and path.suffix.lower() in ARCHIVES and path.is_file()
+        ]
         if not found and not problems:
             names = sorted(path.name for path in folder.rglob("*") if path.is_file())
             if names:
@@ -141,6 +155,13 @@ class Class:
         for stem, copies in found.items():
             *others, (_, _, name, notebook) = sorted(copies, key=lambda copy: copy[:3])
             self.files[student, stem] = name, notebook
+            problems += [
+                f"{name} has {count} cells that define {' and '.join(q.wanted)}; the last one "
+                "above the last check counts"
+                for q in self.questions
+                if q.notebook == stem
+                and (count := attempts(q, notebook, self.handed_out[stem])) > 1
+            ]
             problems += [
                 f"{other} was not graded: {name} is taken for {stem}" for *_, other, _ in others
             ]
@@ -180,6 +201,11 @@ class Class:
                     yield Row(student, question.notebook, question.name, *parts)
                 else:
                     yield Task(student, name, question, tuple(cells), of, key[:16])
+
+
+def handed_in(path: Path) -> bool:
+    """Whether a file looks like homework."""
+    return ".ipynb" in path.name.lower() or path.suffix.lower() in ARCHIVES
 
 
 def candidates(folder: Path) -> list[Path]:
@@ -456,11 +482,11 @@ td {{ padding: .25rem .75rem .25rem 0; vertical-align: top; overflow-wrap: anywh
 def _quoted(value: object) -> str:
     """Text for a table: a spreadsheet must not take what a student has chosen for a formula."""
     text = f"{value:g}" if isinstance(value, float) else printable(value)
-    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+    return "'" + text if re.match("'*[=+@-]", text) else text
 
 
 def _unquoted(text: str) -> str:
-    return text[1:] if text.startswith(("'=", "'+", "'-", "'@")) else text
+    return text[1:] if re.match("'+[=+@-]", text) else text
 
 
 def _csv_line(values: Sequence[str]) -> str:
