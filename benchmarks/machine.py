@@ -2,7 +2,8 @@
 
 `python -m benchmarks.machine` copies the tables of benchmarks/results/*.json into
 docs/performance.md. `python -m benchmarks.machine reproduce/*` copies what `minisasrec.reproduce`
-wrote into docs/results.md and docs/plots. So no number of these tables is typed by hand.
+wrote into docs/results.md, docs/tuning.md and docs/plots. So no number of these tables is typed by
+hand.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from minisasrec.errors import MinisasrecError
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
-PAPERS_PAGE = ROOT / "docs" / "results.md"
+PAPERS_PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "tuning.md")
 
 # users, items, actions, and how uneven the histories are (sigma of the log of their lengths)
 SHAPES = {
@@ -245,20 +246,24 @@ def fill(page: str, tables: dict[str, str]) -> str:
     return filled
 
 
-def copy_reproduced(folders: Sequence[Path], page: Path) -> None:
-    """The table.md of each folder between the page's marks of its name; its plot beside the page.
+def copy_reproduced(folders: Sequence[Path], pages: Sequence[Path]) -> None:
+    """The table.md of each folder between the marks of its name; its plot beside the page.
 
-    A folder that the page has no mark for is passed over, and so is a plot that it does not show.
+    A folder that no page has a mark for is passed over, and so is a plot that its page does not
+    show.
     """
-    text = page.read_text(encoding="utf-8")
     for folder in folders:
         file, name = folder / "table.md", folder.resolve().name
         if not file.is_file():
             print(f"{folder}: passed over, it has no table.md")
             continue
-        if f"<!-- table: {name} -->" not in text:
-            print(f"{folder}: passed over, {page.name} has no <!-- table: {name} -->")
+        texts = {page: page.read_text(encoding="utf-8") for page in pages}
+        marked = [page for page in pages if f"<!-- table: {name} -->" in texts[page]]
+        if not marked:
+            of_pages = " and ".join(page.name for page in pages)
+            print(f"{folder}: passed over, no <!-- table: {name} --> in {of_pages}")
             continue
+        page, text = marked[0], texts[marked[0]]
         _title, _, table_and_notes = file.read_text(encoding="utf-8").partition("\n\n")
         text = fill(text, {name: table_and_notes.strip()})
         said = "copied"
@@ -267,8 +272,8 @@ def copy_reproduced(folders: Sequence[Path], page: Path) -> None:
                 shutil.copyfile(folder / "plot.png", page.parent / "plots" / f"{name}.png")
             except OSError as error:
                 said = f"table copied, but not plot.png: {error.strerror}"
+        page.write_text(text, encoding="utf-8")
         print(f"{folder}: {said}")
-    page.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
@@ -276,7 +281,7 @@ def main() -> None:
     options.add_argument("folders", nargs="*", type=Path, help="folders that reproduce wrote")
     folders = options.parse_args().folders
     if folders:
-        copy_reproduced(folders, PAPERS_PAGE)
+        copy_reproduced(folders, PAPERS_PAGES)
         return
     tables: dict[str, str] = {}
     for path in sorted(RESULTS.glob("*.json")):

@@ -114,22 +114,25 @@ def test_the_tables_of_reproduce_go_to_their_marks(
 ) -> None:
     from benchmarks.machine import copy_reproduced
 
-    page = tmp_path / "results.md"
+    page, other = tmp_path / "results.md", tmp_path / "tuning.md"
     page.write_text(
         "<!-- table: table3-a -->\nold\n<!-- end -->\n![b](plots/table3-a.png)\n"
         "<!-- table: grid-b -->\nkept\n<!-- end -->\n"
     )
+    other.write_text("<!-- table: tuning-d -->\nold\n<!-- end -->\n")
+    pages = page, other
     (tmp_path / "plots").mkdir()
-    folders = [tmp_path / name for name in ("table3-a", "table4-c", "grid-b")]
-    for folder in folders[:2]:
+    folders = [tmp_path / name for name in ("table3-a", "table4-c", "tuning-d", "grid-b")]
+    for folder in folders[:3]:
         folder.mkdir()
         (folder / "table.md").write_text("# A title\n\n| x |\n|---|\n\n- a note\n")
         (folder / "plot.png").write_bytes(b"picture")
-    copy_reproduced([*folders, tmp_path / "gone"], page)
+    copy_reproduced([*folders, tmp_path / "gone"], pages)
     said = capsys.readouterr().out.splitlines()
     assert [line.removeprefix(str(tmp_path))[1:] for line in said] == [
         "table3-a: copied",
-        "table4-c: passed over, results.md has no <!-- table: table4-c -->",
+        "table4-c: passed over, no <!-- table: table4-c --> in results.md and tuning.md",
+        "tuning-d: copied",
         "grid-b: passed over, it has no table.md",
         "gone: passed over, it has no table.md",
     ]
@@ -137,9 +140,10 @@ def test_the_tables_of_reproduce_go_to_their_marks(
         "<!-- table: table3-a -->\n| x |\n|---|\n\n- a note\n<!-- end -->\n"
         "![b](plots/table3-a.png)\n<!-- table: grid-b -->\nkept\n<!-- end -->\n"
     )
+    assert other.read_text().startswith("<!-- table: tuning-d -->\n| x |\n")
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["table3-a.png"]
     (folders[0] / "plot.png").unlink()
-    copy_reproduced(folders, page)
+    copy_reproduced(folders, pages)
     assert "table3-a: table copied, but not plot.png: No such file" in capsys.readouterr().out
 
 

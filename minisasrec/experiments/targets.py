@@ -255,16 +255,21 @@ def draw_grid_tuning(
     experiments: list[list[Experiment]],
     protocols: Sequence[Protocol] = ("sampled",),
 ) -> None:
-    """Bars, and the value of each cell that validates best, also as presets/DATASET/grid.json."""
-    draw_metric(report)
+    """Lines, and the value of each cell that validates best, also as presets/DATASET/grid.json."""
     ndcg = values_of(report.records, "NDCG@10", "ours")
     best: dict[str, tuple[float, float]] = {}
+    panels: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for row in rows:
         network, loss, _ = row.name.split()
         value = getattr(getattr(row.config, MODELS[row.config.model][1] or ""), KNOBS[network][0])
         if row.name in ndcg:
             found = (ndcg[row.name], value)
             best[f"{network} {loss}"] = max(best.get(f"{network} {loss}", (-1.0, 0.0)), found)
+            line = panels.setdefault(f"{network}: NDCG@10", {}).setdefault(loss, ([], []))
+            line[0].append(value)
+            line[1].append(ndcg[row.name])
+    knobs = "dropout, of fmc row_l2" if len(panels) > 1 else KNOBS[rows[0].name.split()[0]][0]
+    report.figure = plots.lines(panels, knobs, report.title)
     report.tables["chosen.csv"] = [
         {"cell": name, "value": value, "validation NDCG@10": top}
         for name, (top, value) in best.items()
