@@ -276,6 +276,35 @@ def test_titles_find_their_ids_however_these_are_written() -> None:
         assert dataset.titles == ["<pad>", "A", "B", "C"]
 
 
+def test_a_table_of_titles_may_write_numbers_otherwise(tmp_path: Path) -> None:
+    for log, titles in (("10 7", "10.0 7.0"), ("10.0 7", "10 7"), ("10.0 7 x", "10 7.00 x")):
+        rows = "".join(f"a\t{item}\t{n}\n" for n, item in enumerate(log.split()))
+        table = "".join(f"{item}\tFilm {n}\n" for n, item in enumerate(titles.split()))
+        (tmp_path / "log.item").write_text("item_id\ttitle\n" + table, encoding="utf-8")
+        (tmp_path / "log.inter").write_text(
+            "user_id\titem_id\ttimestamp\n" + rows, encoding="utf-8"
+        )
+        dataset = load(tmp_path / "log.inter")
+        assert [dataset.title(i) for i in dataset.sequence(0)] == [
+            f"Film {n}" for n in range(len(log.split()))
+        ]
+
+
+def test_whole_categories_may_be_missing() -> None:
+    log = pd.DataFrame({"user": pd.Categorical([1, None, 1]), "item": [1, 2, 3]})
+    with pytest.raises(DataError, match="row 1: the user id is missing"):
+        load(log)
+    assert sequences(load(log, drop_missing=True)) == {"1": ["1", "3"]}
+
+
+def test_times_in_an_index_without_a_name_are_told() -> None:
+    index = pd.DatetimeIndex(["2024-01-02", "2024-01-01"])
+    log = pd.DataFrame({"user": "a", "item": [1, 2]}, index=index)
+    with pytest.warns(DataWarning, match="'index' looks like one: --time-column index"):
+        load(log)
+    assert sequences(load(log, time_column="index")) == {"a": ["2", "1"]}
+
+
 def test_a_type_that_arrow_lacks_is_one_line() -> None:
     polars = pytest.importorskip("polars")
     pytest.importorskip("pyarrow")

@@ -417,11 +417,10 @@ def build_actions(
         raise DataError(f"columns must be equally long, got {got}")
     actions = read_actions(FrameTable(columns, "columns"), ReadingOptions())
     actions.notes = [note for note in actions.notes if note != NO_TIME.format("columns")]
-    known = set(actions.item_ids)
     if titles is not None:
-        actions.titles = {meant(as_text(k), known): v for k, v in titles.items()}
+        actions.titles = {as_text(k): v for k, v in titles.items()}
     if categories is not None:
-        actions.categories = {meant(as_text(k), known): tuple(v) for k, v in categories.items()}
+        actions.categories = {as_text(k): tuple(v) for k, v in categories.items()}
     return actions
 
 
@@ -493,22 +492,34 @@ def assemble(
             f"{short:,} of {len(counts):,} users have fewer than 3 actions: leave-one-out trains "
             "on them but never evaluates them"
         )
-    titles, categories = actions.titles, actions.categories
+    titles = _by_item(actions.titles, item_ids)
+    categories = _by_item(actions.categories, item_ids)
     return Dataset(
         name=name,
         items=items,
         offsets=offsets,
         user_ids=user_ids,
         item_ids=[PAD, *item_ids],
-        titles=None if titles is None else [PAD, *(titles.get(i, i) for i in item_ids)],
+        titles=None
+        if titles is None
+        else [PAD, *(t or i for t, i in zip(titles, item_ids, strict=True))],
         source=source,
-        categories=None if categories is None else [(), *(categories.get(i, ()) for i in item_ids)],
+        categories=None if categories is None else [(), *(c or () for c in categories)],
         warnings=tuple(notes),
         times=times,
         reading=actions.reading,
         dropped=np.sort(_hashes(dropped)),
         whole=actions.whole,
     )
+
+
+def _by_item(given: Mapping[str, Any] | None, item_ids: Sequence[str]) -> list[Any] | None:
+    """What is given for each item, None where nothing is; one table may say 7.0 and one 7."""
+    if given is None:
+        return None
+    known = set(item_ids)
+    given = {meant(name, known): value for name, value in given.items()}
+    return [given.get(meant(name, given)) for name in item_ids]
 
 
 def _hashes(names: Iterable[str]) -> NDArray[np.uint64]:

@@ -71,7 +71,8 @@ def _opened(frame: Any) -> tuple[Any, list[Any], int]:
             raise DataError(f"the columns make no table: {error}") from error
     if isinstance(frame, pandas.DataFrame):
         index = [] if isinstance(frame.index, pandas.RangeIndex) else list(frame.index.names)
-        if any(name is not None for name in index):  # such as a user who is the index
+        times = isinstance(frame.index, pandas.DatetimeIndex)
+        if times or any(name is not None for name in index):  # such as a user who is the index
             frame = frame.reset_index()
         return frame, list(frame.columns), len(frame)
     if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):
@@ -105,7 +106,9 @@ def pandas_column(series: Any) -> NDArray[Any]:
     import pandas
 
     if isinstance(series.dtype, pandas.CategoricalDtype):
-        series = series.astype(series.cat.categories.dtype)
+        # whole numbers have no place for a missing one
+        whole = series.cat.categories.dtype.kind in "iu" and series.isna().any()
+        series = series.astype(object if whole else series.cat.categories.dtype)
     if isinstance(series.dtype, pandas.DatetimeTZDtype):
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     dtype = series.dtype
