@@ -6,7 +6,6 @@ whether a machine is ready.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,13 +88,22 @@ def grade(options: GradeConfig) -> None:
     """`class grade`."""
     from tqdm import tqdm
 
-    from minisasrec.teach.grading.grade import GRADES, Class, Results, Row, Task, judged
+    from minisasrec.teach.grading.grade import (
+        GRADES,
+        REDONE,
+        VERDICTS,
+        Class,
+        Results,
+        Row,
+        Task,
+        judged,
+    )
     from minisasrec.teach.grading.judge import Limits
 
-    if options.timeout < 1:
-        raise ConfigError(f"--timeout is {options.timeout}; it must be at least 1 second")
-    if not 0.1 <= options.memory < math.inf:
-        raise ConfigError(f"--memory is {options.memory}; an answer needs at least 0.1 GB")
+    if not 1 <= options.timeout <= 86_400:
+        raise ConfigError(f"--timeout is {options.timeout}; it is 1 second at least, 86400 at most")
+    if not 0.1 <= options.memory <= 10_000:
+        raise ConfigError(f"--memory is {options.memory}; it is 0.1 GB at least, 10000 at most")
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs is {options.jobs}; it must be at least 1")
     if options.hidden is not None and not options.hidden.is_file():
@@ -133,6 +141,11 @@ def grade(options: GradeConfig) -> None:
         for problem in pupils.problems[student]:
             show(f"{'':30} note: {problem}")
     show("", f"{options.out / GRADES} has a row for each student")
+    if lost := sum(row.result == REDONE for row in results.rows.values()):
+        say(
+            f"note: {lost} answers could not be graded and are left blank; see 'not graded' in "
+            f"{options.out / VERDICTS}; the same command again tries them once more"
+        )
     if tasks and "files" not in confined:
         say(
             "note: this system cannot keep answers away from files; if you do not trust them, "

@@ -269,7 +269,9 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path) -> None:
     [
         (["grade", "nowhere"], "nowhere is no folder"),
         (["grade", ".", "--notebooks", "nowhere"], "no notebooks in nowhere"),
-        (["grade", ".", "--timeout", "0"], "--timeout is 0; it must be at least 1 second"),
+        (["grade", ".", "--timeout", "0"], "--timeout is 0; it is 1 second at least"),
+        (["grade", ".", "--timeout", "99999999999"], "--timeout is 99999999999; it is"),
+        (["grade", ".", "--memory", "1e30"], "--memory is 1e+30; it is 0.1 GB at least"),
         (["grade", ".", "--memory", "0"], "--memory is 0.0"),
         (["grade", ".", "--memory", "nan"], "--memory is nan"),
         (["grade", ".", "--jobs", "0"], "--jobs is 0"),

@@ -554,6 +554,15 @@ def test_a_file_of_hidden_cases_that_does_not_run_is_one_line(tmp_path: Path) ->
     file.write_text("1 / 0", encoding="utf-8")
     with pytest.raises(ConfigError, match="hidden.py with hidden cases does not run: Zero"):
         read_hidden(file)
+    file.write_text("raise SystemExit(3)", encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match="hidden.py with hidden cases does not run: SystemExit: 3"
+    ):
+        read_hidden(file)
+    for points in ("-1", "float('nan')", "'2'"):
+        file.write_text(HIDDEN.replace("points=2", f"points={points}"), encoding="utf-8")
+        with pytest.raises(ConfigError, match="a hidden case of tanh_backward is worth .* points"):
+            read_hidden(file)
     file.write_text(HIDDEN.replace("tanh_backward", "tan_backward"), encoding="utf-8")
     with pytest.raises(ConfigError, match="no exercise 'tan_backward'"):
         read_hidden(file)
@@ -609,8 +618,9 @@ def test_grades_are_as_far_as_the_verdicts_wherever_ctrl_c_strikes(
 
 def test_a_row_without_a_verdict_is_graded_again(tmp_path: Path) -> None:
     first = Results(tmp_path, ["ann"], ["tanh_backward"])
-    first.add(row("ann", result="not graded"))
+    first.add(row("ann", result="not graded", points=0.0))
     first.close()
+    assert "ann,0,1,\r\n" in (tmp_path / "grades.csv").read_bytes().decode(), "blank, and no 0"
     second = Results(tmp_path, ["ann"], ["tanh_backward"])
     assert second.kept(Task("ann", "a.ipynb", TANH, ("x",), 1.0, "k")) is None
     second.close()

@@ -413,7 +413,7 @@ class Results:
         for student in self.students:
             rows = [self.rows.get((student, name)) for name in self.names]
             points = sum(row.points for row in rows if row)
-            each = [f"{row.points:g}" if row else "" for row in rows]
+            each = [f"{row.points:g}" if row and row.result != REDONE else "" for row in rows]
             lines.append([_quoted(student), f"{points:g}", f"{of:g}", *each])
         text = "\r\n".join(_csv_line(line) for line in lines) + "\r\n"
         Run(self.folder).write_bytes(GRADES, text.encode())

@@ -15,6 +15,7 @@ found; otherwise the feedback says only that a hidden case fails.
 
 from __future__ import annotations
 
+import math
 import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ def hidden(
 ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     """Register a test of the exercise `name`; it raises `Wrong` (`equal` does) if it fails."""
     find(name)
+    if not isinstance(points, int | float) or not 0 <= points < math.inf:
+        raise ConfigError(
+            f"a hidden case of {name} is worth {points!r} points; 0 or more are meant"
+        )
 
     def register(test: Callable[[Any], None]) -> Callable[[Any], None]:
         def grade(answer: Any) -> str:
@@ -61,7 +66,7 @@ def read_hidden(file: Path) -> dict[str, list[HiddenCase]]:
         runpy.run_path(str(file))
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{file} with hidden cases does not run: {type(error).__name__}: {error}"
         ) from None
