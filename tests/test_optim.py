@@ -436,7 +436,7 @@ def test_a_parameter_of_the_class_is_refused():
         ({"W": np.ones((2, 2)), "b": ["a", "b"]}, "b is no array of numbers"),
         ({"W": np.ones((2, 2)), "b": 1j * np.ones(2)}, "b is no array of numbers: it holds compl"),
         ({"W": np.ones((2, 2)), "b": ["1", "2"]}, "b is no array of numbers: it holds <U1"),
-        ([("W", np.ones((2, 2)))], r"a dict from names to arrays, as of state\(\); got a list"),
+        ([("W", np.ones((2, 2)))], r"a dict, name to array, as of state\(\); got list"),
         ({"W": np.ones((2, 2)), "b": np.ones(3)}, r"b has shape \(3,\), the model needs \(2,\)"),
     ],
 )

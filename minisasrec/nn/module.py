@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.autograd.arrays import kind_of
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.errors import CheckpointError, ConfigError
 
@@ -82,7 +81,7 @@ class Module:
         """
         if not isinstance(state, Mapping):
             raise CheckpointError(
-                f"weights are a dict from names to arrays, as of state(); got {kind_of(state)}"
+                f"weights are a dict, name to array, as of state(); got {type(state).__name__}"
             )
         parameters = dict(self.named_parameters())
         missing, unknown = parameters.keys() - state.keys(), state.keys() - parameters.keys()

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.gradients import SparseRows
 from minisasrec.autograd.op import Array, Backward, check_ids, op
 from minisasrec.autograd.signature import Draw
@@ -67,7 +66,7 @@ def bce_with_logits(logits: Array, *, targets: Array) -> Result:
 
     log(1 - sigmoid(x)) is log sigmoid(-x), so no logarithm ever sees a 0.
     """
-    targets = as_array("bce_with_logits", targets)
+    targets = np.asarray(targets)
     if targets.shape != logits.shape:
         raise ShapeError(
             f"bce_with_logits: targets have shape {targets.shape}, logits {logits.shape}"
