@@ -24,7 +24,7 @@ WHOLE = re.compile(r"-?[0-9]+(\.0*|,0{1,2})?")
 SHORTENED = re.compile(r"-?[0-9](\.[0-9]+)?E\+[0-9]+")  # what a spreadsheet makes of a long number
 LIST = re.compile(r"\[.*\]|[A-Za-z]{0,3}[0-9]+([ ,;|]+[A-Za-z]{0,3}[0-9]+)+", re.DOTALL)
 # around a field as blanks are: marks without width, which come with text that was copied
-AROUND = " \t\n\r\x0b\x0c\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff"
+AROUND = " \t\n\r\x0b\x0c\xa0\u200b\u200e\u200f\u2060\ufeff"
 
 
 class Unusable(Exception):
