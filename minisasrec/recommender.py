@@ -572,7 +572,7 @@ class Recommender:
             try:
                 found = cls._load(run)
             except CheckpointError:
-                if seconds is None or before == _stamp(run):
+                if seconds is None or (before == _stamp(run) and not _is_being_saved(run)):
                     raise
             else:
                 if before == _stamp(run):
@@ -714,6 +714,16 @@ def _stamp(run: Run) -> tuple[int, ...] | None:
     except OSError:
         return None
     return file.st_ino, file.st_mtime_ns, file.st_size
+
+
+def _is_being_saved(run: Run) -> bool:
+    """Whether `save` is at work beside it: for a moment there is no folder at all."""
+    place = run.folder.absolute()
+    try:
+        beside = [path.name for path in place.parent.iterdir()]
+    except OSError:
+        return False
+    return any(name.startswith(f".{place.name}.") for name in beside)
 
 
 def _copy_others(old: Path, new: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,9 @@ def test_a_load_beside_a_save_has_the_old_one_or_the_new_one(tmp_path: Path) -> 
     with ThreadPoolExecutor(2) as pool:
         loading = [pool.submit(loads) for _ in range(2)]
         try:
-            for turn in range(60):
+            for turn in range(30):
                 models[turn % 2].save(home)
+                time.sleep(0.02)
         finally:
             stop.set()
     for one in loading:
