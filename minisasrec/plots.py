@@ -107,7 +107,7 @@ def bars(
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
     axes.set(title=title)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")  # inside it would lie on the bars
     return figure
 
 
