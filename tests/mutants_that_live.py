@@ -37,9 +37,9 @@ LIVES: list[tuple[str, str, str, str]] = [
     ),
     (
         "autograd/tensor.py",
-        "return tensor._changes, x.item(x.size // 2), x.item(-1)",
+        "apart = x.size // COMPARED | 1  # an odd number, so that all columns are met",
         "1 to 2",
-        "another element of a large array is looked at; each is as good",
+        "other elements of a large array are looked at; those are as good",
     ),
     ("ops/attention.py", "_check_heads(name, q.shape[-1], heads)", "USub to UAdd", ONE_AXIS),
     (
