@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not is_chosen(config.dataset, config.model) and (
         getattr(config, section) == getattr(default, section)
     ):
-        say(f"note: {unchosen(config, known=recognised(split.dataset))}")
+        say(f"note: {unchosen(config, known=recognised(split.dataset)[0])}")
     known = Known.of(split)
     if not config.keep_histories:
         known = known.without_histories(model)

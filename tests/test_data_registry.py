@@ -147,12 +147,12 @@ def test_a_known_order_is_recognised_under_any_name(
         wrong = load_dataset("amazon-beauty", data_dir=tmp_path).source
     assert wrong.endswith(f"; {told}")
     own = preset(str(tmp_path / "renamed.txt"))
-    told = unchosen(own, known=recognised(load_dataset(tmp_path / "renamed.txt")))
+    told = unchosen(own, known=recognised(load_dataset(tmp_path / "renamed.txt"))[0])
     assert told.endswith("come with --dataset amazon-games --data-dir FOLDER")
     assert unchosen(own, known=DATASETS["gowalla"]) == unchosen(own)  # none were chosen
     zipped = archive(tmp_path / "ml-1m.zip")
     assert "not the actions and the order" in load_dataset(zipped).source
-    assert recognised(load_dataset(zipped)) is None
+    assert recognised(load_dataset(zipped)) == (None, "")
 
 
 @pytest.mark.parametrize("name", ["ml-1m", "amazon-games"])

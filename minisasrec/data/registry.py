@@ -700,19 +700,23 @@ def _order(dataset: Dataset, form: FileFormat, spec: DatasetSpec | None) -> str 
 
     Of an order that is not known something may be said if the form is that of a public data set.
     """
-    if known := recognised(dataset):
-        order = known.orders[dataset.fingerprint()]
-        return order if known is spec else f"{known.title}: {order}"
+    found, order = recognised(dataset)
+    if found:
+        return order if found is spec else f"{found.title}: {order}"
     for known in DATASETS.values():
         if known is spec or form in known.forms:
             return known.orders.get(ANY)
     return None
 
 
-def recognised(dataset: Dataset) -> DatasetSpec | None:
-    """The public data set whose actions in a known order these are, whatever the file's name."""
+def recognised(dataset: Dataset) -> tuple[DatasetSpec | None, str]:
+    """The public data set whose actions in a known order these are, whatever the file's name.
+
+    With it, what is known about that order; None and "" for other data.
+    """
     fingerprint = dataset.fingerprint()
-    return next((known for known in DATASETS.values() if fingerprint in known.orders), None)
+    found = ((known, known.orders.get(fingerprint)) for known in DATASETS.values())
+    return next(((known, order) for known, order in found if order), (None, ""))
 
 
 def _finish(
