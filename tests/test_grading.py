@@ -163,7 +163,7 @@ POSIX = {
     ),
     "leaves processes behind": (
         f"{WRONG}import os, time\nfor _ in range(3):\n    if not os.fork():\n"
-        "        os.setsid()\n        time.sleep(600)",
+        "        os.setsid()\n        time.sleep(60)",
         "not yet",
         WRONG_NUMBER,
     ),
