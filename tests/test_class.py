@@ -131,7 +131,7 @@ CLASS: dict[str, dict[str, Any]] = {
             {
                 "tanh_backward": "print('x' * 30_000_000)\n" + AUTOGRAD["tanh_backward"],
                 "div_backward": "def my_div(a, b):\n    held = []\n"
-                "    while True: held.append(bytearray(500_000_000))"
+                "    while True: held.append(np.zeros(10**8))"  # asked for, never touched: quick
                 if sys.platform == "linux"  # elsewhere nothing holds the memory
                 else "def my_div(a, b): return np.zeros(10**8), print",
             },
