@@ -68,7 +68,7 @@ from minisasrec.learn.recommendation import top_lists
 from minisasrec.learn.runs import CONFIG, HALF_WRITTEN, ITEMS, LOCK, OWN, WEIGHTS, Run
 from minisasrec.learn.settings import configure, differing
 from minisasrec.models import MODELS, Model, RecentPopularity, SASRec, SequenceModel
-from minisasrec.models.base import NOBODY
+from minisasrec.models.base import NOBODY, dot_products
 from minisasrec.random import make_key
 from minisasrec.terminal import say
 
@@ -356,7 +356,7 @@ class Recommender:
         numbers = item_numbers(known, given, "error")
         vectors = fitted.model.item_vectors()
         lengths = np.linalg.norm(vectors, axis=1)
-        scores = (vectors[numbers] @ vectors.T) / np.maximum(
+        scores = dot_products(vectors[numbers], vectors) / np.maximum(
             lengths[numbers][:, None] * lengths, np.finfo(np.float32).tiny
         )
         scores[:, 0] = -np.inf

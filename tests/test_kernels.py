@@ -86,6 +86,18 @@ def test_matmul_batched(dtype, G, M, K, N):
     close(mm.matmul_tn(np.ascontiguousarray(a.transpose(0, 2, 1)), b), expected, K)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("N", [1, 7, 50, 333])
+def test_a_row_of_a_product_does_not_depend_on_the_others(dtype, N):
+    """The scores of a user are the same bits, however many users are scored at a time."""
+    x, W = normal(1, 300, 50, dtype=dtype), normal(2, N, 50, dtype=dtype)
+    all_rows = any_thread_count(lambda: mm.matmul_nt(x, W))
+    for rows in (1, 5, mm.ROWS, mm.ROWS + 1):
+        some = any_thread_count(lambda rows=rows: mm.matmul_nt(x[:rows], W))
+        np.testing.assert_array_equal(some, all_rows[:rows])
+        np.testing.assert_array_equal(mm.matmul(x[:rows], W.T.copy()), some)
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 4), (3, 0, 4), (3, 4, 0)])
 def test_matmul_of_nothing(shape):
     M, K, N = shape
@@ -119,6 +131,7 @@ def test_linear_threads():
     any_thread_count(lambda: mm.linear_backward(x, W, dy, y))
     any_thread_count(lambda: mm.matmul_tn(x, dy))
     any_thread_count(lambda: mm.matmul_nt(x, W))
+    any_thread_count(lambda: mm.matmul_nt(W, x))  # few rows, many columns
 
 
 def test_linear_lets_nan_and_infinity_through():

@@ -93,19 +93,18 @@ def multiply(size, a, in_a, b, in_b, init, in_init, c, in_c):
 
 
 @kernel
-def pack(b, g, transposed, columns, p, packed):
+def pack(b, g, transposed, columns, p, packed, at):
     """Panel p of matrix g of b (G, K, N), or b (G, N, K) if transposed: (K, its width) numbers.
 
-    It goes to packed[g], after the panels before it. `columns` is N or more and at least a vector;
+    They go to position `at` of `packed` and after. `columns` is N or more and at least a vector;
     the columns that b does not have are 0.
     """
     lane = lanes(b)
     depth, given = (b.shape[2], b.shape[1]) if transposed else (b.shape[1], b.shape[2])
     start = panel_start(p, columns, lane)
     width = panel_start(p + 1, columns, lane) - start
-    at = g * packed.shape[1] + start * depth
     if given < columns or depth < lane:
-        out = packed[g, start * depth : (start + width) * depth].reshape((depth, width))
+        out = packed.reshape(-1)[at : at + depth * width].reshape((depth, width))
         for k in range(depth):
             for j in range(width):
                 if start + j >= given:
@@ -148,11 +147,13 @@ def multiply_packed(size, a, in_a, packed, start, init, in_init, c, in_c):
 
 @kernel
 def _pack_worker(counter, b, transposed, columns, per_task, packed):
-    panels = count_panels(columns, lanes(b))
+    panels, depth = count_panels(columns, lanes(b)), packed.shape[1] // columns
     task = next_task(counter)
     while task >= 0:
         for panel in range(task * per_task, min((task + 1) * per_task, len(b) * panels)):
-            pack(b, panel // panels, transposed, columns, panel % panels, packed)
+            g, p = panel // panels, panel % panels
+            at = g * packed.shape[1] + panel_start(p, columns, lanes(b)) * depth
+            pack(b, g, transposed, columns, p, packed, at)
         task = next_task(counter)
 
 
@@ -186,6 +187,29 @@ def _multiply_worker(counter, a, packed, bias, relu, c):
         task = next_task(counter)
 
 
+@kernel
+def _wide_worker(counter, a, b, transposed, per_task, bias, c):
+    """For more columns than rows: a panel of B is packed, multiplied and forgotten, in the cache.
+
+    To pack all of B first would write and read as many numbers again as B has: that is most of the
+    work where all items are scored for one user.
+    """
+    G, M, K = a.shape
+    N, lane = c.shape[2], lanes(c)
+    panels = count_panels(N, lane)
+    packed = np.empty(K * PANEL * lane, a.dtype)
+    task = next_task(counter)
+    while task >= 0:
+        for panel in range(task * per_task, min((task + 1) * per_task, G * panels)):
+            g, p = panel // panels, panel % panels
+            j = panel_start(p, N, lane)
+            size = (M, K, panel_start(p + 1, N, lane) - j)
+            pack(b, g, transposed, N, p, packed, 0)
+            in_a, init, in_c = View(g * M * K, K, 1), View(j, 0, 1), View(g * M * N + j, N, 1)
+            multiply_packed(size, a, in_a, packed, 0, bias, init, c, in_c)
+        task = next_task(counter)
+
+
 def _product(a, b, transposed, bias, relu):
     """The common part: 2-D inputs as a batch of one, narrow results through padded columns."""
     batched = a.ndim == 3
@@ -198,8 +222,14 @@ def _product(a, b, transposed, bias, relu):
     if bias is not None:
         start[:N] = bias
     c = np.empty((G, M, columns), a.dtype)
-    packed = pack_all(b, transposed, columns)
-    run(_multiply_worker, G * ceil_div(M, ROWS), a, packed, start, relu, c)
+    if M < columns and not relu:
+        wide = PANEL * lane_count(a.dtype)
+        per_task = ceil_div(NUMBERS, max(1, K * wide))
+        tasks = ceil_div(G * ceil_div(columns, wide), per_task)
+        run(_wide_worker, tasks, a, b, transposed, per_task, start, c)
+    else:
+        packed = pack_all(b, transposed, columns)
+        run(_multiply_worker, G * ceil_div(M, ROWS), a, packed, start, relu, c)
     if columns > N:
         c = np.ascontiguousarray(c[..., :N])
     return c if batched else c[0]

@@ -99,7 +99,7 @@ class SequenceModel(Module, Model):
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """r_i = encode(history) . item i, for every item (Sec. III-D)."""
-        return self.encode(users, histories) @ self.item_vectors().T
+        return dot_products(self.encode(users, histories), self.item_vectors())
 
     def candidate_scores(self, users: Array, histories: Packed, candidates: Array) -> Array:
         """r_i for the candidates only."""
@@ -107,3 +107,14 @@ class SequenceModel(Module, Model):
         if backend() == "numba":
             return kernels.embedding.gather_dot(vectors, items, candidates)
         return np.einsum("bd,bcd->bc", vectors, items[candidates])
+
+
+def dot_products(x: Array, items: Array) -> Array:
+    """x (B, d) with each of the items (N, d): (B, N).
+
+    The kernel gives a row the same bits whatever the other rows and the number of threads are;
+    NumPy's BLAS need not, so with it two items that are nearly equal may change places.
+    """
+    if backend() == "numba":
+        return kernels.matmul.matmul_nt(np.ascontiguousarray(x), np.ascontiguousarray(items))
+    return x @ items.T
