@@ -64,7 +64,7 @@ from minisasrec.learn.queries import (
     values_of,
 )
 from minisasrec.learn.receipt import origin, origin_in, updated
-from minisasrec.learn.recommendation import top_lists
+from minisasrec.learn.recommendation import SCORES_AT_ONCE, top_lists
 from minisasrec.learn.runs import CONFIG, HALF_WRITTEN, ITEMS, LOCK, OWN, WEIGHTS, Run
 from minisasrec.learn.settings import configure, differing
 from minisasrec.models import MODELS, Model, RecentPopularity, SASRec, SequenceModel
@@ -356,20 +356,28 @@ class Recommender:
         numbers = item_numbers(known, given, "error")
         vectors = fitted.model.item_vectors()
         lengths = np.linalg.norm(vectors, axis=1)
-        scores = dot_products(vectors[numbers], vectors) / np.maximum(
-            lengths[numbers][:, None] * lengths, np.finfo(np.float32).tiny
-        )
-        scores[:, 0] = -np.inf
-        scores[np.arange(len(numbers)), numbers] = -np.inf
-        scores[:, known.popularity == 0] = -np.inf
-        lists = top_lists(scores, k)
+        left_out = known.popularity == 0
+        left_out[0] = True  # padding
+        lists = np.zeros((len(numbers), min(int(k), len(vectors))), np.int32)
+        scores = np.zeros(lists.shape, np.float32)
+        size = max(1, SCORES_AT_ONCE // len(vectors))  # all items against all do not fit at once
+        for start in range(0, len(numbers), size):
+            part = slice(start, start + size)
+            some = numbers[part]
+            cosines = dot_products(vectors[some], vectors) / np.maximum(
+                lengths[some][:, None] * lengths, np.finfo(np.float32).tiny
+            )
+            cosines[:, left_out] = -np.inf
+            cosines[np.arange(len(some)), some] = -np.inf
+            lists[part] = top_lists(cosines, k)
+            scores[part] = np.take_along_axis(cosines, lists[part], axis=1)
         row, place = np.nonzero(lists)
         found = lists[row, place]
         columns = {
             "item": known.items.values[numbers][row],
             "similar": known.items.values[found],
             "title": known.shown_titles[found],
-            "score": scores[row, found],
+            "score": scores[row, place],
             "rank": place + 1,
         }
         return frames.make_frame(columns, frames.library(items) or self._library)

@@ -226,6 +226,16 @@ def test_attention_is_shown_by_block_and_head() -> None:
         recommender.explain()
 
 
+def test_similar_items_of_the_whole_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not all items against all at once: of 50,000 items that would be 10 GB."""
+    recommender = fitted("sasrec")
+    items = recommender.item_ids
+    whole = recommender.similar_items(items, k=2)
+    monkeypatch.setattr("minisasrec.recommender.SCORES_AT_ONCE", 3 * len(items))
+    assert whole["item"].tolist() == [item for item in items for _ in range(2)]
+    pd.testing.assert_frame_equal(recommender.similar_items(items, k=2), whole, check_exact=True)
+
+
 def test_similar_items_have_vectors_of_a_like_direction() -> None:
     recommender = fitted("sasrec")
     vectors = recommender.model_.item_vectors()[1:]
