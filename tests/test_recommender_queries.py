@@ -90,6 +90,11 @@ def test_histories_as_a_table() -> None:
     pd.testing.assert_frame_equal(found, lists)
     by_row = table.rename(columns={"user": "row"})
     assert recommender.recommend(histories=by_row, k=3)["row"].unique().tolist() == ["b", "a"]
+    numbered = table.assign(row=[7, 8, 9, 10])  # a row number beside the user makes no histories
+    pd.testing.assert_frame_equal(
+        recommender.recommend(histories=numbered, k=3),
+        recommender.recommend(histories=table, k=3),
+    )
     untimed = recommender.recommend(histories=table.drop(columns="time"), k=3)
     swapped = recommender.recommend(["b", "a"], [["p7", "p5"], ["p3", "p4"]], k=3)
     pd.testing.assert_frame_equal(untimed, swapped)
@@ -174,9 +179,7 @@ def test_blocks_make_up_the_whole(model: str, monkeypatch: pytest.MonkeyPatch) -
     blocks = list(recommender.recommend_in_blocks(k=4, block=15))
     assert [block["user"].nunique() for block in blocks] == [15, 15, 10]
     joined = pd.concat(blocks, ignore_index=True)
-    # a matrix product of fewer rows may round otherwise
-    np.testing.assert_allclose(joined.pop("score"), whole["score"], rtol=1e-4, atol=1e-6)
-    pd.testing.assert_frame_equal(joined, whole.drop(columns="score"))
+    pd.testing.assert_frame_equal(joined, whole, check_exact=True)
 
 
 def test_no_more_scores_than_a_block_has_are_held(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,8 @@ def _histories(users: Any, histories: Any) -> tuple[list[Any] | None, list[list[
         return labels, lists
     if users is not None:
         raise ConfigError("users and a table of histories; name the users in the table's column")
-    who = "row" if frames.has_column(histories, "row") else "user"
+    by_row = frames.has_column(histories, "row") and not frames.has_column(histories, "user")
+    who = "row" if by_row else "user"
     names = frames.column(histories, who, "the table of histories")
     items = frames.column(histories, "item", "the table of histories")
     order = list(range(len(items)))
