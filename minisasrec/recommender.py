@@ -302,15 +302,9 @@ class Recommender:
         starts = range(0, max(len(queries.numbers), 1), int(block))
         parts = (slice(start, start + int(block)) for start in starts)
         return (
-            frames.make_frame(self._answer(queries, part, int(k), rule, allowed), library)
+            frames.make_frame(fitted.answer(queries, part, int(k), rule, allowed), library)
             for part in parts
         )
-
-    def _answer(
-        self, queries: Queries, part: slice, k: int, rule: Repeats, allowed: Array
-    ) -> dict[str, Any]:
-        with on_machine(self.fitted.config.machine):
-            return answer(self.fitted.model, queries, part, k, rule, allowed)
 
     def scores(self, items: Any, history: Any = None, *, user: Any = None) -> Array:
         """The scores of some items, float32, in the order in which they are given.
@@ -438,7 +432,7 @@ class Recommender:
             raise ConfigError("give a history, a list of item ids, or user=ID")
         queries = Queries(fitted.model, fitted.known, users, None if history is None else [history])
         allowed = allowed_items(fitted.known, None, None, untrained=False)
-        found = self._answer(queries, slice(0, 1), k, repeats or fitted.known.repeats, allowed)
+        found = fitted.answer(queries, slice(0, 1), k, repeats or fitted.known.repeats, allowed)
         items = queries.items[queries.starts[0] : queries.ends[0]][-fitted.model.n :]
         if not len(items):
             raise DataError("the history is empty: popularity needs no explanation")
@@ -660,11 +654,22 @@ def _everything(split: Split) -> Split:
 
 @dataclass(frozen=True)
 class _Fitted:
+    """What belongs together: after `fit` or `update` there is another one.
+
+    A table of recommendations that is made in blocks stays with the one it began with.
+    """
+
     config: TrainConfig
     model: Model
     known: Known
     history: History
     origin: dict[str, Any]  # how its training began (`receipt.origin`)
+
+    def answer(
+        self, queries: Queries, part: slice, k: int, rule: Repeats, allowed: Array
+    ) -> dict[str, Any]:
+        with on_machine(self.config.machine):
+            return answer(self.model, queries, part, k, rule, allowed)
 
 
 def load_model(run: Run, config: TrainConfig, known: Known) -> Model:

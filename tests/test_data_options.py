@@ -15,6 +15,7 @@ from typing import Any
 from unicodedata import normalize
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from minisasrec.data import Dataset, DataWarning, files, load_dataset
 from minisasrec.data.__main__ import main as data_command
 from minisasrec.data.options import Condition, ReadingOptions
 from minisasrec.data.times import TimeColumn, kind_of, one_unit
-from minisasrec.data.values import MISSING
+from minisasrec.data.values import MISSING, Unusable
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.learn.config import from_json
 from minisasrec.train import main as train_command
@@ -285,6 +286,41 @@ def test_a_missing_column_is_guessed_at(tmp_path: Path) -> None:
         load(path, user_column="clint")
 
 
+WAYS = ["%m.%d.%Y %H:%M", "%H:%M:%S %m/%d/%Y", "%m/%d/%Y", "%m-%d-%y %H:%M", "%m_%d_%Y", "%m %d %Y"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_late_date_says_how_the_early_ones_are_meant(way: str) -> None:
+    """Times come in blocks, and only the second has a day above 12."""
+    blocks = (
+        pandas.date_range("2024-01-01", "2024-01-10"),
+        pandas.date_range("2024-01-11", "2024-01-31"),
+    )
+    column = TimeColumn()
+    for block in blocks:
+        assert column.add(block.strftime(way).to_numpy(object)) is None
+    times, _ = column.result()
+    want = pandas.date_range("2024-01-01", "2024-01-31").astype("datetime64[s]").astype("int64")
+    assert times.tolist() == want.tolist() and "month-first" in column.in_words()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_dates_that_fit_both_orders(way: str) -> None:
+    column, days = TimeColumn(), pandas.date_range("2024-01-01", "2024-01-10")
+    assert column.add(days.strftime(way).to_numpy(object)) is None
+    if "." in way:  # with dots the day is first
+        assert column.result()[0][1] == pandas.Timestamp("2024-02-01").timestamp()
+    else:
+        with pytest.raises(Unusable, match="the day first or the month first"):
+            column.result()
+
+
+def test_after_the_year_comes_the_month() -> None:
+    column = TimeColumn()
+    assert column.add(np.array(["10:00 2024-05-06", "11:00 2024-05-07"], object)) is None
+    assert column.result()[0][0] == pandas.Timestamp("2024-05-06 10:00").timestamp()
+
+
 # --- options -------------------------------------------------------------------------------------
 
 EVENTS = 'user,item,event,rating\n1,a,view,5\n1,b,buy,4.0\n2,a,buy,\n2,c,BUY,3\n2,d,cart,"4,5"\n'
@@ -306,6 +342,15 @@ def test_where(tmp_path: Path, where: Any, left: dict[str, list[str]]) -> None:
     dataset = load(write(tmp_path / "a.csv", EVENTS), where=where)
     assert sequences(dataset) == left
     assert any("rows were left out by" in note for note in dataset.warnings)
+
+
+def test_where_with_a_letter_in_its_other_spelling(tmp_path: Path) -> None:
+    rows = [(f"u{k % 3}", f"i{k % 4}", ("K\u00f6ln", "Bonn")[k % 2]) for k in range(24)]
+    text = "user,item,city\n" + "".join(f"{u},{i},{c}\n" for u, i, c in rows)
+    path = write(tmp_path / "a.csv", text)
+    for name in ("K\u00f6ln", "Ko\u0308ln"):  # one character, or a letter and two dots
+        assert load(path, where=f"city={name}").num_actions == 12
+        assert load(path, where=f"city!={name}").num_actions == 12
 
 
 def test_where_nothing_is_left(tmp_path: Path) -> None:

@@ -396,6 +396,17 @@ def test_evaluate_has_the_rows_of_the_command(tmp_path: Path) -> None:
         Recommender.load(tmp_path / "private").evaluate()
 
 
+@pytest.mark.parametrize("rule", ["allow", "forbid"])
+def test_the_command_measures_by_the_rule_that_was_fitted(rule: str, tmp_path: Path) -> None:
+    from minisasrec.commands.cli import load_run
+    from minisasrec.learn.machine import MachineOptions
+
+    recommender = Recommender("poprec").fit(log(), **COLUMNS, repeats=rule)
+    folder = recommender.save(tmp_path / "home")
+    _, config, split, _ = load_run(folder, MachineOptions())
+    assert split.repeats == config.repeats == recommender.known.repeats == rule
+
+
 def test_a_split_by_time(tmp_path: Path) -> None:
     recommender = Recommender("markov", split="time:0.8").fit(log(), **COLUMNS)
     known = Recommender.load(recommender.save(tmp_path / "home")).known

@@ -12,6 +12,7 @@ import pytest
 from shop import COLUMNS, START, fitted, log, settings_of
 
 from minisasrec import Recommender
+from minisasrec.commands.tables import writing
 from minisasrec.data import DataWarning
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.learn import recommendation
@@ -47,6 +48,24 @@ def test_whole_numbers_go_out_as_they_came_in(tmp_path: Path) -> None:
     assert loaded.item_ids[:3] == recommender.item_ids[:3] and type(loaded.item_ids[0]) is int
     one, other = (loaded.recommend(histories=[history], k=3) for history in ([3, 5], ["3", "5"]))
     assert one["item"].tolist() == other["item"].tolist()
+
+
+@pytest.mark.parametrize("kind", ["uint64", "UInt64", "uint64[pyarrow]", object])
+def test_hashes_of_64_bits_go_out_as_they_came_in(kind: Any, tmp_path: Path) -> None:
+    """Above 2**63: no whole number with a sign holds them, and a float rounds them."""
+    hashed = renamed(lambda text: 2**64 - 1 - 2**40 * int(text[1:]))
+    frame = hashed.astype({"user": kind, "item": kind})
+    recommender = small(frame)
+    loaded = Recommender.load(recommender.save(tmp_path / "home"))
+    for made in (recommender, loaded):
+        found = made.recommend(k=2)
+        assert set(found["item"]) <= set(hashed.item) and set(found["user"]) == set(hashed.user)
+        assert len(made.recommend(users=made.user_ids[:3], k=1)) == 3
+    with writing(tmp_path / "found.parquet") as writer:
+        writer.write(found)
+    pd.testing.assert_series_equal(
+        pd.read_parquet(tmp_path / "found.parquet")["item"], found["item"]
+    )
 
 
 @pytest.mark.parametrize("prefix", ["-", "--", "頁", "é ", "a\n", "\t", "'\"", "x,", "\U0001f600"])
@@ -169,6 +188,29 @@ def test_polars_in_polars_out(tmp_path: Path) -> None:
     assert isinstance(loaded.recommend(asked["user"], k=2), polars.DataFrame)
     blocks = list(recommender.recommend_in_blocks(k=2, block=7))
     assert polars.concat(blocks).equals(found) and len(blocks) == 6
+
+
+def test_a_block_without_rows_is_a_table_like_the_others() -> None:
+    polars = pytest.importorskip("polars")
+    rows = [(f"{u:03}", i, 10 * u + k) for u in range(20) for k, i in enumerate("abcd")]
+    rows += [("new", i, k) for k, i in enumerate("efgh")]  # alone has not met a and b
+    frame = polars.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    recommender = small(frame)
+    asked: Any = {"k": 2, "candidates": ["a", "b"], "repeats": "forbid"}
+    blocks = list(recommender.recommend_in_blocks(**asked, block=4))
+    assert [len(block) for block in blocks] == [0, 0, 0, 0, 0, 2]
+    assert polars.concat(blocks).equals(recommender.recommend(**asked))
+
+
+def test_blocks_stay_with_the_model_they_began_with() -> None:
+    recommender = small(log(), user="visitor", item="page", time="at", title="name")
+    whole = recommender.recommend(k=3)
+    blocks = recommender.recommend_in_blocks(k=3, block=15)
+    found = [next(blocks)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        recommender.update(log()[:50].assign(page="quite new"), progress=False)
+    pd.testing.assert_frame_equal(pd.concat([*found, *blocks], ignore_index=True), whole)
 
 
 @pytest.mark.parametrize("model", MODELS)

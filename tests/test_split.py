@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import warnings
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from minisasrec import Recommender
 from minisasrec.commands.cli import run_command
+from minisasrec.commands.report import example_recommendations
 from minisasrec.data import (
     Dataset,
     DataWarning,
@@ -123,10 +126,10 @@ def test_users_and_ties_at_the_moment() -> None:
 
 def by_loops(actions: list[Action], share: float) -> dict[str, Any] | None:
     """The rules of `time_split`, one sentence at a time; None where a part would be empty."""
-    stamps = sorted(t for _, _, t in actions)
+    stamps, exact = sorted(t for _, _, t in actions), Fraction(str(share))
 
     def moment(times: list[float]) -> float | None:
-        fits = [t for t in times if 0 < sum(s < t for s in times) <= share * len(times)]
+        fits = [t for t in times if 0 < sum(s < t for s in times) <= exact * len(times)]
         return max(fits, default=None)
 
     t_test = moment(stamps)
@@ -150,7 +153,7 @@ def by_loops(actions: list[Action], share: float) -> dict[str, Any] | None:
     st.lists(
         st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(0, 12)), min_size=2, max_size=40
     ),
-    st.sampled_from([0.2, 0.5, 0.7, 0.8, 0.9]),
+    st.sampled_from([0.2, 0.29, 0.5, 0.7, 0.8, 0.9]),
 )
 def test_against_plain_loops(rows: list[tuple[int, int, int]], share: float) -> None:
     actions: list[Action] = [(str(u), str(i), t) for u, i, t in rows]
@@ -193,6 +196,14 @@ def test_rules_that_are_none(rule: str) -> None:
         make_split(log(SHOP), rule)
     with pytest.raises(ConfigError, match="choose leave-one-out, or time:SHARE"):
         from_json({"split": rule})
+
+
+def test_a_share_is_the_number_that_is_written() -> None:
+    """0.7 * 90 is 62.99... as floats, 0.29 * 100 is 28.99...: one action too few."""
+    for share, actions, before in ((0.7, 90, 63), (0.29, 100, 29)):
+        dataset = log([(str(k % 2), str(k % 5), k) for k in range(actions)])
+        assert dataset.times is not None
+        assert dataset.times[split_of(dataset, share).test_at].min() == before
 
 
 def test_make_split_reads_the_rule() -> None:
@@ -297,6 +308,14 @@ def test_what_nobody_could_know_is_a_miss_and_no_candidate(part: Any, repeats: A
     if repeats == "forbid":
         missed = np.array(missed) | split.met_before(part)[sampled.users]
     assert np.isinf(ranks).tolist() == list(missed)
+
+
+def test_examples_are_of_the_catalogue() -> None:
+    split = split_of(crowd())
+    lines = example_recommendations(ByNumber(split), split, 0, users=20).splitlines()
+    shown = {line.split()[1] for line in lines if re.match(r" +[1-5]\. ", line)}
+    late = set(names(split.dataset, np.flatnonzero(~split.catalogue)))
+    assert shown and late and not shown & late
 
 
 def test_how_many_negatives_are_left() -> None:

@@ -178,6 +178,7 @@ def load_run(
     if "known" in facts:
         known = Known.read(run, facts)
         model = load_model(run, config, known)
+        config = replace(config, repeats=repeats or known.repeats)  # the rule of the data counts
         held = known.measured(config.repeats)
         if held is not None and data_dir is None:
             return run, config, held, model

@@ -31,6 +31,7 @@ def example_recommendations(model: Model, split: Split, seed: int, users: int = 
     known = split.eval_users("test")
     chosen = np.random.default_rng(seed).choice(known, min(users, len(known)), replace=False)
     blocks = []
+    catalogue = np.flatnonzero(split.catalogue)
 
     def title(item: int) -> str:
         return printable(split.dataset.title(item))
@@ -40,7 +41,9 @@ def example_recommendations(model: Model, split: Split, seed: int, users: int = 
         target = int(split.test[u])
         lines = [f"user {printable(split.dataset.user_ids[u])} ({len(history)} actions)"]
         lines.append("  last:  " + " | ".join(title(i) for i in history[-3:]))
-        best = top_items(model, history, 5, user=int(u), repeats=split.repeats)
+        best = top_items(
+            model, history, 5, user=int(u), repeats=split.repeats, candidates=catalogue
+        )
         for place, item in enumerate(best, start=1):
             mark = "   <- came next" if item == target else ""
             lines.append(f"    {place}. {title(item)}{mark}")

@@ -90,7 +90,8 @@ class Writer:
 
 
 def _arrow_type(arrow: Any, column: Any) -> Any:
-    return arrow.int64() if column.dtype.kind in "iu" else arrow.string()
+    whole = {"i": arrow.int64(), "u": arrow.uint64()}
+    return whole.get(column.dtype.kind, arrow.string())
 
 
 @contextmanager

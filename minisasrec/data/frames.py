@@ -115,7 +115,8 @@ def pandas_column(series: Any) -> NDArray[Any]:
     if isinstance(dtype, np.dtype) and dtype.kind in "iufM":
         return np.asarray(series)
     if pandas.api.types.is_integer_dtype(dtype) and not series.isna().any():
-        return series.to_numpy(dtype=np.int64)
+        unsigned = pandas.api.types.is_unsigned_integer_dtype(dtype)
+        return series.to_numpy(dtype=np.uint64 if unsigned else np.int64)
     if getattr(dtype, "kind", "O") == "M":
         return np.asarray(series.to_numpy(dtype="datetime64[us]"))
     values = series.astype(object).tolist()

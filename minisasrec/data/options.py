@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from minisasrec.data.values import tidy
 from minisasrec.errors import ConfigError
 
 Filter = Literal["one-pass", "iterative", "none"]
@@ -164,9 +165,9 @@ class Condition:
         column, operator, value = match.groups()
         operator = "=" if operator == "==" else operator
         values = (
-            tuple(v.strip() for v in value.split(","))
+            tuple(tidy(v) for v in value.split(","))  # as the fields are
             if operator in ("=", "!=")
-            else (value.strip(),)
+            else (tidy(value),)
         )
         if operator not in ("=", "!=") and number(values[0]) is None:
             raise ConfigError(f"--where (where=) is {text!r}: {operator} needs a number after it")

@@ -14,6 +14,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
 
@@ -341,7 +342,8 @@ def show_time(times: NDArray[Any], moment: float) -> str:
 
 def _moment(dataset: Dataset, times: NDArray[Any], share: float) -> float:
     """A time of an action so that as many as possible, but at most `share`, come before it."""
-    moment = np.partition(times, int(share * len(times)))[int(share * len(times))]
+    before = int(Fraction(str(float(share))) * len(times))  # 0.7 * 90 is 62.99... as floats
+    moment = np.partition(times, before)[before]
     if not (times < moment).any():
         raise DataError(
             f"{dataset.name}: no time splits the actions at {share:g}: "

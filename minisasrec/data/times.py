@@ -53,7 +53,7 @@ def pattern_of(text: str, order: str) -> str | None:
     """
     if len(text) > LONGEST_DATE:
         return None
-    if re.match(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}", text):
+    if re.search(r"(?<!\d)\d{4}[-/.]\d{1,2}[-/.]\d{1,2}", text):
         numbers = ["%Y", "%m", "%d"]
     elif re.search(r"[A-Za-z]{3}", re.sub(r"(?i)\b(am|pm|gmt|utc)\b", "", text)):
         numbers = ["%d", "%Y"]  # the month is a word
@@ -114,9 +114,11 @@ def plain(text: str) -> str:
 
 
 def is_ambiguous(text: str) -> bool:
-    """Whether a date without a month's name does not say which number is the day: 5/6/2024."""
-    match = re.match(r"\s*(\d{1,2})([/-])(\d{1,2})\2\d{2}", text)
-    return match is not None and not re.match(r"\s*\d{4}", text)
+    """Whether a date without a month's name does not say which number is the day: 5/6/2024.
+
+    5.6.2024 does: where dates have dots, the day is first.
+    """
+    return re.search(r"(?<![\d./:-])(\d{1,2})([/_ -])(\d{1,2})\2\d{2}", text) is not None
 
 
 @dataclass
@@ -128,6 +130,11 @@ class _Dates:
     used: dict[str, None] = field(default_factory=dict)  # the patterns that read something
     only: bool = False  # no pattern may be added
     parts: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def depends_on_order(self) -> bool:
+        """Whether a pattern that read something would be another one in the other order."""
+        day_and_month = [p for p in self.used if "%d" in p and "%m" in p]
+        return not all(-1 < p.find("%Y") < min(map(p.find, ("%d", "%m"))) for p in day_and_month)
 
     def read(self, values: Sequence[str]) -> NDArray[np.float64]:
         """Seconds since 1970; NaN from the first that cannot be read."""
@@ -166,6 +173,7 @@ class TimeColumn:
         self.numbers: list[NDArray[Any]] = []
         self.coarse = 0.0  # how far apart the numbers of a short type are, if they are whole ones
         self.dates: list[_Dates] = []
+        self.ambiguous = False  # whether a date was read that may be meant in two ways
         if time_format is not None and self.kind is None:
             self.kind = "date"
             if time_format in DAY_ORDERS:
@@ -235,13 +243,13 @@ class TimeColumn:
             return None
         if not self.dates:
             self.dates = [_Dates(order) for order in DAY_ORDERS]
-        # where all agree, as for ISO dates, the second reader gives the same and is not asked
+        # where both agree, as for ISO dates, the second reader gives the same and is not asked
         worst = -1
         alive = []
         shared: NDArray[np.float64] | None = None
-        ambiguous = len(self.dates) > 1 and any(map(is_ambiguous, strings))
+        self.ambiguous |= len(self.dates) > 1 and any(map(is_ambiguous, strings))
         for reader in self.dates:
-            if shared is not None and not ambiguous:
+            if shared is not None and not self.dates[0].depends_on_order():
                 reader.parts.append(shared)
                 alive.append(reader)
                 continue
@@ -280,7 +288,8 @@ class TimeColumn:
         """All times, and notes on what is odd; `Unusable` if day and month cannot be told apart."""
         if self.kind == "date":
             columns = [np.concatenate(reader.parts) for reader in self.dates]
-            if len(columns) > 1 and not np.array_equal(columns[0], columns[1]):
+            differ = len(columns) > 1 and not np.array_equal(columns[0], columns[1])
+            if differ and self.ambiguous:
                 raise Unusable(
                     "the dates may have the day first or the month first, and every one fits both: "
                     "say which by --time-format day-first or month-first (time_format='day-first')"

@@ -43,4 +43,10 @@ def column(frame: Any, name: str, what: str) -> list[Any]:
 
 def make_frame(columns: Mapping[str, Sequence[Any] | np.ndarray], library: str) -> Any:
     """A table of pandas, or of polars if `library` says so."""
-    return import_module("polars" if library == "polars" else "pandas").DataFrame(dict(columns))
+    if library != "polars":
+        return import_module("pandas").DataFrame(dict(columns))
+    import polars
+
+    # a column of texts without a row says nothing of its type
+    empty = [name for name, c in columns.items() if not len(c) and np.asarray(c).dtype == object]
+    return polars.DataFrame(dict(columns), schema_overrides=dict.fromkeys(empty, polars.String))

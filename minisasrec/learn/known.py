@@ -78,8 +78,13 @@ class Ids:
     def values(self) -> Array:
         """The ids as they go out, by number."""
         if self.whole:
-            padding = [0] * self.first
-            return np.array(padding + [int(text) for text in self.texts[self.first :]])
+            numbers = [0] * self.first + [int(text) for text in self.texts[self.first :]]
+            # NumPy's own choice for hashes of 64 bits beside a 0 are floats, which round them
+            for kind in (np.int64, np.uint64):
+                limits = np.iinfo(kind)
+                if all(limits.min <= number <= limits.max for number in numbers):
+                    return np.array(numbers, kind)
+            return np.array(numbers, object)
         return np.array(self.texts, dtype=object)
 
     def find(self, values: Iterable[Any]) -> Array:

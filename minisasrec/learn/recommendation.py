@@ -95,12 +95,14 @@ def top_items(
     *,
     user: int = NOBODY,
     repeats: Repeats = "auto",
+    candidates: Array | None = None,
 ) -> list[int]:
     """The k best items after `history`, best first; fewer if the catalogue has no more.
 
     With `repeats="forbid"` the items of the history are left out, with "allow" they stay in; "auto"
     forbids unless the history itself holds an item twice. `split.repeats` is the rule of a data
-    set. `user` is the user's number, for models that keep something about each user.
+    set. `user` is the user's number, for models that keep something about each user. `candidates`
+    are the numbers, ascending, of the items that may come, by default all.
     Raises `ConfigError` for another rule or k below 1, `DataError` for a history that is empty or
     holds what is no item of the model, `TrainingError` for scores that are NaN.
     """
@@ -114,5 +116,5 @@ def top_items(
     everything = pack_sequences([history], max(len(history), 1), model.num_items)
     if repeats == "auto":
         repeats = "allow" if len(set(everything.items.tolist())) < len(history) else "forbid"
-    [best], _ = recommend(model, np.array([user]), everything, k, repeats)
+    [best], _ = recommend(model, np.array([user]), everything, k, repeats, candidates)
     return [int(item) for item in best if item]
