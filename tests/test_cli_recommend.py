@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import sys
 from collections.abc import Iterator
@@ -224,6 +225,22 @@ def test_candidates_in_any_encoding(tmp_path: Path, encoding: str, name: str, he
     text = head + "".join(f"{item}{rest}\n" for item in ("f1", "007", "Amélie"))
     (tmp_path / name).write_text(text, encoding=encoding)
     assert tables.read_ids(tmp_path / name) == ["f1", "007", "Amélie"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "ids"),
+    [
+        ("a.csv", "5\n6\n7\n", ["5", "6", "7"]),  # no header, and nothing is lost
+        ("a.csv", "product_id\n5\n6\n", ["5", "6"]),
+        ("a.csv", 'item\n"a ""b"""\n"c"\n', ['a "b"', "c"]),
+        ("a.csv", "product_id,stock\n5,0\n6,3\n", ["5", "6"]),
+        ("a.csv.gz", "item\n5\n6\n", ["5", "6"]),
+    ],
+)
+def test_lists_of_ids(tmp_path: Path, name: str, text: str, ids: list[str]) -> None:
+    raw = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    assert tables.read_ids(tmp_path / name) == ids
 
 
 @pytest.mark.parametrize(

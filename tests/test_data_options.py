@@ -344,6 +344,11 @@ def test_where(tmp_path: Path, where: Any, left: dict[str, list[str]]) -> None:
     assert any("rows were left out by" in note for note in dataset.warnings)
 
 
+def test_a_quoted_header_between_separators_of_two_letters(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", '"user"##"item"##"time"\n"u1"##"a"##3\n"u1"##"b"##2\n')
+    assert sequences(load(path, separator="##")) == {"u1": ["b", "a"]}
+
+
 def test_where_with_a_letter_in_its_other_spelling(tmp_path: Path) -> None:
     rows = [(f"u{k % 3}", f"i{k % 4}", ("K\u00f6ln", "Bonn")[k % 2]) for k in range(24)]
     text = "user,item,city\n" + "".join(f"{u},{i},{c}\n" for u, i, c in rows)

@@ -20,11 +20,11 @@ TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 def read_ids(file: Path, column: str | None = None) -> list[str]:
     """Item ids from a file: one a line, or a column of a table (csv, tsv, parquet, jsonl).
 
-    The column is the only one, or `column` (that of the log which was trained on), or "item".
-    Raises `DataError`.
+    The column is `column` (that of the log which was trained on), or "item", or called as items
+    usually are, or the only one. Raises `DataError`.
     """
     with reading(file, wrong=f"{file} is no list of ids, or damaged", advice="save it again"):
-        if file.suffix.lower() in TABLES:
+        if Source(file).name.endswith(TABLES):  # or .csv.gz
             return read_column(Source(file), (column, "item"))
         text = "".join(block for _, block in Source(file).text())
         return [line.strip() for line in text.splitlines() if line.strip()]

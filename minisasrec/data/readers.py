@@ -10,6 +10,7 @@ All readers take the file of actions, its companion (a file with titles, or None
 from __future__ import annotations
 
 import ast
+import csv
 import io
 import re
 import zipfile
@@ -668,10 +669,15 @@ def read_online_retail(
     return actions
 
 
+NO_SEPARATOR = "\x1f"
+
+
 def read_column(source: Source, wanted: Sequence[str | None]) -> list[Any]:
     """One column of ids from a table (.parquet, .jsonl, else text with a header line).
 
-    It is the first that is called like one of ``wanted``, or the only one. DataError if none is.
+    It is the first that is called like one of ``wanted``, or the one that is called as items
+    usually are, or the only one. DataError if none is. A text of one column needs no header: its
+    first line is one only if it is called like an item or a title.
     """
     if source.name.endswith(".parquet"):
         with _needs(source, "pyarrow"), source.open() as stream:
@@ -679,14 +685,20 @@ def read_column(source: Source, wanted: Sequence[str | None]) -> list[Any]:
     if source.name.endswith(".jsonl"):
         return _column(RecordTable(source, DEFAULT, "a JSON object on each line"), wanted)
     if not re.search("[,;|\t]", _first_line(source, DEFAULT)[1]):  # one column
-        text = "".join(block for _, block in source.text()).split("\n")[1:]
-        return [line.strip().strip('"') for line in text if line.strip()]
+        lines = "".join(block for _, block in source.text()).splitlines()
+        fields = (row[0].strip() for row in csv.reader(lines, delimiter=NO_SEPARATOR) if row)
+        ids = [field for field in fields if field]
+        headers = {*map(simple, filter(None, wanted)), *ITEM_COLUMNS, *TITLE_COLUMNS}
+        return ids[1:] if ids and simple(ids[0]) in headers else ids
     return _column(TextTable(source, DEFAULT), wanted)
 
 
 def _column(table: Table, wanted: Sequence[str | None]) -> list[Any]:
     names = [str(name).strip() for name in table.names]
     usual = [names.index(name) for name in wanted if name in names]
+    if not usual:
+        like_items = [p for p, name in enumerate(names) if simple(name) in ITEM_COLUMNS]
+        usual = like_items if len(like_items) == 1 else []
     if not usual and len(names) > 1:
         raise DataError(
             f"{table.name} has the columns {', '.join(names)}; name the one with the ids 'item'"

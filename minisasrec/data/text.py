@@ -221,7 +221,8 @@ class TextTable:
     def _after_header(self, line: int, text: str) -> tuple[int, str]:
         if not self.quoted or '"' not in text.partition("\n")[0]:
             return line + 1, text.partition("\n")[2]
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=self.separator)
+        separator, parted = self._one_character(text)
+        reader = csv.reader(parted.splitlines(keepends=True), delimiter=separator)
         next(reader)
         lines = text.splitlines(keepends=True)
         return line + reader.line_num, "".join(lines[reader.line_num :])
