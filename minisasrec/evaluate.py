@@ -15,6 +15,7 @@ from minisasrec.data.split import parse_rule
 from minisasrec.errors import ConfigError
 from minisasrec.experiments.final_rows import users_drawn
 from minisasrec.learn.evaluation import Protocol
+from minisasrec.learn.known import NOTHING_HELD_OUT
 from minisasrec.learn.machine import MachineOptions
 from minisasrec.learn.runs import Run, to_plain
 from minisasrec.terminal import show
@@ -53,8 +54,8 @@ class EvaluateConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and print."""
     options = read_options(EvaluateConfig, "evaluate", argv)
-    if options.split is not None:
-        _check_split(options.run, options.split)
+    options.machine.check()
+    _check_held_out(options.run, options.split)
     _, config, split, model = load_run(
         options.run, options.machine, options.data_dir, options.repeats
     )
@@ -72,9 +73,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(format_rows(rows))
 
 
-def _check_split(run: Path, rule: str) -> None:
-    config, _ = Run.open(run).settings()
-    if parse_rule(rule) != parse_rule(config.split):
+def _check_held_out(run: Path, rule: str | None) -> None:
+    """Raise `ConfigError` if the run was trained on what it would be measured on."""
+    config, facts = Run.open(run).settings()
+    if facts.get("known", {}).get("on") == "everything":
+        raise ConfigError(f"{run}: {NOTHING_HELD_OUT}")
+    if rule is not None and parse_rule(rule) != parse_rule(config.split):
         raise ConfigError(
             f"--split is {rule}, but {run} was trained with {config.split}: it may have been "
             "trained on what it would be measured on; train a run with that --split"

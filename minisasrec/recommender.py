@@ -27,7 +27,7 @@ import numpy as np
 from minisasrec.border import PATIENCE, at_home
 from minisasrec.data.dataset import Dataset, DataWarning, Repeats
 from minisasrec.data.files import some
-from minisasrec.data.registry import load_dataset
+from minisasrec.data.registry import DATASETS, load_dataset, options_taken
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.data.split import NONE, Part, Split, make_split
 from minisasrec.errors import (
@@ -50,7 +50,7 @@ from minisasrec.learn.config import (
 from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.explanation import Explanation, explain
 from minisasrec.learn.fit import History, fit
-from minisasrec.learn.known import Known, extended
+from minisasrec.learn.known import NOTHING_HELD_OUT, Known, extended
 from minisasrec.learn.machine import on_machine
 from minisasrec.learn.queries import (
     Queries,
@@ -393,10 +393,7 @@ class Recommender:
         """
         fitted, known = self.fitted, self.fitted.known
         if known.on == "everything":
-            raise ConfigError(
-                "it was trained on everything, so nothing is left to measure on; fit(on='train') "
-                "holds out a test part"
-            )
+            raise ConfigError(NOTHING_HELD_OUT)
         split = known.measured(known.repeats)
         if split is None:
             raise DataError(f"{known.name} was saved without histories: nothing to measure on")
@@ -465,11 +462,13 @@ class Recommender:
         New users and new items are added behind the known ones, so every id keeps its number.
         Their vectors begin as those of a new model do; all others go on from where they are. The
         new actions of a user come after the known ones, unless both have times. `data` is what
-        `fit` takes, the columns are by default those named there; nothing is filtered unless
-        `min_actions` says so. `on` is that of `fit`, by default the
-        same as there; "train" holds out the last two actions of each user anew.
+        `fit` takes; the options given there hold here as well, those that `data` can take: a table
+        needs no separator. Nothing is filtered unless `min_actions` says so. `on` is that of `fit`,
+        by default the same as there; "train" holds out the last two actions of each user anew. The
+        rule about items met before stays the one that `fit` decided; `repeats="auto"` decides anew.
 
-        Raises `DataError` where the histories were left out, for there is nothing to go on with.
+        Raises `DataError` where the histories were left out, for there is nothing to go on with,
+        and where times are dates on one side only.
         """
         fitted, known = self.fitted, self.fitted.known
         check_choice("on", on, (None, *get_args(On)))
@@ -480,15 +479,29 @@ class Recommender:
                 "train anew with fit"
             )
         reading = _named(reading, user=user, item=item, time=time, title=title)
+        rule: Repeats | None = reading.pop("repeats", None)
+        check_choice("repeats", rule, (None, *get_args(Repeats)))
         if not isinstance(data, Dataset):
             reading.setdefault("min_actions", 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # few actions each are to be expected
-            new = _read(data, _without_titles(fitted.config, data), reading, progress)
+            new = _read(data, _without_titles(fitted.config, data), reading, progress, again=True)
             dataset, notes = extended(known.split.dataset, new)
-            split = make_split(dataset, fitted.config.split)
+            by_itself = dataclasses.replace(dataset, repeats="auto")
+            split = make_split(by_itself, fitted.config.split)
+        if rule is None:
+            rule = known.repeats
+            if fitted.config.repeats == "auto" and split.repeats != rule:
+                notes.append(
+                    f"{known.name}: users have now met {split.repeat_share('valid'):.1%} of their "
+                    f"validation targets before, which would mean repeats={split.repeats!r}; "
+                    f"repeats={rule!r}, as fit decided, stays: update(..., repeats='auto') decides "
+                    "anew"
+                )
         for text in notes:
             note(text, stacklevel=2)
+        dataset = dataclasses.replace(dataset, repeats=rule)
+        split = dataclasses.replace(split, dataset=dataset)
         on = on or known.on
         if on == "everything":
             split = _everything(split)
@@ -616,7 +629,7 @@ def _trained(
     """A new model: of the epoch that validates best or, if given, after so many epochs."""
     model = make_model(config, split)
     if config.init_from:
-        start_from(model, config.init_from)
+        start_from(model, config.init_from, item_ids=split.dataset.item_ids)
     if not isinstance(model, SequenceModel):  # it has counted already
         return model, History()
     if epochs:
@@ -761,6 +774,11 @@ def _check_free(folder: Path) -> None:
         raise ConfigError(f"{folder} holds a run of train; save to another folder")
     if names and not {CONFIG, ITEMS} <= names:  # many a program has a config.json
         raise ConfigError(f"{folder} holds other files ({some(names)}); save to another folder")
+    if Path.cwd().resolve().is_relative_to(folder):  # it would stand in a folder that is gone
+        raise ConfigError(
+            f"{folder} is the working folder or holds it, and save replaces a folder as a whole; "
+            "change to another folder first, or save to another one"
+        )
 
 
 # --- data in -------------------------------------------------------------------------------------
@@ -795,13 +813,23 @@ def _without_titles(config: TrainConfig, data: Any) -> TrainConfig:
     return from_json({"columns": {"title_column": None}}, config)
 
 
-def _read(data: Any, config: TrainConfig, reading: dict[str, Any], progress: bool) -> Dataset:
-    """The data, read as the settings and `reading` say, unless it is read already."""
+def _read(
+    data: Any, config: TrainConfig, reading: dict[str, Any], progress: bool, again: bool = False
+) -> Dataset:
+    """The data, read as the settings and `reading` say, unless it is read already.
+
+    `again` says that the settings were made for other data, perhaps in another form and place.
+    """
     if isinstance(data, Dataset):
         if reading:
             raise _read_already(reading)
         return data
-    options = {**config.columns.given(), "repeats": config.repeats, **reading}
-    if config.data_dir is not None:
+    columns = config.columns.given()
+    if again:
+        taken = options_taken(data)
+        columns = {name: value for name, value in columns.items() if name in taken}
+    options = {**columns, "repeats": config.repeats, **reading}
+    in_data_dir = not again or (not frames.is_frame(data) and _preset_name(data) in DATASETS)
+    if config.data_dir is not None and in_data_dir:
         options = {"data_dir": config.data_dir, "download": False, **options}
     return load_dataset(data, progress=progress, **options)

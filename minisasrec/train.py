@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     split = load_split(config)
     model = make_model(config, split)
     if config.init_from and not config.resume:
-        start_from(model, config.init_from)
+        start_from(model, config.init_from, item_ids=split.dataset.item_ids)
     section = MODELS[config.model][1]
     default = preset(config.dataset, config.model)
     if not is_chosen(config.dataset, config.model) and (

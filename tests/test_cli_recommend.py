@@ -235,6 +235,7 @@ def test_candidates_in_any_encoding(tmp_path: Path, encoding: str, name: str, he
         ("a.csv", 'item\n"a ""b"""\n"c"\n', ['a "b"', "c"]),
         ("a.csv", "product_id,stock\n5,0\n6,3\n", ["5", "6"]),
         ("a.csv.gz", "item\n5\n6\n", ["5", "6"]),
+        ("a.csv", "item,n\n5,0\nitem,n\n6,3\n", ["5", "6"]),  # two lists put together
     ],
 )
 def test_lists_of_ids(tmp_path: Path, name: str, text: str, ids: list[str]) -> None:

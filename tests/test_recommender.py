@@ -17,6 +17,7 @@ from minisasrec import MinisasrecError, Recommender, top_items
 from minisasrec.data import DataWarning
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import CheckpointError, ConfigError, DataError
+from minisasrec.evaluate import main as evaluate
 from minisasrec.models import MODELS, SASRec, SASRecConfig, SequenceModel
 
 
@@ -352,6 +353,74 @@ def test_an_update_may_bring_the_first_ids_of_text(tmp_path: Path) -> None:
     assert again.user_ids == recommender.user_ids
 
 
+def often() -> pd.DataFrame:
+    """Known users who come to the page they came to before, again and again."""
+    rows = [(f"u{user}", "p3", START + (99 + t) * 86_400) for user in range(40) for t in range(4)]
+    return pd.DataFrame(rows, columns=["visitor", "page", "at"])
+
+
+def test_the_rule_about_repeats_stays_whether_it_was_saved_or_not(tmp_path: Path) -> None:
+    def made() -> Recommender:
+        return Recommender("poprec").fit(log(), **COLUMNS)
+
+    assert made().known.repeats == "forbid"
+    anew = made().update(often(), repeats="auto", progress=False)
+    assert anew.known.repeats == "allow"
+    for recommender in (made(), Recommender.load(made().save(tmp_path / "home"))):
+        with pytest.warns(DataWarning, match="repeats='forbid', as fit decided, stays"):
+            recommender.update(often(), progress=False)
+        assert recommender.known.repeats == "forbid"
+        assert not (recommender.recommend(k=3)["item"] == "p3").any()
+    with pytest.raises(ConfigError, match="repeats is 'never'"):
+        made().update(often(), repeats="never", progress=False)
+
+
+def test_an_update_may_come_in_another_form(tmp_path: Path) -> None:
+    """A separator, a header and a folder are facts about one file, not about the next."""
+    path = tmp_path / "log.txt"
+    log().to_csv(path, sep="|", index=False)
+    data = tmp_path / "data"
+    data.mkdir()
+    recommender = Recommender("poprec", data_dir=data)
+    recommender.fit(path, separator="|", skip_lines=0, encoding="utf-8", **COLUMNS)
+    folder = recommender.save(tmp_path / "home")
+    data.rmdir()  # as on another machine
+    more().to_parquet(tmp_path / "more.parquet")
+    more().to_json(tmp_path / "more.jsonl", orient="records", lines=True)
+    more().to_csv(tmp_path / "more.txt", sep="|", index=False)
+    found = []
+    for form in (more(), *(tmp_path / f"more.{name}" for name in ("parquet", "jsonl", "txt"))):
+        again = Recommender.load(folder).update(form, progress=False)
+        assert again.item_ids == [*recommender.item_ids, "p900"]
+        found.append(again.known.fingerprint)
+    assert len(set(found)) == 1
+    with pytest.raises(DataError, match="a frame takes no separator"):
+        Recommender.load(folder).update(more(), separator="|", progress=False)
+
+
+def test_days_as_numbers_after_times_in_seconds_are_told() -> None:
+    """20240601 is less than any time in seconds: all that is new would have come first."""
+    dates = log().assign(at=pd.to_datetime(log()["at"], unit="s").dt.strftime("%Y-%m-%d"))
+    recommender = Recommender("poprec").fit(dates, **COLUMNS)
+    later = more().assign(at=20240601)
+    with pytest.raises(DataError, match="not of one kind: only the known ones are seconds"):
+        recommender.update(later, progress=False)
+    recommender.update(later, time_format="%Y%m%d", progress=False)
+    assert recommender.known.split is not None
+    sequence = recommender.known.split.dataset.sequence(recommender.user_ids.index("u1"))
+    assert [recommender.known.item_ids[i] for i in sequence[-2:]] == ["p900", "p5"]
+
+
+def test_an_update_with_what_is_known_already_is_told() -> None:
+    recommender = Recommender("poprec").fit(log(), **COLUMNS)
+    overlapping = pd.concat([log()[:30], more()])
+    with pytest.warns(DataWarning, match="30 of the 55 new actions are known already"):
+        recommender.update(overlapping, progress=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "(?s).*known already", DataWarning)
+        Recommender("poprec").fit(log(), **COLUMNS).update(more(), progress=False)
+
+
 # --- scikit-learn's conventions --------------------------------------------------------------
 
 
@@ -405,6 +474,12 @@ def test_the_command_measures_by_the_rule_that_was_fitted(rule: str, tmp_path: P
     folder = recommender.save(tmp_path / "home")
     _, config, split, _ = load_run(folder, MachineOptions())
     assert split.repeats == config.repeats == recommender.known.repeats == rule
+
+
+def test_the_command_refuses_to_measure_what_was_trained_on(tmp_path: Path) -> None:
+    folder = Recommender("poprec").fit(log(), on="everything", **COLUMNS).save(tmp_path / "home")
+    with pytest.raises(ConfigError, match="trained on everything, so nothing is left to measure"):
+        evaluate([str(folder)])
 
 
 def test_a_split_by_time(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from shop import COLUMNS, fitted, log, settings_of
 import minisasrec
 from minisasrec import Recommender
 from minisasrec.commands.cli import read_options
+from minisasrec.data import DataWarning
+from minisasrec.data.dataset import PAD
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.exchange import start_from
 from minisasrec.learn.runs import Run, to_safetensors
@@ -62,6 +64,21 @@ def test_saving_again_replaces_the_whole(tmp_path: Path) -> None:
     fitted("markov").save(tmp_path / "home", keep_histories=False)
     assert contents(tmp_path / "home").keys() == FILES - {"users.json", "histories.safetensors"}
     assert Recommender.load(tmp_path / "home").model == "markov"
+
+
+def test_the_working_folder_is_not_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = fitted("fmc").save(tmp_path / "home")
+    inside = home / "inside"
+    inside.mkdir()
+    for folder in (home, inside):
+        monkeypatch.chdir(folder)
+        with pytest.raises(ConfigError, match="home is the working folder or holds it"):
+            Recommender.load(home).save("." if folder == home else "..")
+        assert Path.cwd() == folder.resolve()
+    monkeypatch.chdir(tmp_path)
+    assert Recommender.load(home).save("home").is_dir()
 
 
 @pytest.mark.parametrize("at", range(9))
@@ -279,6 +296,49 @@ def test_new_recommenders_may_start_from_weights(tmp_path: Path) -> None:
     again = Recommender(**settings, init_from=folder / "best.safetensors").fit(log(), **COLUMNS)
     for name, array in fitted().model_.state().items():
         np.testing.assert_allclose(again.model_.state()[name], array, atol=1e-6)
+
+
+def vectors(recommender: Recommender) -> dict[str, np.ndarray]:
+    table = recommender.model_.state()["item_embedding.table"]
+    return dict(zip(recommender.known.item_ids[1:], table[1:], strict=True))
+
+
+def test_an_item_starts_from_the_vector_of_its_own_id(tmp_path: Path) -> None:
+    """Other numbers, some items gone, some new: still no item takes the vector of another."""
+    folder = fitted().save(tmp_path / "home")
+    settings = {**settings_of("sasrec"), "epochs": 1, "lr": 1e-9}
+    pages = sorted(log()["page"].unique())
+    gone = {page: f"new {page}" for page in pages[:3]}
+    later = log()[::-1].replace({"page": gone})
+    starting = Recommender(**settings, init_from=folder / "best.safetensors")
+    with pytest.warns(DataWarning, match=rf"{len(pages) - 3} of {len(pages)} items .* other 3 "):
+        starting.fit(later, **COLUMNS)
+    before, after = vectors(fitted()), vectors(starting)
+    kept = before.keys() & after.keys()
+    assert len(kept) == len(pages) - 3
+    assert starting.known.item_ids != fitted().known.item_ids
+    for name in kept:
+        np.testing.assert_allclose(after[name], before[name], atol=1e-6)
+    for name in after.keys() - kept:
+        assert all(np.abs(after[name] - vector).max() > 1e-3 for vector in before.values())
+
+
+def test_weights_of_another_catalogue_are_refused(tmp_path: Path) -> None:
+    folder = fitted().save(tmp_path / "home")
+    other = log().assign(page="other " + log()["page"].astype(str))
+    starting = Recommender(**settings_of("sasrec"), init_from=folder / "best.safetensors")
+    with pytest.raises(ConfigError, match="none of them is among the .* here, such as 'other "):
+        starting.fit(other, **COLUMNS)
+    items = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+    ids = [PAD, *items["ids"]][::-1]
+    model = SASRec(len(ids) - 1, fitted().model_.config)
+    (folder / "items.json").write_text(json.dumps({**items, "ids": items["ids"][:-1]}))
+    with pytest.raises(CheckpointError, match=r"items\.json was damaged or changed"):
+        start_from(model, folder / "best.safetensors", item_ids=ids)
+    lone = shutil.copytree(folder, tmp_path / "lone")
+    (lone / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="not of one run"):
+        start_from(model, lone / "best.safetensors", item_ids=ids)
 
 
 # --- a run of `train` is such a folder -------------------------------------------------------

@@ -84,11 +84,28 @@ def test_text_ids_of_every_kind(prefix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [None, np.nan, pd.NA, pd.NaT, True, np.bool_(0), b"x", 1.5, ["a"], {}, np.inf]
+    "bad", [None, np.nan, pd.NA, pd.NaT, True, np.bool_(0), b"x", ["a"], {}, np.inf]
 )
 def test_what_is_no_id(bad: Any) -> None:
     with pytest.raises(DataError):
         id_text(bad)
+
+
+def test_ids_that_are_fractions() -> None:
+    """A log may have 102.5 beside 102; a question finds what the log has."""
+    halves = log().assign(page=log()["page"].str[1:].astype(int) / 2)
+    recommender = Recommender("poprec").fit(halves, **COLUMNS)
+    for history in ([2.5, 3, 3.0, np.float32(4.5)], ["2.5", "3.0", "3", "4.5"]):
+        found = recommender.recommend(histories=[history], candidates=[5.5, 6, 7.0], k=3)
+        assert set(found["item"]) == {"5.5", "6.0", "7.0"}
+    with pytest.raises(DataError, match="no item '102.25'"):
+        recommender.recommend(histories=[[102.25]])
+
+
+def test_two_columns_of_one_name_are_told() -> None:
+    table = pd.DataFrame([("u1", "p3", "p4")], columns=["user", "item", "item"])
+    with pytest.raises(DataError, match="2 columns called 'item'; drop or rename"):
+        fitted("poprec").recommend(histories=table)
 
 
 def test_a_padded_history_is_refused() -> None:

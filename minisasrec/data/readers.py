@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from minisasrec.border import json_value, reading, whole_letters
@@ -563,11 +564,11 @@ class SheetTable:
                 raise DataError(f"{source}: no row of {MOST_SHEET_ROWS:,} has column names")
         else:
             raise DataError(f"{source} is empty: expected a row with column names")
-        self._head = [row for _, row in zip(range(SAMPLE), self._rows, strict=False)]
+        self._head = list(islice(self._rows, SAMPLE))
 
     def sample(self) -> Sequence[Sequence[Any]]:
         """The first values of each column."""
-        rows = [row for _, row in self._head if any(v is not None for v in row)]
+        rows = [row for _, row in self._head if _says_something(row)]
         return [
             [str(row[p]) if p < len(row) and row[p] is not None else None for row in rows]
             for p in range(len(self.names))
@@ -578,7 +579,7 @@ class SheetTable:
         bar = self.source.bar()
         head: list[Any] = self._head
         while head:
-            rows = [(n, row) for n, row in head if any(v is not None for v in row)]
+            rows = [(n, row) for n, row in head if _says_something(row)]
             columns = {
                 p: as_objects([_cell(row[p]) if p < len(row) else None for _, row in rows])
                 for p in kinds
@@ -590,8 +591,13 @@ class SheetTable:
                 raise DataError(
                     f"{self.source} has more than {MOST_SHEET_ROWS:,} rows, as no sheet"
                 )
-            head = [row for _, row in zip(range(RECORDS), self._rows, strict=False)]
+            head = list(islice(self._rows, RECORDS))
         bar.close()
+
+
+def _says_something(row: tuple[Any, ...]) -> bool:
+    """Whether a row has a value; a far row number brings a million rows that have none."""
+    return row.count(None) < len(row)
 
 
 def _cell(value: Any) -> Any:
@@ -705,4 +711,9 @@ def _column(table: Table, wanted: Sequence[str | None]) -> list[Any]:
         )
     at = usual[0] if usual else 0
     blocks = table.blocks({at: "text"})
-    return [v for block in blocks for v in block.columns[at].tolist() if v not in (None, "")]
+    ids: list[Any] = []
+    for block in blocks:
+        values = block.columns[at]
+        # a header that is repeated in a file put together of several counts as blank
+        ids += (values if block.blank is None else values[~block.blank]).tolist()
+    return [v for v in ids if v not in (None, "")]

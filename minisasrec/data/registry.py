@@ -466,6 +466,23 @@ def _load(
         )
 
 
+def options_taken(data: Any) -> frozenset[str]:
+    """The names of the `ReadingOptions` that mean something for a frame, a name or a path."""
+    if is_frame(data):
+        return IN_FRAMES
+    if not isinstance(data, (str, os.PathLike)) or os.fspath(data) == "":
+        return IN_TEXT  # `load_dataset` says what is wrong
+    if os.fspath(data) in DATASETS:
+        return frozenset({"min_actions", "filter"})
+    with reading(Path(data), advice="is it damaged, or of another format?"):
+        path, member = _inside(at_home(Path(data)))
+        if not path.exists():
+            return IN_TEXT
+        if (path / SAVED_META).is_file():
+            return frozenset()
+        return TAKEN.get(_form_of_path(path, member)[0].read, IN_TEXT)
+
+
 def _inside(path: Path) -> tuple[Path, str | None]:
     """``archive.zip/log.csv`` or ``book.xlsx/Sheet2`` -> the file, and what is chosen in it."""
     for parent in [] if path.exists() else path.parents:

@@ -6,11 +6,16 @@ Wrong ids would raise no error: every vector has the right shape, but it belongs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minisasrec.errors import DataError
+from minisasrec.border import at_home
+from minisasrec.data.dataset import PAD
+from minisasrec.errors import CheckpointError, DataError
+from minisasrec.exchange.arrays import Source
+from minisasrec.learn.runs import ITEMS, Run
 
 Array = np.ndarray
 ItemMap = Mapping[int, int] | Sequence[int] | Array
@@ -40,6 +45,22 @@ def item_map(theirs: Sequence[Any], ours: Sequence[Any]) -> dict[int, int]:
                 "models need the same catalogue"
             )
     return {i: ours_by_name[name] for name, i in theirs_by_name.items()}
+
+
+def ids_beside(source: Source) -> list[str] | None:
+    """The item ids of the run that a file of weights lies in, entry 0 the padding's.
+
+    None if there are none. Raises `CheckpointError` for a damaged items.json.
+    """
+    if isinstance(source, Mapping):
+        return None
+    run = Run(at_home(Path(source)).parent)
+    if not run.path(ITEMS).is_file():
+        return None
+    ids = run.load_json(ITEMS).get("ids")
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise CheckpointError(f"{run.path(ITEMS)} should hold a list of texts, ids")
+    return [PAD, *ids]
 
 
 def their_rows(items: ItemMap | None, num_items: int) -> Array:

@@ -11,13 +11,14 @@ do not say which one they belong to:
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from minisasrec.data import DataWarning
-from minisasrec.errors import ConfigError
+from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.exchange.arrays import Source, read_arrays, read_metadata, write_arrays
-from minisasrec.exchange.items import ItemMap, their_rows
+from minisasrec.exchange.items import ItemMap, ids_beside, their_rows
 from minisasrec.exchange.port_names import Arrays, Reading, clean, port_weights, sizes
 from minisasrec.exchange.reference import Reference, check
 from minisasrec.models.base import Model
@@ -26,6 +27,7 @@ from minisasrec.models.sasrec_config import Norm, Padding, SASRecConfig
 
 # a prediction does not use these
 ONLY_TRAINING = {"dropout", "inner_dropout", "loss", "gbce_t", "own_items"}
+ITEM_TABLES = {"item_embedding.table", "output_embedding"}  # row i belongs to item i
 PADDING: dict[Norm, Padding] = {"post": "visible", "pre": "visible", "authors": "zeroed"}
 
 
@@ -82,12 +84,22 @@ def from_port(
 
 
 def start_from(
-    model: Model, source: Source, *, items: ItemMap | None = None, reference: Any = None
+    model: Model,
+    source: Source,
+    *,
+    items: ItemMap | None = None,
+    reference: Any = None,
+    item_ids: Sequence[str] | None = None,
 ) -> None:
     """Set the weights of `model` from the port's, or from weights of our own names.
 
-    The wiring and the heads are those of the model's settings. Raises `ConfigError` that names the
-    settings that do not fit, and what `from_port` raises. After an error no weight has changed.
+    The wiring and the heads are those of the model's settings. `item_ids` are the ids of the
+    model's items, entry 0 the padding's (`dataset.item_ids`): with them an item takes the vector of
+    the same id in a run of ours, whose items.json lies beside the weights, and an item that the run
+    did not have keeps its first vector; a warning says how many do.
+
+    Raises `ConfigError` that names the settings that do not fit or says that no item is the same,
+    and what `from_port` raises. After an error no weight has changed.
     """
     if not isinstance(model, SASRec):
         raise ConfigError(f"{type(model).__name__} cannot start from weights of a SASRec")
@@ -96,6 +108,9 @@ def start_from(
         if items is not None or reference is not None:
             raise ConfigError("an item map and a reference batch go with weights of the port only")
         _check_own_settings(model.config, source)
+        theirs_by_number = None if item_ids is None else ids_beside(source)
+        if item_ids is not None and theirs_by_number is not None:
+            arrays = _of_the_same_ids(arrays, theirs_by_number, item_ids, model, source)
         model.load_state(arrays)
         return
     _check_settings(model.config, "output_projection")
@@ -134,6 +149,42 @@ def to_port(
     if path is not None:
         write_arrays(path, theirs)
     return theirs
+
+
+def _of_the_same_ids(
+    arrays: Arrays, theirs: Sequence[str], ours: Sequence[str], model: SASRec, source: Source
+) -> Arrays:
+    """The arrays with row i of each item table for our item i, whichever row they had it in."""
+    if list(theirs) == list(ours):
+        return arrays
+    row = {name: i for i, name in enumerate(theirs) if i}
+    found = [i for i, name in enumerate(ours) if i and name in row]
+    if not found:
+        raise ConfigError(
+            f"{source} knows {len(theirs) - 1:,} items such as {theirs[1]!r}, and none of them is "
+            f"among the {len(ours) - 1:,} here, such as {ours[1]!r}; start from a run on the same "
+            "catalogue"
+        )
+    if new := len(ours) - 1 - len(found):
+        warnings.warn(
+            f"{source}: {len(found):,} of {len(ours) - 1:,} items have the vector of the same id "
+            f"there; the other {new:,} begin at random",
+            DataWarning,
+            stacklevel=3,
+        )
+    state = model.state()
+    arrays = dict(arrays)
+    for name in ITEM_TABLES & arrays.keys() & state.keys():
+        if len(arrays[name]) != len(theirs):
+            raise CheckpointError(
+                f"{source} has {len(arrays[name]):,} rows in {name}, and items.json beside it "
+                f"{len(theirs) - 1:,} ids; they are not of one run"
+            )
+        if arrays[name].shape[1:] == state[name].shape[1:]:  # else load_state tells the shapes
+            table = state[name].astype(arrays[name].dtype)
+            table[found] = arrays[name][[row[ours[i]] for i in found]]
+            arrays[name] = table
+    return arrays
 
 
 def _check_own_settings(config: SASRecConfig, source: Source) -> None:

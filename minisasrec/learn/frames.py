@@ -38,6 +38,8 @@ def column(frame: Any, name: str, what: str) -> list[Any]:
     if position is None:
         there = ", ".join(map(str, frame.columns)) or "none"
         raise DataError(f"{what} has no column {name!r}; its columns are {there}; rename one")
+    if (same := sum(str(other) == name for other in frame.columns)) > 1:
+        raise DataError(f"{what} has {same} columns called {name!r}; drop or rename all but one")
     return frame[frame.columns[position]].to_list()
 
 

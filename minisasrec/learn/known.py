@@ -19,7 +19,7 @@ import numpy as np
 
 from minisasrec.data.dataset import PAD, Dataset, Repeats
 from minisasrec.data.registry import DATASETS
-from minisasrec.data.split import LEAVE_ONE_OUT, NONE, Split
+from minisasrec.data.split import LEAVE_ONE_OUT, NONE, Split, units_per_day
 from minisasrec.data.times import one_unit
 from minisasrec.data.values import meant, tidy
 from minisasrec.errors import CheckpointError, ConfigError, DataError, MinisasrecError
@@ -41,11 +41,18 @@ KNOWN_FORM = {
     "rule": str,
 }
 ITEMS_FORM = {"ids": list, "titles": (list, type(None)), "trained": list}
+NOTHING_HELD_OUT = (
+    "it was trained on everything, so nothing is left to measure on; fit(on='train') holds out a "
+    "test part"
+)
 NEAR_AMONG = 100_000  # ids that are looked at for one that is meant
 
 
 def id_text(value: Any, what: str = "id") -> str:
-    """An id as text: 7, 7.0 and "7" are the same one. Raises `DataError` for what is no id."""
+    """An id as text: 7, 7.0 and "7" are the same one, and 7.5 is "7.5".
+
+    Raises `DataError` for what is no id.
+    """
     if isinstance(value, str):
         return str(value)
     if value is None or str(value) in ("<NA>", "NaT", "nan"):
@@ -56,8 +63,10 @@ def id_text(value: Any, what: str = "id") -> str:
         return str(int(value))
     if not isinstance(value, Real):
         return str(value)  # a UUID, a date
+    if np.isinf(float(value)):
+        raise DataError(f"{what} is {value!r}; ids are text or finite numbers")
     if not float(value).is_integer():
-        raise DataError(f"{what} is {value!r}; ids are text or whole numbers")
+        return repr(float(value))  # as a log with such ids is read
     return str(int(float(value)))
 
 
@@ -91,9 +100,18 @@ class Ids:
         """The number of each id, -1 for an unknown one."""
         number = self.number
         texts = [id_text(value, f"the {self.what} id") for value in values]
-        # as files and tables are read: blanks around an id, and two spellings of a letter
-        found = (number.get(text, number.get(tidy(text), -1)) for text in texts)
+        found = (number[text] if text in number else self._as_read(text) for text in texts)
         return np.fromiter(found, np.int64, len(texts))
+
+    def _as_read(self, text: str) -> int:
+        """The number of an id that stands otherwise in the data, -1 for an unknown one.
+
+        Files and tables may have blanks around an id, two spellings of a letter, and 7.0 for 7
+        where 7.5 is an id as well.
+        """
+        text = tidy(text)
+        ways = (text, meant(text, self.number), f"{text}.0" if WHOLE.fullmatch(text) else text)
+        return next((self.number[way] for way in ways if way in self.number), -1)
 
     def unknown(self, value: Any, name: str, titles: Sequence[str] | None = None) -> str:
         """What to say of an id that is not known: ids that look like it, or some as examples."""
@@ -325,7 +343,7 @@ def extended(known: Dataset, new: Dataset) -> tuple[Dataset, list[str]]:
     So numbers of users and items stay. The titles of known items stay, too. Where both have times,
     these say where an action goes; else the new actions of a user come after the known ones.
     The second result are notes: times in two units, such as seconds and milliseconds, are put right
-    as they are within one file.
+    as they are within one file. Raises `DataError` where one side has dates and the other has not.
     """
     users, user_ids = _renumbered(known.user_ids, new.user_ids)
     items, item_ids = _renumbered(known.item_ids, new.item_ids)
@@ -340,15 +358,22 @@ def extended(known: Dataset, new: Dataset) -> tuple[Dataset, list[str]]:
             np.repeat(users, np.diff(new.offsets)),
         ]
     )
+    items_of_all = np.concatenate([known.items, items[new.items].astype(np.int32)])
     times, notes = None, list[str]()
     if known.times is not None and new.times is not None:
+        _check_both_are_dates(known.times, new.times)
         times, notes = one_unit(np.concatenate([known.times, new.times]))
+        if again := _known_before(who, items_of_all, times, known.num_actions):
+            notes.append(
+                f"{again:,} of the {new.num_actions:,} new actions are known already (same user, "
+                "item and time) and count twice now; give update only what came after the last log"
+            )
     order = np.argsort(who, kind="stable") if times is None else np.lexsort((times, who))
     offsets = np.zeros(len(user_ids) + 1, np.intp)
     np.cumsum(np.bincount(who, minlength=len(user_ids)), out=offsets[1:])
     dataset = Dataset(
         known.name,
-        np.concatenate([known.items, items[new.items].astype(np.int32)])[order],
+        items_of_all[order],
         offsets,
         user_ids,
         item_ids,
@@ -359,6 +384,29 @@ def extended(known: Dataset, new: Dataset) -> tuple[Dataset, list[str]]:
         times=None if times is None else times[order],
     )
     return dataset, notes
+
+
+def _known_before(users: Array, items: Array, times: Array, num_known: int) -> int:
+    """How many of the actions behind the first `num_known` equal one of these."""
+    new = np.arange(len(users)) >= num_known
+    order = np.lexsort((new, times, items, users))  # among equal ones the known come first
+    other = np.ones(len(order), bool)  # another action than the one before
+    other[1:] = np.any([np.diff(column[order]) != 0 for column in (users, items, times)], axis=0)
+    group = np.cumsum(other) - 1
+    group_is_known = ~new[order][other]
+    return int((new[order] & group_is_known[group]).sum())
+
+
+def _check_both_are_dates(known: Array, new: Array) -> None:
+    """Days such as 20240531 as numbers would all come before times in seconds, without a word."""
+    if len(known) and len(new) and (units_per_day(known) is None) != (units_per_day(new) is None):
+        raise DataError(
+            f"the times of the known actions, up to {known.max():.0f}, and of the new ones, up to "
+            f"{new.max():.0f}, are not of one kind: only the "
+            f"{'new' if units_per_day(known) is None else 'known'} ones are seconds since 1970 (or "
+            "milliseconds and so on); write both in one way, or say how the new ones are written: "
+            "time_format='%Y%m%d', for example"
+        )
 
 
 def _renumbered(known: Sequence[str], new: Sequence[str]) -> tuple[Array, list[str]]:
