@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -321,6 +322,17 @@ def test_an_item_starts_from_the_vector_of_its_own_id(tmp_path: Path) -> None:
         np.testing.assert_allclose(after[name], before[name], atol=1e-6)
     for name in after.keys() - kept:
         assert all(np.abs(after[name] - vector).max() > 1e-3 for vector in before.values())
+
+
+def test_weights_without_ids_beside_them_are_told(tmp_path: Path) -> None:
+    folder = fitted().save(tmp_path / "home")
+    shutil.copy(folder / "best.safetensors", tmp_path)
+    model = SASRec(len(fitted().known.item_ids) - 1, fitted().model_.config)
+    with pytest.warns(DataWarning, match=r"row i of the item table is taken as item i here"):
+        start_from(model, tmp_path / "best.safetensors", item_ids=fitted().known.item_ids)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        start_from(model, folder / "best.safetensors", item_ids=fitted().known.item_ids)
 
 
 def test_weights_of_another_catalogue_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ do not say which one they belong to:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,8 @@ def start_from(
         if items is not None or reference is not None:
             raise ConfigError("an item map and a reference batch go with weights of the port only")
         _check_own_settings(model.config, source)
-        theirs_by_number = None if item_ids is None else ids_beside(source)
-        if item_ids is not None and theirs_by_number is not None:
-            arrays = _of_the_same_ids(arrays, theirs_by_number, item_ids, model, source)
+        if item_ids is not None:
+            arrays = _of_the_same_ids(arrays, ids_beside(source), item_ids, model, source)
         model.load_state(arrays)
         return
     _check_settings(model.config, "output_projection")
@@ -121,6 +120,8 @@ def start_from(
         ours = model.num_items if name == "num_items" else getattr(model.config, name)
         if size != ours:
             raise ConfigError(f"the weights have {name} = {size}, the model has {name} = {ours}")
+    if item_ids is not None and items is None:
+        _warn_of_rows(source)
     reading = _reading(theirs, model.config, items, model.num_items)
     _compare(theirs, reading, reading.model(theirs), reference)
     model.load_state(reading.weights(theirs))
@@ -152,9 +153,24 @@ def to_port(
 
 
 def _of_the_same_ids(
-    arrays: Arrays, theirs: Sequence[str], ours: Sequence[str], model: SASRec, source: Source
+    arrays: Arrays,
+    theirs: Sequence[str] | None,
+    ours: Sequence[str],
+    model: SASRec,
+    source: Source,
 ) -> Arrays:
     """The arrays with row i of each item table for our item i, whichever row they had it in."""
+    if theirs is None:
+        _warn_of_rows(source)
+        return arrays
+    state = model.state()
+    tables = ITEM_TABLES & arrays.keys() & state.keys()
+    for name in tables:
+        if len(arrays[name]) != len(theirs):
+            raise CheckpointError(
+                f"{source} has {len(arrays[name]):,} rows in {name}, and items.json beside it "
+                f"{len(theirs) - 1:,} ids; they are not of one run"
+            )
     if list(theirs) == list(ours):
         return arrays
     row = {name: i for i, name in enumerate(theirs) if i}
@@ -172,19 +188,23 @@ def _of_the_same_ids(
             DataWarning,
             stacklevel=3,
         )
-    state = model.state()
     arrays = dict(arrays)
-    for name in ITEM_TABLES & arrays.keys() & state.keys():
-        if len(arrays[name]) != len(theirs):
-            raise CheckpointError(
-                f"{source} has {len(arrays[name]):,} rows in {name}, and items.json beside it "
-                f"{len(theirs) - 1:,} ids; they are not of one run"
-            )
+    for name in tables:
         if arrays[name].shape[1:] == state[name].shape[1:]:  # else load_state tells the shapes
             table = state[name].astype(arrays[name].dtype)
             table[found] = arrays[name][[row[ours[i]] for i in found]]
             arrays[name] = table
     return arrays
+
+
+def _warn_of_rows(source: Source) -> None:
+    what = "the weights" if isinstance(source, Mapping) else source
+    warnings.warn(
+        f"{what}: no items.json beside them says which items they were trained on, so row i of the "
+        "item table is taken as item i here; is it the same file of data, read in the same way?",
+        DataWarning,
+        stacklevel=4,
+    )
 
 
 def _check_own_settings(config: SASRecConfig, source: Source) -> None:
