@@ -524,6 +524,22 @@ def test_quoted_line_ends_do_not_shift_the_lines_of_errors(tmp_path: Path) -> No
 # --- small questions -----------------------------------------------------------------------------
 
 
+def test_a_key_that_comes_late_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are looked for in the first block; a time that only later lines have is not read."""
+    monkeypatch.setattr(files, "TEXT_BLOCK", 200)
+    lines = [{"user": f"u{n % 3}", "item": f"i{n % 5}", "page": n} for n in range(40)]
+    for line in lines[30:]:
+        line |= {"timestamp": 5, "title": "T", "other": 1}
+    path = tmp_path / "late.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.warns(DataWarning, match="first MB, and timestamp, title came later, so it was"):
+        late = load_dataset(path, min_actions=0, progress=False)
+    assert late.times is None and late.num_actions == 40
+    path.write_text("\n".join(map(json.dumps, lines[::-1])))
+    with pytest.raises(DataError, match="line 11"):  # now it is seen that some have no time
+        load_dataset(path, min_actions=0, progress=False)
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_json_array_is_read_as_its_lines_would_be(tmp_path: Path, indent: int | None) -> None:
     rows = [{"user": f"u{n % 3}", "item": n % 4, "time": 9 - n} for n in range(8)]

@@ -25,6 +25,7 @@ from minisasrec.data.actions import Actions
 from minisasrec.data.builder import Block, Table, read_actions
 from minisasrec.data.columns import (
     ITEM_COLUMNS,
+    TIME_COLUMNS,
     TITLE_COLUMNS,
     USER_COLUMNS,
     Header,
@@ -279,7 +280,8 @@ class RecordTable:
         self.source, self.name, self.what = source, str(source), what
         self.text = source.text(options.encoding)
         self.bar = source.bar()
-        self.pick = pick or _pick
+        self.pick = pick or self._pick
+        self._late: dict[str, None] = {}  # keys that no line of the first block has
         self._blocks = iter(self.text)
         self._first = self._skip(options.skip_lines)
         self._sample: list[dict[str, Any]] = []
@@ -295,12 +297,27 @@ class RecordTable:
         if not self._sample:
             raise DataError(f"{source} is empty: expected {what}")
         self.names = list(names or keys)
+        self._known = {*self.names}
         self.facts: dict[str, str] = {}
 
     @property
     def notes(self) -> list[str]:
-        """What the text's encoding has to say."""
-        return self.text.notes
+        """What the text's encoding has to say, and a time or a title that was not looked at."""
+        usual = {*TIME_COLUMNS, *TITLE_COLUMNS}
+        late = sorted(key for key in self._late if simple(key) in usual)
+        if not late:
+            return self.text.notes
+        return [
+            *self.text.notes,
+            f"{self.source}: keys are looked for in the first MB, and {', '.join(late)} came "
+            "later, so it was left out; put a line that has it at the beginning",
+        ]
+
+    def _pick(self, line: str, keys: Sequence[str]) -> list[Any]:
+        record = _record(line)
+        if not record.keys() <= self._known:
+            self._late.update(dict.fromkeys(record.keys() - self._known))
+        return list(map(record.get, keys))
 
     def _skip(self, lines: int) -> tuple[int, str]:
         line, text = next(self._blocks, (1, ""))
@@ -403,10 +420,6 @@ def _record(line: str) -> dict[str, Any]:
     return record
 
 
-def _pick(line: str, keys: Sequence[str]) -> list[Any]:
-    return list(map(_record(line).get, keys))
-
-
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 
 
@@ -435,7 +448,7 @@ def _steam_row(line: str, keys: Sequence[str]) -> list[Any]:
     for key in keys:
         match = _STEAM_VALUES[key].search(line)
         if match is None or line.count(f"'{key}': ") != 1:
-            return _pick(line, keys)
+            return list(map(_record(line).get, keys))
         fields.append(match[1])
     return fields
 
