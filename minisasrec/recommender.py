@@ -12,6 +12,7 @@ Recommender.load("shop")                               # anywhere: no data file 
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 import shutil
 import tempfile
@@ -74,6 +75,7 @@ from minisasrec.terminal import say
 
 Array = np.ndarray
 On = Literal["train", "everything"]
+OLD = "old"  # what was saved before, until the new one is in its place
 
 
 class Recommender:
@@ -498,6 +500,13 @@ class Recommender:
                     f"repeats={rule!r}, as fit decided, stays: update(..., repeats='auto') decides "
                     "anew"
                 )
+        whole = known.still_whole(dataset)
+        for what in known.whole:
+            if what not in whole:
+                notes.append(
+                    f"{known.name}: the {what} ids were whole numbers, and a new one is text, so "
+                    f"all {what} ids go out as text from now on, '7' and not 7"
+                )
         for text in notes:
             note(text, stacklevel=2)
         dataset = dataclasses.replace(dataset, repeats=rule)
@@ -524,7 +533,7 @@ class Recommender:
                 f"users, {dataset.num_items - len(known.item_ids) + 1:,} new items; trained "
                 f"{len(history.epochs)} epochs on {split.num_train_actions:,} actions"
             )
-        known = Known.of(split, on, known.still_whole(dataset))
+        known = Known.of(split, on, whole)
         begun = updated(fitted.origin, epochs)
         self._fitted = _Fitted(fitted.config, model, known, history, begun)
         return self
@@ -559,18 +568,12 @@ class Recommender:
             run.save_arrays(WEIGHTS, fitted.model.state(), facts | described)
             try:
                 _copy_others(folder, part / "new")
-                if folder.exists():
-                    os.replace(folder, part / "old")
-                try:
-                    os.replace(part / "new", folder)
-                except BaseException:
-                    if (part / "old").exists():
-                        os.replace(part / "old", folder)
-                    raise
+                _take_its_place(part / "new", folder, part / OLD)
             except OSError as error:
                 raise TrainingError(f"cannot write {folder}: {error.strerror or error}") from None
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            if folder.exists() or not (part / OLD).exists():  # else that is the only one
+                shutil.rmtree(part, ignore_errors=True)
         return told
 
     @classmethod
@@ -600,7 +603,7 @@ class Recommender:
         if not run.path(CONFIG).is_file():
             raise CheckpointError(
                 f"{run.folder} holds no recommender (no {CONFIG}); give the folder that "
-                "Recommender.save or train wrote"
+                f"Recommender.save or train wrote{_left_by_a_save(run.folder)}"
             )
         try:
             config, facts = run.settings()
@@ -761,6 +764,28 @@ def _copy_others(old: Path, new: Path) -> None:
             shutil.copytree(path, new / path.name, symlinks=True)
         else:
             shutil.copy2(path, new / path.name, follow_symlinks=False)
+
+
+def _take_its_place(new: Path, folder: Path, old: Path) -> None:
+    """Rename `new` to `folder`, and what was there to `old`; after an error it is back."""
+    try:
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+    except BaseException:  # Ctrl-C as well
+        if not folder.exists() and old.exists():
+            os.replace(old, folder)
+        raise
+
+
+def _left_by_a_save(folder: Path) -> str:
+    """Where the recommender is that was saved before, if a save was killed between two renames."""
+    folder = Path(os.path.realpath(folder))
+    pattern = f".{glob.escape(folder.name)}.*/{OLD}/{CONFIG}"
+    found = [] if folder.exists() else sorted(folder.parent.glob(pattern))
+    if not found:
+        return ""
+    return f"; a save was interrupted, and the earlier one is {found[-1].parent}: move it back"
 
 
 def _check_free(folder: Path) -> None:

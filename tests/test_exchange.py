@@ -602,14 +602,14 @@ def test_out_and_in_again_is_exact(version, tmp_path):
         np.testing.assert_array_equal(again.state()[name], array)
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_the_port_computes_what_our_model_does(norm, each_backend):
-    padding = "zeroed" if norm == "authors" else "visible"
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_port_computes_what_our_model_does(version, each_backend):
+    norm, padding, padding_row = VERSIONS[version]
     for output_projection in (True, False):  # without W_O it is the identity
         _, model = weights_of(
             norm=norm, padding=padding, heads=2, output_projection=output_projection
         )
-        module = port(norm, 2, padding_row=norm != "authors")
+        module = port(norm, 2, padding_row)
         import torch
 
         module.load_state_dict({k: torch.as_tensor(v) for k, v in to_port(model).items()})
@@ -756,6 +756,19 @@ def test_onnx_scores_candidates(tmp_path):
         wanted = generator.integers(1, ITEMS + 1, (len(lists), c))
         (got,) = session.run(None, {"items": onnx_batch(lists), "candidates": wanted})
         close(got, np.take_along_axis(scores(model, lists), wanted, axis=1))
+
+
+@pytest.mark.parametrize("bad", [-1, ITEMS + 1])
+@pytest.mark.parametrize("padding", ["hidden", "visible", "zeroed"])
+def test_onnx_refuses_items_that_there_are_not(bad, padding, tmp_path):
+    """-1, which is what many a lookup says of an unknown id, would be the last item."""
+    model = SASRec(ITEMS, SASRecConfig(n=N, d=D, padding=padding))
+    session = onnx_session(model, tmp_path / "m.onnx", candidates=True)
+    good = np.array([[1, 2]])
+    session.run(None, {"items": good, "candidates": good})
+    for wrong in ({"items": np.array([[1, bad]])}, {"candidates": np.array([[bad, 2]])}):
+        with pytest.raises(Exception, match="out of data bounds"):
+            session.run(None, {"items": good, "candidates": good} | wrong)
 
 
 def test_onnx_layer_norm_keeps_rows_with_a_large_mean(tmp_path):

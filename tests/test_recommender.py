@@ -163,6 +163,13 @@ def test_explain_refuses_a_rule_that_there_is_not() -> None:
         fitted().explain(["p1", "p2"], repeats="never")  # type: ignore[arg-type]
 
 
+def test_numbers_of_numpy_are_settings() -> None:
+    made = [Recommender(seed=seed, lr=np.float64(0.01)) for seed in np.arange(2)]
+    assert made[1].seed == 1 and made[1].get_params()["lr"] == 0.01
+    with pytest.raises(ConfigError, match="seed is 1.5; int was expected"):
+        Recommender(seed=np.float64(1.5))  # type: ignore[arg-type]
+
+
 def test_before_fit() -> None:
     with pytest.raises(ConfigError, match="not fitted: call fit"):
         Recommender().recommend()
@@ -344,7 +351,8 @@ def test_an_update_may_bring_the_first_ids_of_text(tmp_path: Path) -> None:
     numbers = numbers.assign(visitor=numbers.visitor.str[1:].astype(int))
     recommender = Recommender("poprec").fit(numbers, **COLUMNS)
     assert recommender.user_ids[0] == 0
-    recommender.update(more(), **UPDATE)  # u1, u2, ...
+    with pytest.warns(DataWarning, match="the user ids were whole numbers, and a new one is text"):
+        recommender.update(more(), **UPDATE)  # u1, u2, ...
     assert recommender.recommend(k=1)["user"].tolist() == [
         *map(str, range(40)),
         *sorted(set(more().visitor)),

@@ -82,29 +82,47 @@ def test_the_working_folder_is_not_taken_away(
     assert Recommender.load(home).save("home").is_dir()
 
 
+@pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("at", range(9))
-def test_an_interrupted_save_leaves_the_old_one(
-    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_save_leaves_one_of_the_two(
+    at: int, after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Ctrl-C just before each renaming, or just after it."""
     fitted("fmc").save(tmp_path / "home")
     before, calls = contents(tmp_path / "home"), iter(range(99))
     replace = os.replace
 
     def interrupted(*arguments: Any) -> None:
-        if next(calls) == at:
+        now = next(calls) == at
+        if not now or after:
+            replace(*arguments)
+        if now:
             raise KeyboardInterrupt
-        replace(*arguments)
 
     monkeypatch.setattr(os, "replace", interrupted)
     try:
         fitted("markov").save(tmp_path / "home")
     except KeyboardInterrupt:
-        assert contents(tmp_path / "home") == before
+        assert contents(tmp_path / "home") == before or (
+            after and Recommender.load(tmp_path / "home").model == "markov"
+        )
     else:
         assert next(calls) <= at  # there were not so many steps
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
     Recommender.load(tmp_path / "home")
+
+
+def test_a_save_that_was_killed_between_its_renamings_is_told(tmp_path: Path) -> None:
+    """Nobody can put it back then; it is there, and the error says where."""
+    home = fitted("fmc").save(tmp_path / "home")
+    old = tmp_path / ".home.abc" / "old"
+    old.parent.mkdir()
+    home.rename(old)
+    with pytest.raises(CheckpointError, match=r"the earlier one is .*\.home\.abc.old: move it"):
+        Recommender.load(home)
+    old.rename(home)
+    Recommender.load(home)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(

@@ -48,7 +48,7 @@ def to_onnx(model: SASRec, path: str | Path, *, candidates: bool = False) -> Pat
     N = "item_embedding.table" if model.config.shared_embedding else "output_embedding"
     if candidates:
         inputs.append(helper.make_tensor_value_info("candidates", ids, ["batch", "candidates"]))
-        vectors = g("Gather", N, "candidates")  # (B, c, d)
+        vectors = g("Gather", N, known(g, model, "candidates"))  # (B, c, d)
         scores = g("Squeeze", g("MatMul", vectors, g("Unsqueeze", h, [2])), [2])
     else:
         scores = g("Gemm", h, N, transB=1)
@@ -93,6 +93,14 @@ class Graph:
         return name
 
 
+def known(g: Graph, model: SASRec, items: str) -> str:
+    """`items`, with a row that the tables lack for a number below 0, so that it is an error.
+
+    To Gather -1 is the last item, and to many a lookup an unknown one.
+    """
+    return g("Where", g("Less", items, 0), model.num_items + 1, items)
+
+
 def last_states(g: Graph, model: SASRec) -> str:
     """F of the last item of each history (B, d), by the forward pass of `models/variants.py`."""
     c = model.config
@@ -103,6 +111,7 @@ def last_states(g: Graph, model: SASRec) -> str:
         items = g("Concat", g("Expand", 0, zeros), items, axis=1)
     items = g("Slice", items, [-model.n], END, [1])
     length = g("Shape", items, start=1, end=2)
+    items = known(g, model, items)
     real = g("Not", g("Equal", items, 0))  # (B, L)
 
     slots = g("Range", 0, g("Squeeze", length, [0]), 1)

@@ -108,14 +108,20 @@ def start_from(
         if items is not None or reference is not None:
             raise ConfigError("an item map and a reference batch go with weights of the port only")
         _check_own_settings(model.config, source)
+        arrays = clean(arrays)
         if item_ids is not None:
             arrays = _of_the_same_ids(arrays, ids_beside(source), item_ids, model, source)
         model.load_state(arrays)
         return
-    _check_settings(model.config, "output_projection")
+    if any(name.startswith("adam.") for name in arrays):
+        raise ConfigError(
+            f"{source} is a checkpoint to resume a training from; the weights to start from are in "
+            "best.safetensors beside it"
+        )
     theirs = clean(arrays)
     rows = len(theirs.get("pos_emb.weight", ()))
     found = sizes(theirs, model.n if rows in (model.n, model.n + 1) else None)
+    _check_settings(model.config, "output_projection")
     for name, size in found.items():
         ours = model.num_items if name == "num_items" else getattr(model.config, name)
         if size != ours:
@@ -133,8 +139,8 @@ def to_port(
     """Our weights as the port's `state_dict` of arrays; with `path`, written there as well.
 
     `padding_row` is whether the position table begins with a row of zeros for padding; it does in
-    the wirings since 2025 (post, pre), unless given. `path` ends in .safetensors or .npz. Raises
-    `ConfigError` for a model that the port's code cannot compute.
+    the versions since 2023, those with padding="visible", unless given. `path` ends in
+    .safetensors or .npz. Raises `ConfigError` for a model that the port's code cannot compute.
     """
     if not isinstance(model, SASRec):
         raise ConfigError(f"the port has no {type(model).__name__}, only a SASRec")
@@ -146,7 +152,7 @@ def to_port(
             f"padding={c.padding!r}: it would give other scores there; train with --padding "
             f"{PADDING[c.norm]}"
         )
-    theirs = port_weights(model, c.norm != "authors" if padding_row is None else padding_row)
+    theirs = port_weights(model, c.padding == "visible" if padding_row is None else padding_row)
     if path is not None:
         write_arrays(path, theirs)
     return theirs

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from minisasrec.border import json_value, reading
 from minisasrec.budget import Weights
 from minisasrec.data.options import ReadingOptions
@@ -300,6 +302,8 @@ def _checked(name: str, value: Any, type_text: str) -> Any:
     """`value` if it fits the annotation of the field (a string of int, float, bool, str, ...)."""
     if value is None and "None" in type_text:
         return None
+    if isinstance(value, np.generic):  # for seed in np.arange(3)
+        value = value.item()
     if "Path" in type_text and isinstance(value, str):
         return Path(value)
     kinds: dict[str, Any] = {
