@@ -351,6 +351,45 @@ def test_helpers_and_earlier_answers_come_along() -> None:
     assert cells.answer_to(TANH, notebook, fresh) == [square, helper, answer]
 
 
+def between_answer_and_check(answer: str, *below: str, above: tuple[str, ...] = ()) -> Any:
+    notebook = answered("01_autograd", {"tanh_backward": answer})
+    cells_of = [cells.source(cell) for cell in notebook["cells"]]
+    at = cells_of.index(answer)
+    notebook["cells"][at : at + 1] = [code_cell(code) for code in (*above, answer, *below)]
+    return notebook
+
+
+def test_what_holds_at_the_check_counts() -> None:
+    """As in the student's own notebook, where the cells ran one after the other."""
+    fresh = handed_out("01_autograd")
+    bad, good = ("def slope(y):\n    return 1 - y * y" + end for end in (" * 2", ""))
+    answer = "def my_tanh_backward(y, dy):\n    return dy * slope(y)"
+    mended = between_answer_and_check(answer, good, above=(bad,))
+    assert cells.answer_to(TANH, mended, fresh) == [bad, answer, good]
+    later = between_answer_and_check(answer, above=(good,))
+    later["cells"].append(code_cell(bad))  # for something else, below the check
+    assert cells.answer_to(TANH, later, fresh) == [good, answer]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["ones[0] = 1", "ones += [1]", "ones.append(1)", "if True:\n    ones.insert(0, 1)",
+     "np.copyto(ones, 1)", "ones.a.b[2] = 1"],
+)  # fmt: skip
+def test_what_is_filled_in_a_later_cell_is_filled(change: str) -> None:
+    fresh = handed_out("01_autograd")
+    made = "ones = []"
+    answer = "def my_tanh_backward(y, dy):\n    return dy * (ones[0] - y * y)"
+    for notebook in (
+        between_answer_and_check(answer, change, above=(made,)),
+        between_answer_and_check(answer, above=(made, change)),
+    ):
+        found = cells.answer_to(TANH, notebook, fresh)
+        assert found is not None and sorted(found) == sorted([made, answer, change])
+    idle = between_answer_and_check(answer, "print(ones[0], sum(ones))", above=(made, change))
+    assert cells.answer_to(TANH, idle, fresh) == [made, change, answer]
+
+
 def test_cells_are_read_as_python_reads_them() -> None:
     assert cells.binds("for i in x: pass\nwith a as b: c = 1\nimport d.e, f as g") == set("ibcdg")
     assert cells.binds("def f(:\n    x = 1\ny = 2") == {"f", "y"}

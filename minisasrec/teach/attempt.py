@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba.core.dispatcher import Dispatcher
 
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
@@ -38,8 +39,8 @@ def attempted(answer: Any, inside: bool = False) -> Any:
         raise NotAttempted
     if isinstance(answer, tuple):
         return tuple(attempted(each, inside) for each in answer)
-    numba_or_remote = hasattr(answer, "py_func") or hasattr(answer, "stub")
-    if not inspect.isroutine(answer) and not numba_or_remote:
+    is_function = inspect.isroutine(answer) or isinstance(answer, Dispatcher | StandIn)
+    if not is_function:
         return answer
     name = getattr(answer, "__name__", "your function")
 
@@ -64,8 +65,8 @@ def is_stub(function: Any) -> bool:
     >>> is_stub(later), is_stub(abs), is_stub(lambda x: x)
     (True, False, False)
     """
-    if hasattr(function, "stub"):  # the stand-in of a function in another process
-        return bool(function.stub)
+    if isinstance(function, StandIn):
+        return function.stub
     code = getattr(getattr(function, "py_func", function), "__code__", None)
     if code is None:
         return False
@@ -75,6 +76,19 @@ def is_stub(function: Any) -> bool:
         or (step.opname in ("LOAD_CONST", "RETURN_CONST") and step.argval in (None, ...))
         for step in dis.get_instructions(code)
     )
+
+
+class StandIn:
+    """A function of another process: what that process says of it."""
+
+    stub = compiled = False
+
+
+def is_compiled(function: Any) -> bool:
+    """Whether Numba has compiled a function: no attribute of a plain one makes it so."""
+    if isinstance(function, StandIn):
+        return function.compiled
+    return isinstance(function, Dispatcher)
 
 
 def untouched(answer: Callable[..., Any], **given: Any) -> Any:

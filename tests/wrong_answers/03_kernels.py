@@ -23,6 +23,17 @@ def my_layer_norm(x, gamma, beta, eps):
     return gamma * (x - mean) / np.sqrt(variance + eps) + beta
 
 
+# layer_norm_kernel: says that it is compiled
+# says: right numbers, but plain Python; put @numba.njit above the function
+def my_layer_norm(x, gamma, beta, eps):
+    mean, variance = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
+    return gamma * (x - mean) / np.sqrt(variance + eps) + beta
+
+
+my_layer_norm.py_func = my_layer_norm.__wrapped__ = my_layer_norm
+my_layer_norm.compiled = True
+
+
 # layer_norm_kernel: eps outside the root
 # says: eps belongs under the root
 def my_layer_norm(x, gamma, beta, eps):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def _(answer: Any) -> str:
             where = f"for order = {order}, slopes = {slopes}"
             if node not in got:
                 raise Wrong(f"{where}: the gradient of {node!r} is missing")
-            if not isinstance(got[node], int | float):
+            if not isinstance(got[node], Real):
                 raise Wrong(f"{where}: the gradient of {node!r} is {got[node]!r:.60}, no number")
         mistakes = {
             "the walk goes from the last node to the first: reversed(order)": _gradients(

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from minisasrec import ops
+from minisasrec.teach.attempt import is_compiled
 from minisasrec.teach.exercises import Wrong, array, compare, exercise, untouched
 
 
 def _compiled(answer: Any) -> None:
-    if not hasattr(answer, "py_func"):
+    if not is_compiled(getattr(answer, "__wrapped__", answer)):  # `attempted` has wrapped it
         raise Wrong("right numbers, but plain Python; put @numba.njit above the function")
 
 

@@ -24,12 +24,18 @@ from minisasrec.teach.exercises import Wrong, array, compare, exercise, pair, un
     ),
 )
 def _(answer: Any) -> str:
-    lengths = np.array([4, 1, 2, 0])
-    n = 4
-    real = np.arange(n) >= n - lengths[:, None]
+    for n, lengths in ((4, [4, 1, 2, 0]), (3, [2, 3]), (5, [3])):
+        _mask_as_defined(answer, np.arange(n) >= n - np.array(lengths)[:, None])
+    return "for histories of 0 to 5 items in 3 to 5 slots each slot sees what it may, nothing else"
+
+
+def _mask_as_defined(answer: Any, real: np.ndarray) -> None:
+    B, n = real.shape
     got = array(untouched(answer, real=real), "the mask", "b")
-    if got.shape != (4, n, n):
-        raise Wrong(f"for real of shape {real.shape} the mask has shape {got.shape}, not (4, 4, 4)")
+    if got.shape != (B, n, n):
+        raise Wrong(
+            f"for real of shape {real.shape} the mask has shape {got.shape}, not {(B, n, n)}"
+        )
     for b, t, s in np.ndindex(got.shape):
         want = s <= t and (real[b, s] or s == t)
         if bool(got[b, t, s]) == want:
@@ -44,7 +50,6 @@ def _(answer: Any) -> str:
             f"with real = {real[b].astype(int).tolist()} slot {t} {'may' if want else 'must not'} "
             f"look at slot {s} ({why}); your mask says {got[b, t, s]}"
         )
-    return "for histories of 0 to 4 items in 4 slots each slot sees what it may and nothing else"
 
 
 @exercise(
@@ -60,10 +65,13 @@ def _(answer: Any) -> str:
 )
 def _(answer: Any) -> str:
     rng = np.random.default_rng(0)
-    for n, d, size in ((4, 2, 1), (3, 5, 1), (1, 3, 1), (4, 2, 1000)):
+    cases = ((4, 2, 1, 0), (3, 5, 1, 0), (1, 3, 1, 0), (4, 3, 1, 2), (4, 2, 1000, 0))
+    for n, d, size, padded in cases:
         q, k, v = size * rng.normal(size=(3, n, d))
         allowed = np.tril(np.ones((n, n), dtype=bool))
+        allowed &= (np.arange(n) >= padded) | np.eye(n, dtype=bool)
         given = f"for n = {n}, d = {d}" + (", scores up to a million" if size > 1 else "")
+        given += f" with the first {padded} slots padding" if padded else ""
         with np.errstate(all="ignore"):
             result = untouched(answer, q=q, k=k, v=v, allowed=allowed)
             out, p = pair(result, "two arrays: out, p")
@@ -97,6 +105,9 @@ def _wrong_p(q: np.ndarray, k: np.ndarray, allowed: np.ndarray) -> dict[str, np.
         "the softmax is over each row (axis=-1)": e / e.sum(axis=0),
         "q and k are swapped": attention_weights(k, q, allowed),
         "these are the scores e^z; divide by the sum of the row": e,
+        "allowed says who sees whom; it is not always the triangle": attention_weights(
+            q, k, np.tril(np.ones((n, n), dtype=bool))
+        ),
         "the mask is the wrong way round": attention_weights(
             q, k, ~allowed | np.eye(n, dtype=bool)
         ),

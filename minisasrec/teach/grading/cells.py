@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
 import json
 import re
 import symtable
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,23 +130,101 @@ def binds(code: str) -> frozenset[str]:
 
 
 @functools.lru_cache(10_000)
-def uses(code: str) -> frozenset[str]:
-    """The global names that a cell reads, also from inside its functions.
+def uses_later(code: str) -> frozenset[str]:
+    """The global names that the functions of a cell read, when they are called.
 
-    >>> sorted(uses("def f(x):\\n    y = np.sqrt(x)\\n    return y + g"))
+    >>> sorted(uses_later("def f(x):\\n    y = np.sqrt(x)\\n    return y + g\\nprint(h)"))
     ['g', 'np']
     """
-    try:
-        table = symtable.symtable(plain(code), "cell", "exec")
-    except UNREADABLE:
-        return frozenset()
-    found = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
-    inner = list(table.get_children())
+    found, inner = set[str](), [] if (table := _symbols(code)) is None else table.get_children()
     while inner:
         scope = inner.pop()
         inner += scope.get_children()
         found |= {s.get_name() for s in scope.get_symbols() if s.is_global() and s.is_referenced()}
     return frozenset(found - BUILTINS)
+
+
+@functools.lru_cache(10_000)
+def uses(code: str) -> frozenset[str]:
+    """The global names that a cell reads, also from inside its functions.
+
+    >>> sorted(uses("def f(x):\\n    y = np.sqrt(x)\\n    return y + g\\nprint(h)"))
+    ['g', 'h', 'np']
+    """
+    symbols = [] if (table := _symbols(code)) is None else table.get_symbols()
+    found = {s.get_name() for s in symbols if s.is_referenced()}
+    return frozenset(found - BUILTINS) | uses_later(code)
+
+
+def _symbols(code: str) -> symtable.SymbolTable | None:
+    try:
+        return symtable.symtable(plain(code), "cell", "exec")
+    except UNREADABLE:
+        return None
+
+
+@functools.lru_cache(10_000)
+def builds_on(code: str) -> frozenset[str]:
+    """The global names that a cell assigns and reads before: their values come from above.
+
+    >>> sorted(builds_on("a += 1\\nb = b[1:]\\nc = 1\\nc = c + 1\\nd = [e for e in a]"))
+    ['a', 'b']
+    """
+    found, bound, body = set[str](), set[str](), list[ast.stmt]()
+    with contextlib.suppress(*UNREADABLE):
+        body = ast.parse(plain(code)).body
+    for statement in body:
+        nodes = list(_outside_functions(statement))
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        stored = {n.id for n in names if not isinstance(n.ctx, ast.Load)}
+        read = {n.id for n in names if isinstance(n.ctx, ast.Load)}
+        if not isinstance(statement, ast.Assign):  # a loop reads what it has assigned itself
+            read -= stored
+        read -= {n.id for c in nodes if isinstance(c, ast.comprehension)
+                 for n in ast.walk(c.target) if isinstance(n, ast.Name)}  # fmt: skip
+        read |= {name for n in nodes if isinstance(n, ast.AugAssign) for name in _root(n.target)}
+        found |= read - bound
+        bound |= stored
+    return frozenset(found & binds(code))
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        yield node
+        for child in ast.iter_child_nodes(node):
+            yield from _outside_functions(child)
+
+
+@functools.lru_cache(10_000)
+def changes(code: str) -> frozenset[str]:
+    """The global names whose values a cell changes in place, without giving them another.
+
+    By an index or an attribute, a method as a statement, or a function of NumPy as a statement.
+
+    >>> sorted(changes("W[0, 1] = 1\\na.b += 2\\nfor i in x:\\n    x.append(i)\\nnp.copyto(y, 0)"))
+    ['W', 'a', 'x', 'y']
+    >>> sorted(changes("W = 1\\nprint(x.sum(), x[0])\\ndef f(z):\\n    z[0] = 1"))
+    []
+    """
+    found, body = set[str](), ast.Module([], [])
+    with contextlib.suppress(*UNREADABLE):
+        body = ast.parse(plain(code))
+    for node in _outside_functions(body):
+        if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            found |= _root(node)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            function, arguments = node.value.func, node.value.args
+            of_numpy = _root(function) & {"np", "numpy"}
+            if isinstance(function, ast.Attribute):
+                found |= _root(arguments[0]) if of_numpy and arguments else _root(function)
+    return frozenset(found - BUILTINS - {"np", "numpy", "plt"})
+
+
+def _root(node: ast.AST) -> set[str]:
+    """The name that an expression such as ``W[0].T`` begins with."""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    return {node.id} if isinstance(node, ast.Name) else set()
 
 
 def needed_for(names: Iterable[str], cells: Sequence[str]) -> list[int]:
@@ -231,7 +310,11 @@ def answer_to(question: Question, handed_in: Notebook, handed_out: Notebook) -> 
     cells, own, bound = _own_cells(handed_in, handed_out)
     ends = [i for i, code in enumerate(cells) if question.name in CHECK.findall(code)]
     end = ends[-1] if ends else len(cells)
-    waiting, found = [], set[int]()
+    changed = defaultdict[str, list[int]](list)
+    for i in sorted(own):
+        for name in changes(cells[i]):
+            changed[name].append(i)
+    waiting, found = list[int](), set[int]()
     for name in question.wanted:
         above = [i for i in bound[name] if i <= end]  # the answer may stand above its check in one
         if bound[name]:
@@ -246,7 +329,12 @@ def answer_to(question: Question, handed_in: Notebook, handed_out: Notebook) -> 
         if cell in found:
             continue
         found.add(cell)
-        for name in uses(cells[cell]) - binds(cells[cell]):
+        code = cells[cell]
+        for name in binds(code) if ends else ():  # what is made here may be filled further down
+            waiting += [i for i in changed[name] if cell < i <= end]
+        for name in uses_later(code) if ends else ():  # a function sees what holds at the check
+            waiting += [i for i in bound[name] if cell < i <= end][-1:]
+        for name in uses(code) - binds(code) | builds_on(code):
             above = [i for i in bound[name] if i < cell]
             if above:  # his or her own, if there is one, even where the notebook has one, too
                 waiting.append(above[-1])

@@ -22,7 +22,7 @@ import numpy as np
 
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.teach.attempt import is_stub, story
+from minisasrec.teach.attempt import StandIn, is_compiled, is_stub, story
 
 MOST = 64_000_000  # bytes of the arrays in a message
 MOST_TEXT = 8_000_000  # bytes of everything else in it
@@ -55,15 +55,14 @@ class Raised(Exception):
         self.kind, self.story = kind, story
 
 
-class Remote:
+class Remote(StandIn):
     """Stands for a function of the other side."""
 
     def __init__(self, peer: Peer, number: int, about: Message) -> None:
         self.peer, self.number = peer, number
         self.__name__ = self.__qualname__ = str(about.get("name"))[:100]
         self.stub = bool(about.get("stub"))
-        if about.get("compiled"):
-            self.py_func = self
+        self.compiled = bool(about.get("compiled"))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call that function."""
@@ -234,7 +233,7 @@ class Peer:
                 "name": getattr(value, "__name__", type(value).__name__),
                 "stub": is_stub(value),
             }
-            compiled = hasattr(value, "py_func")
+            compiled = is_compiled(value)
             return {"function": len(self._functions) - 1, **about, "compiled": compiled}
         return {"opaque": type(value).__name__}
 
