@@ -27,6 +27,8 @@ BUILTINS = set(dir(builtins)) | {"display", "get_ipython", "__file__", "__name__
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what Python's parser raises
 MOST_CODE = 1_000_000  # characters of code in a notebook: Python's parser takes a hundred times as
 # much memory, and the handed out ones have some 20,000
+AUGMENTED = re.compile(r"[-+*/%&|^@<>]=")  # +=
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 Notebook = dict[str, Any]
 
 
@@ -167,10 +169,12 @@ def _symbols(code: str) -> symtable.SymbolTable | None:
 def builds_on(code: str) -> frozenset[str]:
     """The global names that a cell assigns and reads before: their values come from above.
 
-    >>> sorted(builds_on("a += 1\\nb = b[1:]\\nc = 1\\nc = c + 1\\nd = [e for e in a]"))
+    >>> sorted(builds_on("a += 1\\nb = b[1:]\\ndef c(): pass\\nc = c()\\nd = [e for e in a]"))
     ['a', 'b']
     """
     found, bound, body = set[str](), set[str](), list[ast.stmt]()
+    if not uses(code) & binds(code) and not AUGMENTED.search(code):
+        return frozenset()
     with contextlib.suppress(*UNREADABLE):
         body = ast.parse(plain(code)).body
     for statement in body:
@@ -184,15 +188,20 @@ def builds_on(code: str) -> frozenset[str]:
                  for n in ast.walk(c.target) if isinstance(n, ast.Name)}  # fmt: skip
         read |= {name for n in nodes if isinstance(n, ast.AugAssign) for name in _root(n.target)}
         found |= read - bound
-        bound |= stored
+        bound |= stored | {n.name for n in nodes if isinstance(n, FUNCTIONS) and hasattr(n, "name")}
+        imports = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
+        bound |= {(a.asname or a.name).split(".")[0] for n in imports for a in n.names}
     return frozenset(found & binds(code))
 
 
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+    """A node and what is in it, but for the bodies of functions and classes."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
         yield node
-        for child in ast.iter_child_nodes(node):
-            yield from _outside_functions(child)
+        if not isinstance(node, FUNCTIONS):
+            waiting += ast.iter_child_nodes(node)
 
 
 @functools.lru_cache(10_000)
@@ -207,6 +216,8 @@ def changes(code: str) -> frozenset[str]:
     []
     """
     found, body = set[str](), ast.Module([], [])
+    if not set(code) & set("[.("):
+        return frozenset()
     with contextlib.suppress(*UNREADABLE):
         body = ast.parse(plain(code))
     for node in _outside_functions(body):
