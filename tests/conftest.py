@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,10 +31,16 @@ def data_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def _choices_of_a_test_end_with_it() -> Iterator[None]:
-    """A command that a test runs in this process chooses threads and backend for the thread."""
+    """A command that a test runs in this process chooses threads and backend for the thread.
+
+    A notebook's cell chooses how pictures look (`lecture_style`).
+    """
     from minisasrec import backends
     from minisasrec.kernels import threads
 
     before = backends._choice.name, threads._choice.count
     yield
     backends._choice.name, threads._choice.count = before
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is not None and matplotlib.rcParams["axes.titlelocation"] != "center":
+        matplotlib.rcdefaults()

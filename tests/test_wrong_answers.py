@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import pytest
 from classroom import NOTEBOOKS, handed_out, solutions
@@ -54,8 +53,7 @@ def room(stem: str) -> tuple[Room, list[Question]]:
     """The notebook's imports and definitions, and what its checks need; once for all answers."""
     if stem not in ROOMS:
         asked = questions(handed_out(stem), stem)
-        with matplotlib.rc_context():  # the notebooks set the style of their pictures
-            made = Room(asked[0].cells)
+        made = Room(asked[0].cells)
         if stem == "00_tour":
             made.provide({"model", "next_volume", "dataset"})
         ROOMS[stem] = made, asked

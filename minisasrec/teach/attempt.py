@@ -7,6 +7,7 @@ import functools
 import inspect
 import linecache
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba.core.dispatcher import Dispatcher
 
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
@@ -39,8 +39,7 @@ def attempted(answer: Any, inside: bool = False) -> Any:
         raise NotAttempted
     if isinstance(answer, tuple):
         return tuple(attempted(each, inside) for each in answer)
-    is_function = inspect.isroutine(answer) or isinstance(answer, Dispatcher | StandIn)
-    if not is_function:
+    if not (inspect.isroutine(answer) or isinstance(answer, StandIn) or is_compiled(answer)):
         return answer
     name = getattr(answer, "__name__", "your function")
 
@@ -88,7 +87,11 @@ def is_compiled(function: Any) -> bool:
     """Whether Numba has compiled a function: no attribute of a plain one makes it so."""
     if isinstance(function, StandIn):
         return function.compiled
-    return isinstance(function, Dispatcher)
+    if "numba" not in sys.modules:  # there is none in a browser
+        return False
+    from numba.extending import is_jitted
+
+    return bool(is_jitted(function))
 
 
 def untouched(answer: Callable[..., Any], **given: Any) -> Any:
