@@ -398,9 +398,11 @@ def _end_of_line(text: str, start: int) -> int:
 
 def _is_header_comment(line: str, below: str, separator: str | None) -> bool:
     """Whether ``# user,item`` is a header: the line below it has as many fields."""
+    if below.startswith("#"):  # a comment goes on; before anything is counted in half a million
+        return False
     separator = separator or _most_frequent(line)
     fields = line.count(separator)
-    return fields > 0 and fields == below.count(separator) and not below.startswith("#")
+    return fields > 0 and fields == below.count(separator)
 
 
 def _plain_integers(text: str, separator: str) -> bool:
