@@ -560,9 +560,9 @@ class Recommender:
         except OSError as error:
             raise TrainingError(f"cannot write {folder}: {error.strerror or error}") from None
         try:
-            run = Run.create(
-                part / "new", fitted.config, known.facts() | fitted.origin, known.files()
-            )
+            tables = {"tables": self._library} if self._library else {}
+            about = known.facts() | fitted.origin | tables
+            run = Run.create(part / "new", fitted.config, about, known.files())
             facts = fitted.history.summary() if fitted.history.epochs else {}
             described = model_settings(fitted.config.model, fitted.model)
             run.save_arrays(WEIGHTS, fitted.model.state(), facts | described)
@@ -610,7 +610,9 @@ class Recommender:
         except ConfigError as error:
             raise CheckpointError(f"{run.path(CONFIG)}: {error}") from None
         known = Known.read(run, facts)
-        return cls.of(config, known, load_model(run, config, known), origin_in(facts))
+        found = cls.of(config, known, load_model(run, config, known), origin_in(facts))
+        found._library = frames.installed(facts.get("tables", ""))
+        return found
 
     @classmethod
     def of(

@@ -15,7 +15,7 @@ from minisasrec import Recommender
 from minisasrec.commands.tables import writing
 from minisasrec.data import DataWarning
 from minisasrec.errors import ConfigError, DataError
-from minisasrec.learn import recommendation
+from minisasrec.learn import frames, recommendation
 from minisasrec.learn.known import id_text
 from minisasrec.models import MODELS
 
@@ -190,7 +190,7 @@ def test_categories_of_polars() -> None:
         assert found.equals(want)
 
 
-def test_polars_in_polars_out(tmp_path: Path) -> None:
+def test_polars_in_polars_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     polars = pytest.importorskip("polars", reason="polars is not installed")
     frame = renamed(lambda text: int(text[1:]))
     recommender = small(polars.from_pandas(frame))
@@ -199,7 +199,11 @@ def test_polars_in_polars_out(tmp_path: Path) -> None:
     want = small(frame).recommend(k=2)
     pd.testing.assert_frame_equal(found.to_pandas(), want, check_dtype=False)
     loaded = Recommender.load(recommender.save(tmp_path / "home"))
-    assert isinstance(loaded.recommend(k=2), pd.DataFrame)
+    assert loaded.recommend(k=2).equals(found)
+    again = Recommender.load(loaded.save(tmp_path / "again"))
+    assert isinstance(again.recommend(k=2), polars.DataFrame)
+    monkeypatch.setattr(frames, "find_spec", lambda name: None)  # where there is no polars
+    assert isinstance(Recommender.load(tmp_path / "home").recommend(k=2), pd.DataFrame)
     asked = polars.DataFrame({"user": [3, 5]})
     assert isinstance(loaded.recommend(asked, k=2), polars.DataFrame)
     assert isinstance(loaded.recommend(asked["user"], k=2), polars.DataFrame)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from minisasrec.errors import DataError
 
+LIBRARIES = "pandas", "polars"
+
 
 def library(value: Any) -> str:
     """ "pandas" or "polars" for a table or a column of theirs, else ""."""
     name = type(value).__module__.partition(".")[0]
-    return name if name in ("pandas", "polars") else ""
+    return name if name in LIBRARIES else ""
+
+
+def installed(library: str) -> str:
+    """A library that is named in a file, or "" where there is none of that name."""
+    return library if library in LIBRARIES and find_spec(library) else ""
 
 
 def is_frame(value: Any) -> bool:
