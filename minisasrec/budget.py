@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 
 from minisasrec.errors import ConfigError, MinisasrecError
@@ -51,28 +52,28 @@ def check(
 
 
 class Weights:
-    """Inside such a block, the weights that are made are added up, each ``copies`` times.
+    """Inside such a block, the weights that its thread makes are added up, each ``copies`` times.
 
     `take` refuses the first that is over the budget, before it is made.
     """
-
-    open: list[Weights] = []
 
     def __init__(self, copies: int, what: str, advice: str) -> None:
         self.copies, self.what, self.advice, self.bytes = copies, what, advice, 0
 
     def __enter__(self) -> Weights:
-        self.open.append(self)
+        self.before = _innermost.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.open.remove(self)
+        _innermost.reset(self.before)
+
+
+_innermost: ContextVar[Weights | None] = ContextVar("innermost", default=None)
 
 
 def take(count: int) -> None:
     """Add `count` bytes of weights to those of the innermost `Weights`, if there is one."""
-    if Weights.open:
-        block = Weights.open[-1]
+    if (block := _innermost.get()) is not None:
         block.bytes += block.copies * count
         check(block.bytes, block.what, block.advice)
 

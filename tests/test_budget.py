@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,22 @@ def test_a_control_group_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     budget.machine_memory.cache_clear()
     assert budget.machine_memory() > 123e6
     budget.machine_memory.cache_clear()
+
+
+def test_each_thread_counts_its_own_weights() -> None:
+    budget.use_budget(1e-6)  # 1,000 bytes
+    with budget.Weights(2, "two copies", "make it smaller") as counted:
+        budget.take(400)
+        other = threading.Thread(target=budget.take, args=(800,))
+        other.start()
+        other.join()
+        assert counted.bytes == 800
+        with budget.Weights(1, "inside", "make it smaller") as inner:
+            budget.take(500)
+        assert (counted.bytes, inner.bytes) == (800, 500)
+        with pytest.raises(ConfigError, match="two copies"):
+            budget.take(200)
+    budget.take(10**9)  # outside: nothing is counted
 
 
 @pytest.mark.parametrize(
