@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import lzma
 import tarfile
@@ -297,12 +298,11 @@ def test_whole_categories_may_be_missing() -> None:
     assert sequences(load(log, drop_missing=True)) == {"1": ["1", "3"]}
 
 
-def test_times_in_an_index_without_a_name_are_told() -> None:
+def test_times_in_an_index_without_a_name_are_the_times() -> None:
     index = pd.DatetimeIndex(["2024-01-02", "2024-01-01"])
     log = pd.DataFrame({"user": "a", "item": [1, 2]}, index=index)
-    with pytest.warns(DataWarning, match="'index' looks like one: --time-column index"):
-        load(log)
-    assert sequences(load(log, time_column="index")) == {"a": ["2", "1"]}
+    assert sequences(load(log)) == {"a": ["2", "1"]}
+    assert sequences(load(log.assign(time=[5, 6]), time_column="index")) == {"a": ["2", "1"]}
 
 
 def test_a_type_that_arrow_lacks_is_one_line() -> None:
@@ -341,3 +341,218 @@ def test_an_id_is_found_however_its_letters_are_spelled() -> None:
         recommender = Recommender("poprec").fit(log, min_actions=0, progress=False)
         found = recommender.recommend(histories=[["cafe\u0301 1", "caf\u00e9 2\u200b"]], k=1)
     assert len(found) == 1
+
+
+# --- dates that may be read in more than one way ------------------------------------------------
+
+IN_ORDER = {"a": ["1", "2", "3"]}
+
+
+def dated(path: Path, *dates: str, **options: Any) -> dict[str, list[str]]:
+    """The sequence of items 3, 2, 1, which have these dates in this order in the file."""
+    lines = [f'a;{item};"{date}"\n' for item, date in zip("321", dates, strict=True)]
+    return read(path, "user;item;date\n" + "".join(lines), **options)[0]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ("2024. 10. 3.", "2024. 9. 12.", "2024. 9. 2."),  # days and months below 13 alone
+        ("2024年10月3日", "2024年9月12日", "2024年9月2日"),
+        ("2024년 10월 3일", "2024년 9월 12일", "2024년 9월 2일"),
+        ("2024_10_03", "2024_09_12", "2024_09_02"),
+        ("2024, 10, 3", "2024, 9, 12", "2024, 9, 2"),
+        ("24-06-01", "24-05-31", "23-12-30"),  # with the year last, they would lie in the future
+        ("24/06/01", "24/05/31", "23/12/30"),
+        ("24.06.01", "24.05.31", "23.12.30"),
+        ("1.6.24", "31.5.24", "30.12.23"),
+        ("03/07/24", "15/06/24", "14/06/24"),
+        ("Sat Jun 01 12:00:00 UTC 2024", "Fri May 31 12:00:00 UTC 2024", "Mon Jan 1 2024"),
+        ("Fri May 31 2024 12:00:00 GMT+0200 (CEST)", "Fri May 31 2024 11:00:00 GMT+0200 (CEST)",
+         "Fri May 31 2024 11:30:00 GMT+0300 (Moscow Standard Time)"),
+        ("3 Sept 2024 1:05 p.m.", "3 Sept 2024 11:05 a.m.", "2 Sep 2024 1:05 p.m."),
+        ("31.12.2023 14:05 Uhr", "31.12.2023 09:05 Uhr", "30.12.2023 14:05 Uhr"),
+    ],
+)  # fmt: skip
+def test_dates_are_in_the_order_that_is_meant(dates: tuple[str, ...], tmp_path: Path) -> None:
+    assert dated(tmp_path / "log.csv", *dates) == IN_ORDER
+
+
+@pytest.mark.parametrize(
+    ("dates", "says"),
+    [
+        (("15-06-24", "03-05-24", "01-05-24"), "the day first or the year first, .* fits both"),
+        (("01-02-03", "02-03-01", "03-01-02"), "the month first or the year first, .* fits all"),
+        (("2024-W22-1", "2024-W21-5", "2024-W20-7"), "if it is a date, say how it is written"),
+        (("2024년 9월 2일 오후 1:05", "2024년 9월 2일 오전 9:05", "2024년 9월 1일"), "say how it"),
+        (("15012013", "20122012", "31012012"), 'at the end .* "%d%m%Y"'),
+        (("1152013", "12202012", "1312012"), 'at the end .* "%m%d%Y"'),
+        (("150120131405", "201220120000", "310120122359"), '"%d%m%Y%H%M"'),
+    ],
+)
+def test_dates_that_may_be_read_in_two_ways_are_refused(
+    dates: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=says):
+        dated(tmp_path / "log.csv", *dates)
+
+
+@pytest.mark.parametrize(
+    ("time_format", "dates"),
+    [
+        ("%y%m%d", ("120203", "070102", "050102")),
+        ("%d%m%Y", ("01032012", "15022012", "01022012")),
+        ("%G-W%V-%u", ("2024-W22-1", "2024-W21-5", "2024-W20-7")),
+        ("%y-%m-%d", ("15-06-24", "03-05-24", "01-05-24")),
+        ("s", ("31012012", "20122012", "15012013")),
+    ],
+)
+def test_a_time_format_is_obeyed(time_format: str, dates: tuple[str, ...], tmp_path: Path) -> None:
+    assert dated(tmp_path / "log.csv", *dates, time_format=time_format) == IN_ORDER
+    whole = [int(d) if d.isdecimal() else d for d in dates]  # a frame loses the first zero itself
+    log = pd.DataFrame({"user": "a", "item": [3, 2, 1], "date": whole})
+    assert sequences(load(log, time_format=time_format)) == IN_ORDER
+
+
+@pytest.mark.parametrize("numbers", [(3, 2, 1), (1_385_000_000, 1_384_000_000, 1_383_000_000),
+                                     (20_130_115, 20_121_220, 20_120_131)])  # fmt: skip
+def test_numbers_that_are_no_dates_stay_numbers(numbers: tuple[int, ...], tmp_path: Path) -> None:
+    assert dated(tmp_path / "log.csv", *map(str, numbers)) == IN_ORDER
+
+
+# --- which columns ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("date,hourmin,time_ms\n20220408,1405,1649397900300\n20220408,1405,1649397900200\n"
+         "20220408,1405,1649397900100\n", "the time is the column 'time_ms'"),
+        ("date,created_at\n2024-05-31,2024-05-31 13:00:05\n2024-05-31,2024-05-31 12:00:00\n"
+         "2024-05-30,2024-05-30 20:00:00\n", "the time is the column 'created_at'"),
+        ("date,created_at\n2024-05-31,2014-05-31 13:00\n2024-05-30,2018-05-30 12:00\n"
+         "2024-05-29,2020-01-01 12:00\n", "the time is the column 'date'; 'created_at' looks"),
+        ("date,hour,minute\n2024-05-31,14,50\n2024-05-31,14,20\n2024-05-31,14,3\n",
+         "the time is 'date' with the time of day in 'hour', 'minute'"),
+        ("date,hour,minute,second\n2024-05-31,14,50,1\n2024-05-31,14,50,0\n2024-05-31,9,51,2\n",
+         "in 'hour', 'minute', 'second'"),
+        ("date_day,date_month,date_year,date_hour\n1,2,2007,3\n29,10,2006,23\n29,10,2006,3\n",
+         "the time is 'date_year', 'date_month', 'date_day' with the time of day in 'date_hour'"),
+        ("year,month,day\n2024,5,10\n2024,4,20\n2023,12,31\n",
+         "the time is 'year', 'month', 'day'"),
+        ("date,seconds\n2024-05-31,30\n2024-05-30,180\n2024-05-29,240\n", ""),
+    ],
+)  # fmt: skip
+def test_the_time_is_as_exact_as_the_table(table: str, told: str, tmp_path: Path) -> None:
+    header, *rows = table.splitlines()
+    content = [f"user,item,{header}"] + [f"a,{n},{r}" for n, r in zip("321", rows, strict=True)]
+    found, notes = read(tmp_path / "log.csv", "\n".join(content))
+    assert found == IN_ORDER and told in notes
+    found, notes = read(tmp_path / "log.csv", "\n".join(content), drop_missing=True)
+    assert found == IN_ORDER and "no time column" not in notes
+
+
+def test_a_duration_is_no_time_of_day(tmp_path: Path) -> None:
+    rows = "a,x,2024-05-31,240\na,y,2024-05-31,180\n"
+    found, notes = read(tmp_path / "log.csv", "user,item,date,seconds\n" + rows)
+    assert found == {"a": ["x", "y"]} and "time of day" not in notes
+
+
+def test_a_missing_or_wrong_part_of_a_date_is_named(tmp_path: Path) -> None:
+    table = "user,item,year,month,day\na,x,2024,2,{}\na,y,2024,1,1\n"
+    with pytest.raises(DataError, match=r"line 2: the time is missing \(column 'day': ''\)"):
+        read(tmp_path / "log.csv", table.format(""))
+    with pytest.raises(DataError, match="line 2: .* got '2024-02-30'"):
+        read(tmp_path / "log.csv", table.format(30))
+
+
+def test_counted_days_are_told(tmp_path: Path) -> None:
+    table = "household_key,PRODUCT_ID,DAY,TRANS_TIME\na,2,2,1405\na,1,1,2300\n"
+    found, notes = read(tmp_path / "log.csv", table)
+    assert found == {"a": ["2", "1"]} and "'DAY' looks like one: --time-column DAY" in notes
+    assert read(tmp_path / "log.csv", table, time_column="DAY")[0] == {"a": ["1", "2"]}
+
+
+@pytest.mark.parametrize(
+    ("table", "users", "told"),
+    [
+        ("session_id,cust_id,item,time\ns,u,a,1\nt,u,b,2\n", ["u"], ""),
+        ("session,person_id,item,time\ns,u,a,1\nt,u,b,2\n", ["u"], ""),
+        ("client,member,item,time\nweb,u,a,1\nios,u,b,2\n", ["u"], "'client' could be the user"),
+        ("user_id,user_pseudo_id,item_id,time\n,p,a,1\n,p,b,2\n", ["p"],
+         "'user_id' is mostly missing, so each 'user_pseudo_id' is taken as a user"),
+    ],
+)  # fmt: skip
+def test_the_user_is_a_person_who_is_there(
+    table: str, users: list[str], told: str, tmp_path: Path
+) -> None:
+    found, notes = read(tmp_path / "log.csv", table)
+    assert [*found] == users and told in notes
+
+
+def test_a_page_is_rather_the_item_than_a_place(tmp_path: Path) -> None:
+    table = "user_id,url,location,timestamp\nu,/a,Berlin,1\nu,/b,Berlin,2\n"
+    found, notes = read(tmp_path / "log.csv", table)
+    assert found == {"u": ["/a", "/b"]} and "'location' could be the item" in notes
+
+
+# --- rows, ids, frames --------------------------------------------------------------------------
+
+
+def test_conditions_know_thousands_and_names_of_digits(tmp_path: Path) -> None:
+    table = 'user,item,time,price\nu,a,1,"1,234.50"\nu,b,2,499\nu,c,3,"2.000,00"\nu,d,4,free\n'
+    found, notes = read(tmp_path / "log.csv", table, where="price>=500")
+    assert found == {"u": ["a", "c"]}
+    assert "1 row(s) were left out by price>=500, since their value is no number, such" in notes
+    table = "user,item,time,code\nu,a,1,01\nu,b,2,1\nu,c,3,1.0\n"
+    assert read(tmp_path / "log.csv", table, where="code=01")[0] == {"u": ["a"]}
+    assert read(tmp_path / "log.csv", table, where="code=1")[0] == {"u": ["b", "c"]}
+
+
+@pytest.mark.parametrize("short", ["1.23E+15", "1,23E+15", "1.23e+15"])
+def test_shortened_numbers_are_told(short: str, tmp_path: Path) -> None:
+    notes = read(tmp_path / "log.csv", f"user;item;time\n{short};a;1\n{short};b;2\n")[1]
+    assert f"users: ids such as '{short}' are numbers that a spreadsheet has shortened" in notes
+
+
+def test_quotes_that_are_kept_are_told(tmp_path: Path) -> None:
+    found, notes = read(tmp_path / "log.csv", HEADER + "'u','a',1\n'v','a',1\n")
+    assert found == {"'u'": ["'a'"], "'v'": ["'a'"]} and "ids such as 'u' have quotes" in notes
+
+
+@pytest.mark.parametrize("separator", [" ", ",", "\t"])
+def test_row_numbers_of_r_have_no_name(separator: str, tmp_path: Path) -> None:
+    lines = [
+        ["user", "item", "time"],
+        ["1", "u", "b", "9"],
+        ["2", "u", "a", "8"],
+        ["3", "v", "a", "7"],
+    ]
+    table = "\n".join(separator.join(f'"{field}"' for field in line) for line in lines)
+    assert read(tmp_path / "log.txt" if separator == " " else tmp_path / "log.csv", table)[0] == {
+        "u": ["a", "b"],
+        "v": ["a"],
+    }
+
+
+def test_a_log_and_a_file_without_an_ending_are_looked_at(tmp_path: Path) -> None:
+    for name in ("clicks.log", "part-00000"):
+        assert read(tmp_path / name, HEADER + "u,a,2\nu,b,1\n")[0] == {"u": ["b", "a"]}
+        records = '{"user": "u", "item": "a", "time": 2}\n{"user": "u", "item": "b", "time": 1}\n'
+        assert read(tmp_path / name, records)[0] == {"u": ["b", "a"]}
+    (tmp_path / "clicks.gz").write_bytes(gzip.compress((HEADER + "u,a,2\nu,b,1\n").encode()))
+    assert sequences(load(tmp_path / "clicks.gz")) == {"u": ["b", "a"]}
+
+
+def test_an_index_that_is_a_column_too() -> None:
+    log = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [*"aba"], "timestamp": [2, 1, 1]})
+    want = {"1": ["b", "a"], "2": ["a"]}
+    for index in ("user_id", "timestamp", ["user_id", "timestamp"]):
+        for drop in (False, True):
+            assert sequences(load(log.set_index(index, drop=drop))) == want
+    assert sequences(load(log.assign(x=0).set_index(["user_id", "x"]))) == want
+
+
+def test_columns_without_names_are_called_by_their_numbers() -> None:
+    log = pd.DataFrame([[1, "a", 2], [1, "b", 1]])
+    assert sequences(load(log, user_column=0, item_column=1, time_column=2)) == {"1": ["b", "a"]}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from minisasrec.budget import check
 from minisasrec.data.actions import Actions
 from minisasrec.data.columns import Header, Roles, choose
-from minisasrec.data.options import ReadingOptions, spelled
-from minisasrec.data.times import TimeColumn, clock_seconds, days, within_a_day
+from minisasrec.data.options import Condition, ReadingOptions, number, spelled
+from minisasrec.data.times import TimeColumn, clock_seconds, days, joined, within_a_day
 from minisasrec.data.values import (
     MISSING,
     Ids,
@@ -88,13 +88,14 @@ class ActionsBuilder:
         """No rows yet."""
         self.header, self.roles, self.options = header, roles, options
         self.users, self.items = Ids(), Ids()
-        self.times = None if roles.time is None else TimeColumn(options.time_format)
+        self.times = TimeColumn(options.time_format) if roles.time else None
         self.clocks: list[NDArray[np.float64]] = []
         self.titles = None if roles.title is None else _Titles(roles.title_was_named)
         self.codes: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
         self.rows = self.missing = self.left_out = 0
         self.first_missing = ""
         self.seen_values: dict[str, dict[str, None]] = {}
+        self.no_numbers: dict[str, tuple[int, str]] = {}
 
     def add(self, block: Block) -> None:
         """Add some rows."""
@@ -115,13 +116,12 @@ class ActionsBuilder:
         absent = (users < 0) | (items < 0)
         times = clock = None
         if self.times is not None:
-            assert self.roles.time is not None
-            times = column(self.roles.time)
-            if self.roles.clock is not None:
+            times = _one(self.roles.time, column, "-")
+            if self.roles.clock:
                 times = days(times)
             no_time = self.times.missing(times)
-            if self.roles.clock is not None:
-                clock = column(self.roles.clock)
+            if self.roles.clock:
+                clock = _one(self.roles.clock, column, ":")
                 no_time |= TimeColumn.missing(clock)
             absent |= no_time
         if absent.any():
@@ -132,7 +132,7 @@ class ActionsBuilder:
             clock = None if clock is None else clock[good]
         if self.times is not None and times is not None:
             if problem := self.times.add(times):
-                self._refuse(block, rows[problem[0]], self.roles.time, problem[1])
+                self._refuse(block, rows[problem[0]], self.roles.time[0], problem[1])
             if clock is not None:
                 self._add_clock(block, rows, clock)
         if self.titles is not None:
@@ -164,12 +164,21 @@ class ActionsBuilder:
             for value in values:
                 if value not in answers:
                     answers[value] = condition.holds(value)
+            if condition.operator not in ("=", "!="):
+                self._note_no_numbers(condition, values)
             shown = self.seen_values.setdefault(condition.text, {})
             if len(shown) < 6:
                 shown.update(dict.fromkeys(answers))
             keep = keep & np.fromiter(map(answers.__getitem__, values), bool, len(values))
         self.left_out += before - int(keep.sum())
         return keep
+
+    def _note_no_numbers(self, condition: Condition, values: Sequence[str]) -> None:
+        counts = {text: number(text) is None and text not in MISSING for text in set(values)}
+        if any(counts.values()):
+            count, first = self.no_numbers.get(condition.text, (0, ""))
+            odd = [text for text in values if counts[text]]
+            self.no_numbers[condition.text] = count + len(odd), first or odd[0]
 
     def _encode(
         self, ids: Ids, values: NDArray[Any], what: str, block: Block, rows: NDArray[np.int64]
@@ -194,14 +203,14 @@ class ActionsBuilder:
         self.missing += int(absent.sum())
         first = int(np.flatnonzero(absent)[0])
         what = "user id" if users[first] < 0 else "item id" if items[first] < 0 else "time"
-        position = {"user id": self.roles.user, "item id": self.roles.item}.get(
-            what, self.roles.time
-        )
-        if self.roles.clock is not None and what == "time":
-            value = block.columns[self.roles.time or 0][rows[first] : rows[first] + 1]
-            if not TimeColumn.missing(value)[0]:
-                position = self.roles.clock
-        assert position is not None
+        position = self.roles.user if what == "user id" else self.roles.item
+        if what == "time":
+            row = slice(rows[first], rows[first] + 1)
+            position = next(
+                p
+                for p in self.roles.time + self.roles.clock
+                if TimeColumn.missing(block.columns[p][row])[0]
+            )
         value = block.columns[position][rows[first]]
         column = self.header.columns[position]
         problem = f"the {what} is missing (column {column!r}: {shown(value)})"
@@ -221,7 +230,7 @@ class ActionsBuilder:
             self._refuse(
                 block,
                 rows[row],
-                self.roles.clock,
+                self.roles.clock[0],
                 f"a time of day such as 23:59 was expected, got {shown(clock[row])}",
             )
         assert seconds is not None
@@ -266,6 +275,11 @@ class ActionsBuilder:
                 f"{self.left_out:,} of {self.rows:,} rows were left out by "
                 f"{', '.join(c.text for _, c in self.roles.where)}"
             )
+        notes += [
+            f"{count:,} row(s) were left out by {text}, since their value is no number, such as "
+            f"{shown(value)}"
+            for text, (count, value) in self.no_numbers.items()
+        ]
         if self.missing:
             notes.append(
                 f"{self.missing:,} of {self.rows:,} rows were left out, since a field is missing; "
@@ -301,12 +315,12 @@ class ActionsBuilder:
         raise DataError(f"{source} is empty: expected rows with {self.header.listed()}")
 
     def _times(self, notes: list[str]) -> NDArray[Any] | None:
-        if self.times is None or self.roles.time is None:
+        if self.times is None:
             return None
         try:
             times, told = self.times.result()
         except Unusable as error:
-            column = self.header.columns[self.roles.time]
+            column = self.header.columns[self.roles.time[0]]
             raise DataError(f"{self.header.source}, column {column!r}: {error}") from None
         notes += told
         if self.clocks:
@@ -340,18 +354,26 @@ class ActionsBuilder:
     def understood(self) -> dict[str, str]:
         """Which column is what, and which are not read."""
         name, roles = self.header.columns, self.roles
-        chosen = {"user": roles.user, "item": roles.item, "time": roles.time}
-        chosen |= {"time of day": roles.clock, "title": roles.title}
-        said = {what: name[p] for what, p in chosen.items() if p is not None}
-        if self.titles is not None and self.titles.why_not:
-            said.pop("title")
+        chosen = {"user": (roles.user,), "item": (roles.item,), "time": roles.time}
+        chosen["time of day"] = roles.clock
+        if roles.title is not None and not (self.titles and self.titles.why_not):
+            chosen["title"] = (roles.title,)
+        said = {what: ", ".join(name[p] for p in some) for what, some in chosen.items() if some}
         if roles.where:
             said["where"] = ", ".join(c.text for _, c in roles.where)
-        used = {name.index(v) for k, v in said.items() if k != "where"}
+        used = {p for some in chosen.values() for p in some}
         said["not read"] = ", ".join(n for p, n in enumerate(name) if p not in used) or "none"
         if self.times is not None:
             said["times"] = self.times.in_words()
         return said
+
+
+def _one(
+    positions: Sequence[int], column: Callable[[int], NDArray[Any]], separator: str
+) -> NDArray[Any]:
+    """A column, or the parts of a date or a time of day as one."""
+    parts = [column(p) for p in positions]
+    return parts[0] if len(parts) == 1 else joined(parts, separator)
 
 
 class _Titles:

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from minisasrec.data.options import Condition, ReadingOptions, conditions, spelled
-from minisasrec.data.times import kind_of
+from minisasrec.data.times import are_of_the_days, kind_of, whole_number
 from minisasrec.data.values import MISSING, Unusable, as_text, looks_like_data
 from minisasrec.errors import DataError
 
 # Usual names, most specific first, in lower case without blanks and marks between words.
 USER_COLUMNS = (
-    "userid user reviewerid customerid customer visitorid memberid clientid client buyerid "
+    "userid user reviewerid customerid customer visitorid memberid clientid buyerid "
     "accountid profileid profilename playerid readerid listenerid userkey useridx customerkey "
-    "username usersha1 screenname uid userpseudoid fullvisitorid cookieid deviceid "
+    "custid custkey customerno customernumber personid person member memid subscriberid guestid "
+    "shopperid householdid householdkey panelistid viewerid msno "
+    "username usersha1 screenname uid userpseudoid fullvisitorid cookieid deviceid client "
     "sessionid session sessionkey usersession kundennummer kundenid kunde benutzer"
 ).split()
 SESSION_COLUMNS = frozenset("sessionid session sessionkey usersession".split())
@@ -28,23 +30,39 @@ ITEM_COLUMNS = (
     "trackid traid songid artistid artid videoid videoids gameid animeid recipeid venueid placeid "
     "poiid locationid contentid gmapid listingid hotelid courseid appid aid sku isbn isbn13 "
     "productcode itemcode itemkey itemidx product article movie book track song video game news "
+    "docid documentid postid pageid trackuri "
     "venue location iid artikelnummer artikelid artikel produkt"
 ).split()
+PLACES, PAGES = ("venue", "location"), ("url", "uri", "page")
 TIME_COLUMNS = (
     "timestamp time unixreviewtime unixtimestamp datetime eventtime eventtimestamp utctime date "
     "invoicedate createdat ts eventdate orderdate purchasedate reviewdate ratingdate visitdate "
     "timedat tdat ratedat reviewtime listenedat playedat unixtime epoch timems timestampms "
-    "timestampmicros created creationdate dateadded rtimestamp orderedat tstamp datum zeitpunkt "
-    "zeit zeitstempel uhrzeit"
+    "timestampmicros ratingtimestamp tsms created creationdate dateadded rtimestamp orderedat "
+    "tstamp datum zeitpunkt zeit zeitstempel uhrzeit"
 ).split()
-# numbers that may be a time of day, and below what; no "hours", which are played or worked
+# numbers that may be a time of day, and below what; no "hours" and "seconds", which are played
 CLOCK_COLUMNS = {
     **dict.fromkeys(
-        "time hrmn hourmin timeofday clock eventtime ordertime uhrzeit zeit".split(), 240_000
+        "time hrmn hourmin timeofday clock eventtime ordertime transtime uhrzeit zeit".split(),
+        240_000,
     ),
-    **{"hour": 24, "minuteofday": 1_440, "secondofday": 86_400, "seconds": 86_400},
+    **{"hour": 24, "minuteofday": 1_440, "secondofday": 86_400},
     "timeframe": np.inf,  # Diginetica: milliseconds of a session
 }
+# a date, or a time of day, in several columns, and the least and most of each
+DATE_PARTS = {"year": (1900, 2100), "month": (1, 12), "day": (1, 31)}
+CLOCK_PARTS = {"hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
+COUNTED_DAYS = frozenset("day daynumber dayindex week weekno weeknumber".split())
+PARTS_OF = (
+    "",
+    "date",
+    "time",
+    "event",
+    "order",
+    "purchase",
+    "visit",
+)  # how the names begin
 TITLE_COLUMNS = (
     "title itemtitle movietitle booktitle itemname productname trackname traname articletitle "
     "bezeichnung titel name description"
@@ -59,8 +77,8 @@ class Roles:
 
     user: int
     item: int
-    time: int | None = None
-    clock: int | None = None  # the time of day, where `time` is a column of days
+    time: tuple[int, ...] = ()  # one column, or year, month and day
+    clock: tuple[int, ...] = ()  # the time of day beside days: one column, or hour and minute, ...
     title: int | None = None
     title_was_named: bool = False
     where: list[tuple[int, Condition]] = field(default_factory=list)
@@ -70,7 +88,7 @@ class Roles:
         """What is read of each column: "id", "time" or "text"; text where there are two uses."""
         uses: dict[int, list[str]] = {}
         for position, kind in (
-            (self.user, "id"), (self.item, "id"), (self.time, "time"), (self.clock, "time"),
+            (self.user, "id"), (self.item, "id"), *((p, "time") for p in self.time + self.clock),
             (self.title, "text"), *((p, "text") for p, _ in self.where),
         ):  # fmt: skip
             if position is not None:
@@ -167,7 +185,7 @@ def choose(
         roles.title_was_named = True
     else:
         titles = header.usual(TITLE_COLUMNS, "title_column")
-        roles.title = next((t for t in titles if t not in (user, item, roles.time)), None)
+        roles.title = next((t for t in titles if t not in (user, item, *roles.time)), None)
     return roles
 
 
@@ -179,15 +197,15 @@ def _user(
     found = header.usual(USER_COLUMNS, "user_column")
     if not found:
         return None
-    sessions = [p for p in found if header.names[p] in SESSION_COLUMNS]
-    people = [p for p in found if p not in sessions]
     name = header.columns
-    if people and sessions and _share_missing(sample[people[0]]) > 0.5:
+    full = [p for p in found if _share_missing(sample[p]) <= 0.5]
+    if full and full[0] != found[0]:
         notes.append(
-            f"{name[people[0]]!r} is mostly missing, so each {name[sessions[0]]!r} is taken as a "
-            f"user; for the other, {spelled('user_column', name[people[0]])} with --drop-missing"
+            f"{name[found[0]]!r} is mostly missing, so each {name[full[0]]!r} is taken as a "
+            f"user; for the other, {spelled('user_column', name[found[0]])} with --drop-missing"
         )
-        return sessions[0]
+        return full[0]
+    people = [p for p in found if header.names[p] not in SESSION_COLUMNS]
     if len(people) > 1 and _differ(sample[people[0]], sample[people[1]]):
         notes.append(
             f"the user is the column {name[people[0]]!r}; {name[people[1]]!r} could be the user, "
@@ -206,6 +224,8 @@ def _item(
     if options.item_column is not None:
         return header.named(options.item_column, "item_column")
     found = [p for p in header.usual(ITEM_COLUMNS, "item_column") if p != user]
+    if found and header.names[found[0]] in PLACES:  # it may be where the user was
+        found = [*header.usual(PAGES, "item_column"), *found]
     name = header.columns
     if len(found) > 1 and _differ(sample[found[0]], sample[found[1]]):
         notes.append(
@@ -239,51 +259,90 @@ def _time(
     """Set the time column of `roles`, or two: one of days and one of the time of day."""
     name = header.columns
     if options.time_column is not None:
-        roles.time = header.named(options.time_column, "time_column")
+        roles.time = (header.named(options.time_column, "time_column"),)
         return
     free = [p for p in range(len(name)) if p not in (roles.user, roles.item)]
     usual = [p for p in header.usual(TIME_COLUMNS, "time_column") if p in free]
     kinds = {p: kind_of(sample[p]) for p in free}
     days = [p for p in usual if kinds[p] == "day"]
     clocks = [p for p in free if kinds[p] == "clock"]
-    if days:
-        clocks += [
-            p for p in free if kinds[p] == "number" and _is_clock(header.names[p], sample[p])
-        ]
+    if not days and clocks:
+        days = [p for p in free if kinds[p] == "day"]
+    parts = () if usual or days else _parts(header, sample, free, DATE_PARTS)
+    if not clocks and (days or len(parts) == len(DATE_PARTS)):
+        clock = _parts(header, sample, free, CLOCK_PARTS)
+        numbers = [p for p in free if kinds[p] == "number"]
+        numbers = [p for p in numbers if _is_clock(header.names[p], sample[p])]
+        clocks = [*(clock if len(clock) > 1 else ()), *numbers, *clock]
     else:
-        days = [p for p in free if kinds[p] == "day"] if clocks else []
+        clock = ()
     # a time of day orders nothing without its day; alone it is kept, for an error that says so
     whole = [p for p in usual if p not in clocks or not days]
     if whole or days:
-        roles.time = (whole or days)[0]
-        if kinds[roles.time] == "day" and clocks:
-            roles.clock = clocks[0]
+        chosen = (whole or days)[0]
+        if kinds[chosen] == "day":  # a moment of that day says more
+            moments = (p for p in usual if kinds[p] == "moment")
+            same = (p for p in moments if are_of_the_days(sample[p], sample[chosen]))
+            chosen = next(same, chosen)
+        roles.time = (chosen,)
+    elif len(parts) == len(DATE_PARTS):
+        roles.time = parts
+    if len(roles.time) > 1 or (roles.time and kinds[roles.time[0]] == "day"):
+        roles.clock = clock if len(clock) > 1 else tuple(clocks[:1])
     others = [
         p
         for p in free
         if kinds[p] == "day"
         or (kinds[p] == "moment" and _is_like_a_time(header.names[p], sample[p]))
+        or (kinds[p] == "number" and header.names[p] in COUNTED_DAYS and not roles.time)
     ]
-    others = [p for p in others if p not in (roles.time, roles.clock)]
-    more = f"; {name[others[0]]!r} looks like one" if others else ""
-    more += f": {spelled('time_column', name[others[0]])}" if others else ""
-    if roles.time is None:
+    others = [p for p in others if p not in roles.time + roles.clock]
+    option = f": {spelled('time_column', name[others[0]])}" if others else ""
+    if not roles.time:
         if others:
             roles.notes.append(
-                f"no column of {header.source} is called like a time{more}; without one, the rows "
-                "of each user are taken to be in time order"
+                f"no column of {header.source} is called like a time; {name[others[0]]!r} looks "
+                f"like one{option}; without one, the rows of each user are taken to be in time "
+                "order"
             )
         else:
             roles.notes.append(NO_TIME.format(header.source))
-    elif roles.clock is not None:
-        roles.notes.append(
-            f"the time is {name[roles.time]!r} with the time of day in {name[roles.clock]!r}"
-        )
+    elif roles.clock or len(roles.time) > 1:
+        said = f"the time is {_listed(name, roles.time)}"
+        if roles.clock:
+            said += f" with the time of day in {_listed(name, roles.clock)}"
+        roles.notes.append(said)
     elif others:
         roles.notes.append(
-            f"the time is the column {name[roles.time]!r}; {name[others[0]]!r} looks like a time, "
-            f"too: {spelled('time_column', name[others[0]])}"
+            f"the time is the column {name[roles.time[0]]!r}; {name[others[0]]!r} looks like a "
+            f"time, too{option}"
         )
+
+
+def _listed(names: Sequence[str], positions: Sequence[int]) -> str:
+    return ", ".join(repr(names[p]) for p in positions)
+
+
+def _parts(
+    header: Header,
+    sample: Sequence[Sequence[Any]],
+    free: Sequence[int],
+    parts: dict[str, tuple[int, int]],
+) -> tuple[int, ...]:
+    """The columns of a date, or of a time of day, from the first part to the last there is."""
+    for beginning in PARTS_OF:
+        found: list[int] = []
+        for part, (least, most) in parts.items():
+            of_name = [p for p in free if header.names[p] == beginning + part]
+            numbers = [whole_number(v) for p in of_name[:1] for v in sample[p]]
+            if not of_name or not all(n is None or least <= n <= most for n in numbers):
+                break
+            if all(n is None for n in numbers):
+                break
+            found.append(of_name[0])
+        if found:
+            return tuple(found)
+    return ()
 
 
 def _is_clock(name: str, values: Sequence[Any]) -> bool:

@@ -70,10 +70,7 @@ def _opened(frame: Any) -> tuple[Any, list[Any], int]:
         except ValueError as error:
             raise DataError(f"the columns make no table: {error}") from error
     if isinstance(frame, pandas.DataFrame):
-        index = [] if isinstance(frame.index, pandas.RangeIndex) else list(frame.index.names)
-        times = isinstance(frame.index, pandas.DatetimeIndex)
-        if times or any(name is not None for name in index):  # such as a user who is the index
-            frame = frame.reset_index()
+        frame = _without_index(frame)
         return frame, list(frame.columns), len(frame)
     if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):
         raise DataError("one column is no table: give a frame with a user, an item and a time")
@@ -99,6 +96,22 @@ def _opened(frame: Any) -> tuple[Any, list[Any], int]:
         f"cannot read a {type(frame).__name__} without pyarrow: pip install pyarrow, or give a "
         "pandas frame"
     )
+
+
+def _without_index(frame: Any) -> Any:
+    """The levels of the index that have a name, or times, as columns."""
+    import pandas
+
+    index = frame.index
+    if isinstance(index, pandas.DatetimeIndex) and index.name is None:
+        return frame.reset_index(names="index" if "time" in frame.columns else "time")
+    names = [] if isinstance(index, pandas.RangeIndex) else list(index.names)
+    if not any(name is not None for name in names):
+        return frame
+    # set_index(..., drop=False) leaves the column where it was
+    twice = [level for level, name in enumerate(names) if name in frame.columns]
+    frame = frame.reset_index(level=twice, drop=True) if twice else frame
+    return frame if len(twice) == len(names) else frame.reset_index()
 
 
 def pandas_column(series: Any) -> NDArray[Any]:

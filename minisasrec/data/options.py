@@ -67,6 +67,9 @@ class ReadingOptions:
             object.__setattr__(self, "where", (self.where,))
         if isinstance(self.where, list):
             object.__setattr__(self, "where", tuple(self.where))
+        for name in ("user_column", "item_column", "time_column", "title_column"):
+            if type(value := getattr(self, name)) is int:  # columns of a frame without a header
+                object.__setattr__(self, name, str(value))
         for name, value in vars(self).items():
             kind = _KINDS.get(name, str)
             if value is None and getattr(type(self), name) is None:
@@ -178,8 +181,8 @@ class Condition:
         if self.operator in ("=", "!="):
             mine = number(value)
             same = value in self.values or (
-                any(number(v) == mine for v in self.values)
-                if mine is not None
+                any(number(v) == mine for v in self.values if not FIRST_ZERO.match(v))
+                if mine is not None and not FIRST_ZERO.match(value)
                 else value in ("True", "False") and value.lower() in map(str.lower, self.values)
             )
             return same == (self.operator == "=")
@@ -194,10 +197,23 @@ class Condition:
         }[self.operator]
 
 
+FIRST_ZERO = re.compile(r"-?0[0-9]")  # 007 is a name and not 7, as in the ids
+DECIMAL_COMMA = re.compile(r"-?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+),[0-9]{1,2}")  # 7,50 and 1.234,50
+THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")  # 1,234 and 1,234.50
+
+
 def number(text: str) -> float | None:
-    """A number, with a point or a comma before one or two decimals; None for other text."""
+    """A number, with a point or a comma before the decimals, or between thousands; else None.
+
+    >>> number("1,234.50"), number("1.234,50"), number("7,5"), number("about 7")
+    (1234.5, 1234.5, 7.5, None)
+    """
+    if DECIMAL_COMMA.fullmatch(text):
+        text = text.replace(".", "").replace(",", ".")
+    elif THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
     try:
-        return float(text.replace(",", ".") if re.fullmatch(r"-?[0-9]+,[0-9]{1,2}", text) else text)
+        return float(text)
     except ValueError:
         return None
 

@@ -605,6 +605,7 @@ FORMS_BY_SUFFIX = {
     ".ndjson": FileFormat((), readers.read_json_lines),
     ".txt": FileFormat((), readers.read_pairs, filter="none"),
 }
+PLAIN = ("", ".log", ".tab")  # endings that do not say whether a file is a table or JSON lines
 FRAME = FileFormat((), readers.read_parquet)  # of a frame only the filter counts
 IN_FRAMES = frozenset(
     "user_column item_column time_column title_column time_format where drop_missing min_actions "
@@ -669,11 +670,16 @@ def _form_of_path(
 
 def _form_of_file(source: Source, folder: Path) -> tuple[FileFormat, Source, Source | None]:
     suffix = source.path.suffix if source.path.suffix.lower() == ".xlsx" else source.name
-    form = FORMS_BY_SUFFIX.get(Path("x" + suffix.lower()).suffix)
+    ending = Path("x" + suffix.lower()).suffix
+    form = FORMS_BY_SUFFIX.get(ending)
     if form is None:
         with source.open() as stream:
-            if what := files.foreign(stream.read(1024)):
-                raise DataError(f"{source} is {what}")
+            head = stream.read(1024)
+        if what := files.foreign(head):
+            raise DataError(f"{source} is {what}")
+        if ending in PLAIN:
+            read = readers.read_json_lines if head.lstrip()[:1] == b"{" else readers.read_table
+            return FileFormat((), read), source, None
         raise DataError(
             f"cannot tell the format of {source} by its name; known endings are "
             f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip; for a file of a public "

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from minisasrec.data.values import looks_like_data, tidy
 from minisasrec.errors import DataError
 
 MOST_COLUMNS = 10_000
+FIRST_ROWS = 20  # are looked at for the row numbers that R writes without a name above them
 SAMPLE = 200  # rows that are looked at to choose columns
 ONE_CHARACTER = "\x1f"  # stands for a separator of several while a block is parsed
 SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?', re.IGNORECASE)  # what Excel writes first
@@ -61,15 +62,21 @@ class TextTable:
             expected = columns.replace(",", " ") if columns else "a header line with column names"
             raise DataError(f"{source} is empty: expected {expected}")
         head = first[:65536]
-        self.separator = separator = separator or hint or _most_frequent(head)
+        separator = separator or hint or _most_frequent(head)
+        if separator == BLANKS and all(map(_is_whole, head.partition("\n")[0].split())):
+            separator = " "  # R puts one between fields in quotes, in which there may be more
+        self.separator = separator
         self.quoted = _is_quoted(head, separator) if quoted is None else quoted
         self.first_line = line
         self._first = first
-        first_fields = next((f for _, f in self._records(first, line, strict=False)), [])
         self.header = options.header and columns is None
+        records = islice(self._records(first, line, strict=False), FIRST_ROWS)
+        first_fields, *below = [fields for _, fields in records] or [[]]
         self.header_line = first.partition("\n")[0] if self.header else ""
         self.header_fields = [tidy(f) for f in first_fields]
         self.headers_again = 0
+        if self.header and _have_row_numbers(below, len(first_fields)):
+            first_fields = ["", *first_fields]
         given = options.names() or (columns.split(",") if columns else [])
         self._name_columns(first_fields, given, options)
         self.width = len(self.names)
@@ -389,6 +396,14 @@ def _is_quoted(head: str, separator: str) -> bool:
 
 def _is_whole(field: str) -> bool:
     return len(field) > 1 and field[0] == field[-1] == '"'
+
+
+def _have_row_numbers(rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether each row is one field longer than the header, and begins with 1, 2, 3, ..."""
+    return len(rows) > 1 and all(
+        len(fields) == width + 1 and fields[0].strip().strip('"') == str(number)
+        for number, fields in enumerate(rows, 1)
+    )
 
 
 def _end_of_line(text: str, start: int) -> int:

@@ -7,6 +7,7 @@ since 1970 in UTC. Dates are read by pandas, by a pattern that is made from the 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ MISSING_TIMES = MISSING | {"0000-00-00", "0000-00-00 00:00:00"}  # MySQL's dates
 # the years 1973 to 2286 in seconds, milliseconds, microseconds and nanoseconds
 UNITS = {"seconds": 1e8, "milliseconds": 1e11, "microseconds": 1e14, "nanoseconds": 1e17}
 # 1900-01-02 and 2100: dates outside, and 1970-01-01 itself, are seldom those of an action
+DAY = 86_400  # seconds
 EARLIEST, LATEST = -2_208_902_400, 4_102_444_800
 SPREAD = 100  # largest over smallest time: above this, epochs are not all of one unit
 EXPECTED = "the time must be a number >= 0, or a date such as 2024-05-31 12:00:00, all lines alike"
@@ -33,8 +35,14 @@ DAYS = "mon tue wed thu fri sat sun".split()
 LONG_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 TOKEN = re.compile(
     r"(?P<clock>\d{1,2}:\d{2}(?P<second>:\d{2}(?P<fraction>[.,]\d+)?)?)"
-    r"|(?P<year>\d{4})(?!\d)|(?P<number>\d{1,2})(?!\d)|(?P<word>[A-Za-z]+)|(?P<other>.)"
+    r"|(?P<year>\d{4})(?!\d)|(?P<number>\d{1,2})(?!\d)|(?P<word>[^\W\d_]+)|(?P<other>.)"
 )
+# what else may stand in a date; what any other word changes, such as the W of a week, nobody knows
+FILLERS = frozenset("t z at on of um uhr h st nd rd th 年 月 日 년 월 일".split())
+AFTER_CLOCK = frozenset(["uhr", "h"])
+CLOCK_ALONE = re.compile(r"\d{1,2}(:\d{2})+")
+MORE_THAN_DIGITS = re.compile(r"[^\dTZ :.,/+-]")
+YEAR_LAST = re.compile(r"\d{1,2}([./])\d{1,2}\1\d{2}(?!\d)")
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
 DECIMAL_COMMA = re.compile(r"\d{4,},\d+")  # no thousands: those would have a comma before, too
@@ -46,6 +54,9 @@ CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[M
 def pattern_of(text: str, order: str) -> str | None:
     """The strptime pattern that a date follows, or None; ``order`` decides between 5/6 and 6/5.
 
+    A year of four digits that comes first is followed by the month. With ``order`` "year-first" a
+    pattern is made of dates only whose year has two digits.
+
     >>> pattern_of("Tue Apr 03 18:00:09 +0000 2012", "day-first")
     '%a %b %d %H:%M:%S %z %Y'
     >>> pattern_of("5/31/2024 2:05 PM", "month-first")
@@ -53,14 +64,14 @@ def pattern_of(text: str, order: str) -> str | None:
     """
     if len(text) > LONGEST_DATE:
         return None
-    if re.search(r"(?<!\d)\d{4}[-/.]\d{1,2}[-/.]\d{1,2}", text):
+    month_as_word = any(_word(word) in ("%b", "%B") for word in re.findall(r"[^\W\d_]+", text))
+    if month_as_word:
+        numbers = ["%d", "%Y"]
+    elif order == "year-first" or re.match(r"\D*\d{4}(?!\d)", CLOCK_ALONE.sub("", text)):
         numbers = ["%Y", "%m", "%d"]
-    elif re.search(r"[A-Za-z]{3}", re.sub(r"(?i)\b(am|pm|gmt|utc)\b", "", text)):
-        numbers = ["%d", "%Y"]  # the month is a word
     else:
         numbers = ["%d", "%m", "%Y"] if order == "day-first" else ["%m", "%d", "%Y"]
     half = bool(re.search(r"(?i)\d\s*[ap]\.?m", text))
-    month_as_word = "%m" not in numbers
     left, pattern, place = list(numbers), "", 0
     while place < len(text):
         if "%M" in pattern and (zone := ZONE.match(text, place)):
@@ -83,15 +94,17 @@ def pattern_of(text: str, order: str) -> str | None:
             number = left.pop(0)
             pattern += "%y" if number == "%Y" else number
         elif kind == "word":
-            word = _word(token)
-            if word is None and "%M" in pattern:
-                return None  # a zone's name, which may mean several
+            word, low = _word(token), token.lower()
+            if word is None and "%M" in pattern and low not in AFTER_CLOCK:
+                return None  # the name of a zone, which may mean several
+            if word is None and "%M" not in pattern and low not in FILLERS and not month_as_word:
+                return None
             pattern += word or token
         elif kind == "other":
             pattern += token.replace("%", "%%")
         else:
             return None
-    if left or (month_as_word and "%b" not in pattern and "%B" not in pattern):
+    if left or (order == "year-first" and ("%y" not in pattern or month_as_word)):
         return None
     return pattern
 
@@ -105,12 +118,35 @@ def _word(token: str) -> str | None:
 
 
 def plain(text: str) -> str:
-    """A date in a spelling that pandas knows: one blank, +0000 for UTC, GMT and Z."""
-    text = re.sub(r"\[[\w/+-]+\]$", "", " ".join(text.split()))  # Java adds [Europe/Berlin]
+    """A date in a spelling that pandas knows: one blank, +0000 for UTC, GMT and Z.
+
+    >>> plain("Fri May 31 2024 12:00:00 GMT+0200 (CEST)"), plain("3 Sept 2024 1:05 p.m.")
+    ('Fri May 31 2024 12:00:00 +0200', '3 Sep 2024 1:05 pm')
+    """
+    text = " ".join(text.split())
+    if len(text) > LONGEST_DATE or not MORE_THAN_DIGITS.search(text):
+        return text
+    # Java adds [Europe/Berlin], JavaScript (CEST)
+    text = re.sub(r"\[[\w/+-]+\]$|(?<=\d) \([\w ]+\)$", "", text)
+    text = re.sub(r"(?i)\b(sep)t\b", r"\1", text)
+    text = re.sub(r"(?i)(?<=\d)( ?[ap])\. ?m\.", r"\1m", text)
+    text = re.sub(r"\b(UTC|GMT)(?=[+-]\d{2}:?\d{2})", "", text)
+    text = re.sub(r"(?<=:\d\d) (UTC|GMT)(?= \d{4}$)", " +0000", text)
     for name in (" UTC", " GMT", "UTC", "GMT"):
         if text.endswith(name):
             return text.removesuffix(name) + (" +0000" if ":" in text else "")
     return text
+
+
+def digits_of(pattern: str) -> int:
+    """How many digits a pattern of digits alone takes, 0 if there is anything else in it.
+
+    >>> digits_of("%y%m%d"), digits_of("%Y%m%d%H%M"), digits_of("%d.%m.%Y")
+    (6, 12, 0)
+    """
+    if not re.fullmatch(r"(%[YymdHMS])+", pattern):
+        return 0
+    return sum(4 if letter == "Y" else 2 for letter in pattern[1::2])
 
 
 def is_ambiguous(text: str) -> bool:
@@ -142,6 +178,9 @@ class _Dates:
 
         codes, distinct = pandas.factorize(as_objects(values))
         dates = as_objects([*map(plain, distinct.tolist())])
+        if self.only and (width := digits_of(self.patterns[0])):
+            # a number lost its first zero: 070102, by %y%m%d, is not to be read as of 1970
+            dates = as_objects([d.zfill(width) if d.isdecimal() else d for d in dates])
         seconds = np.full(len(dates), np.nan)
         left = np.arange(len(dates))
         tried = 0
@@ -174,6 +213,7 @@ class TimeColumn:
         self.coarse = 0.0  # how far apart the numbers of a short type are, if they are whole ones
         self.dates: list[_Dates] = []
         self.ambiguous = False  # whether a date was read that may be meant in two ways
+        self.year_last = False  # whether it is written as dates with two digits for the year are
         if time_format is not None and self.kind is None:
             self.kind = "date"
             if time_format in DAY_ORDERS:
@@ -242,12 +282,14 @@ class TimeColumn:
                 reader.parts.append(seconds)
             return None
         if not self.dates:
-            self.dates = [_Dates(order) for order in DAY_ORDERS]
+            self.dates = [_Dates(order) for order in (*DAY_ORDERS, "year-first")]
         # where both agree, as for ISO dates, the second reader gives the same and is not asked
         worst = -1
         alive = []
         shared: NDArray[np.float64] | None = None
-        self.ambiguous |= len(self.dates) > 1 and any(map(is_ambiguous, strings))
+        if len(self.dates) > 1:
+            self.ambiguous |= any(map(is_ambiguous, strings))
+            self.year_last |= YEAR_LAST.match(strings[0]) is not None
         for reader in self.dates:
             if shared is not None and not self.dates[0].depends_on_order():
                 reader.parts.append(shared)
@@ -287,15 +329,14 @@ class TimeColumn:
     def result(self) -> tuple[NDArray[Any], list[str]]:
         """All times, and notes on what is odd; `Unusable` if day and month cannot be told apart."""
         if self.kind == "date":
-            columns = [np.concatenate(reader.parts) for reader in self.dates]
-            differ = len(columns) > 1 and not np.array_equal(columns[0], columns[1])
-            if differ and self.ambiguous:
-                raise Unusable(
-                    "the dates may have the day first or the month first, and every one fits both: "
-                    "say which by --time-format day-first or month-first (time_format='day-first')"
-                )
-            return columns[0], _of_nothing(columns[0])
+            return self._result_of_dates()
         times = np.concatenate(self.numbers) if self.numbers else np.zeros(0)
+        if not self.time_format and (pattern := _year_at_the_end(times)):
+            raise Unusable(
+                f"the times look like dates with the year at the end (such as {times[0]}), which "
+                f"are in no order as numbers: {spelled('time_format', pattern)}, or "
+                f"{spelled('time_format', 's')} if they are numbers"
+            )
         times, notes = (times, []) if self.time_format else one_unit(times)
         if self.coarse:
             notes.append(
@@ -303,6 +344,29 @@ class TimeColumn:
                 "only: actions nearer than that are in the order of the rows; save them as integers"
             )
         return times, notes
+
+    def _result_of_dates(self) -> tuple[NDArray[np.float64], list[str]]:
+        """What the readers that are left say of all dates, if they agree."""
+        found = {reader.order: np.concatenate(reader.parts) for reader in self.dates}
+        if "year-first" in found and len(found) > 1:
+            # 24-06-27: with the day first it would be of 2027. What is written last is the year,
+            # as in 24.6.23 and 6/24/23, unless that leads into the future.
+            by_now = {order: column.max() <= time.time() + DAY for order, column in found.items()}
+            if any(by_now.values()):
+                found = {order: column for order, column in found.items() if by_now[order]}
+            if len(found) > 1 and self.year_last:
+                found.pop("year-first", None)
+            self.dates = [reader for reader in self.dates if reader.order in found]
+        first, *rest = found.values()
+        if self.ambiguous and not all(np.array_equal(first, other) for other in rest):
+            how = " or ".join(f"the {order.replace('-', ' ')}" for order in found)
+            years = ", or by --time-format %y-%m-%d" if "year-first" in found else ""
+            fits = "both" if len(found) == 2 else "all"
+            raise Unusable(
+                f"the dates may have {how}, and every one fits {fits}: say which by --time-format "
+                f"day-first or month-first (time_format='day-first'){years}"
+            )
+        return first, _of_nothing(first)
 
 
 def _of_nothing(seconds: NDArray[np.float64]) -> list[str]:
@@ -315,6 +379,25 @@ def _of_nothing(seconds: NDArray[np.float64]) -> list[str]:
         f"{odd.sum():,} row(s) have dates such as {shown}, which may stand for one that is missing "
         f"(before 1900, from 2100 on, or 1970-01-01); {spelled('where')} can leave them out"
     ]
+
+
+def _year_at_the_end(times: NDArray[Any]) -> str | None:
+    """The pattern of dates that are written as numbers, 31012012 or 310120121405; else None."""
+    if times.dtype.kind not in "iu" or not len(times) or (times[0] == times).all():
+        return None
+    for clock, shift in (("", 1), ("%H%M", 10**4), ("%H%M%S", 10**6)):
+        date, rest = np.divmod(times, shift)
+        first, second, year = date // 10**6, date // 10**4 % 100, date % 10**4
+        minutes = rest if shift < 10**6 else rest // 100
+        dates = (year >= 1900) & (year < 2100) & (minutes % 100 < 60) & (minutes < 2400)
+        dates &= (first >= 1) & (second >= 1) & (rest % 100 < 60)
+        if not dates.all():
+            continue
+        if first.max() <= 31 and second.max() <= 12:
+            return "%d%m%Y" + clock
+        if first.max() <= 12 and second.max() <= 31:
+            return "%m%d%Y" + clock
+    return None
 
 
 def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
@@ -386,6 +469,51 @@ def days(values: NDArray[Any]) -> NDArray[Any]:
              for v in strings]
         )  # fmt: skip
     return values
+
+
+def are_of_the_days(moments: Sequence[Any], dates: Sequence[Any]) -> bool:
+    """Whether nearly all moments are of the day beside them; zones move them by up to a day."""
+    pairs = [
+        (_time_text(moment), _time_text(day))
+        for moment, day in zip(moments, days(as_objects(dates)), strict=True)
+        if not _is_missing_time(moment) and not _is_missing_time(day)
+    ]
+    if not pairs:
+        return False
+    first, second = zip(*pairs, strict=True)
+    seconds = _numbers(first)
+    if not np.isnan(seconds).any():
+        unit = np.searchsorted([*UNITS.values()], seconds, side="right") - 1
+        seconds = seconds / 10.0 ** (3 * np.maximum(unit, 0))
+    for order in DAY_ORDERS:
+        read = _Dates(order).read
+        later = (read(first) if np.isnan(seconds).any() else seconds) - read(second)
+        if np.mean((later >= -DAY) & (later < 2 * DAY)) >= 0.9:
+            return True
+    return False
+
+
+def whole_number(value: Any) -> int | None:
+    """The whole number that a field is; None for anything else."""
+    text = str(value).strip().removesuffix(".0")
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def joined(parts: Sequence[NDArray[Any]], separator: str) -> NDArray[Any]:
+    """Year, month and day, or hour, minute and second, of columns as one text; "" if one lacks."""
+    missing = np.logical_or.reduce([TimeColumn.missing(part) for part in parts])
+    found = []
+    for lacks, *fields in zip(missing.tolist(), *(part.tolist() for part in parts), strict=True):
+        numbers = [whole_number(field) for field in fields]
+        found.append(
+            ""
+            if lacks
+            else separator.join(
+                str(field).strip() if number is None else f"{number:02d}"
+                for field, number in zip(fields, numbers, strict=True)
+            )
+        )
+    return as_objects(found)
 
 
 def kind_of(values: Sequence[Any], most: int = 20) -> str | None:

@@ -21,7 +21,8 @@ MISSING = frozenset(
 )
 ZEROS = re.compile(r"(\.0*|,0{1,2})$")  # 7.0 and 7.00, and 7,0 where the decimal mark is a comma
 WHOLE = re.compile(r"-?[0-9]+(\.0*|,0{1,2})?")
-SHORTENED = re.compile(r"-?[0-9](\.[0-9]+)?E\+[0-9]+")  # what a spreadsheet makes of a long number
+# what a spreadsheet makes of a long number
+SHORTENED = re.compile(r"-?[0-9]([.,][0-9]+)?[eE]\+[0-9]+")
 LIST = re.compile(r"\[.*\]|[A-Za-z]{0,3}[0-9]+([ ,;|]+[A-Za-z]{0,3}[0-9]+)+", re.DOTALL)
 # around a field as blanks are: marks without width, which come with text that was copied
 AROUND = " \t\n\r\x0b\x0c\xa0\u200b\u200e\u200f\u2060\ufeff"
@@ -164,11 +165,13 @@ class Ids:
         stays ``7.0``.
         """
         notes = []
-        if short := next((n for n in self.names if "E+" in n and SHORTENED.fullmatch(n)), None):
+        if short := next((n for n in self.names if "+" in n and SHORTENED.fullmatch(n)), None):
             notes.append(
                 f"ids such as {short!r} are numbers that a spreadsheet has shortened, so several "
                 "ids may have become one: export that column as text"
             )
+        if self.names and all(n[0] == n[-1] == "'" and len(n) > 2 for n in self.names):
+            notes.append(f"ids such as {self.names[0]} have quotes around them, which are kept")
         with_zeros = [n for n in self.names if n[-1] in "0." and ZEROS.search(n)]
         if not with_zeros:
             return self.names, None, notes
