@@ -250,6 +250,10 @@ REPLICAS = [
             options={**NO_HEADER, "columns": "user,item,-,-"}),
     Replica("lastfm 2K (HetRec)", "user_taggedartists-timestamps.dat", "{u}\t{i}\t13\t{t}000",
             "userID\tartistID\ttagID\ttimestamp\r\n", end="\r\n"),
+    Replica("movielens (HetRec)", "user_ratedmovies.dat",
+            dated("{u}\t{i}\t4.5\t{d}", "%d\t%m\t%Y\t%H\t%M\t%S"),
+            "userID\tmovieID\trating\tdate_day\tdate_month\tdate_year\tdate_hour\tdate_minute\t"
+            "date_second\r\n", end="\r\n"),
     # shops
     Replica("retailrocket", "events.csv", "{t}000,{u},addtocart,{i},",
             "timestamp,visitorid,event,itemid,transactionid\n",
