@@ -41,7 +41,7 @@ TOKEN = re.compile(
 FILLERS = frozenset("t z at on of um uhr h st nd rd th 年 月 日 년 월 일".split())
 AFTER_CLOCK = frozenset(["uhr", "h"])
 CLOCK_ALONE = re.compile(r"\d{1,2}(:\d{2})+")
-MORE_THAN_DIGITS = re.compile(r"[^\dTZ :.,/+-]")
+NOT_PLAIN = re.compile(r"(?i)utc|gmt|sept\b|[ap]\. ?m\.|[\[(]")
 YEAR_LAST = re.compile(r"\d{1,2}([./])\d{1,2}\1\d{2}(?!\d)")
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
@@ -124,7 +124,7 @@ def plain(text: str) -> str:
     ('Fri May 31 2024 12:00:00 +0200', '3 Sep 2024 1:05 pm')
     """
     text = " ".join(text.split())
-    if len(text) > LONGEST_DATE or not MORE_THAN_DIGITS.search(text):
+    if len(text) > LONGEST_DATE or not NOT_PLAIN.search(text):
         return text
     # Java adds [Europe/Berlin], JavaScript (CEST)
     text = re.sub(r"\[[\w/+-]+\]$|(?<=\d) \([\w ]+\)$", "", text)
