@@ -18,10 +18,11 @@ from minisasrec.terminal import show
 
 @dataclass(frozen=True)
 class ReceiptConfig:
-    """Fingerprints of a run's data, settings, code, machine and weights.
+    """Fingerprints of a run's data, settings, code, machine, weights and figures.
 
-    Two people with the same first four should have the same weights, bit for bit. The data file is
-    not needed.
+    Two people with the same first four should have the same weights and figures, bit for bit. The
+    data file is not needed. It says what stands in a folder, not who wrote it: `evaluate` makes
+    the figures again from the weights.
     """
 
     run: Path

@@ -50,7 +50,7 @@ from minisasrec.learn.fit import History, finished, fit, selection
 from minisasrec.learn.known import Known
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.receipt import SHOWN, Receipt, origin
-from minisasrec.learn.runs import WEIGHTS, Run, new_folder, newest_folder, to_plain
+from minisasrec.learn.runs import RESULT, WEIGHTS, Run, new_folder, newest_folder, to_plain
 from minisasrec.models import MODELS, Model, SASRec, SequenceModel
 from minisasrec.plots import learning_curve
 from minisasrec.terminal import say, show
@@ -218,7 +218,7 @@ def _train(
             run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
         except Exception as error:  # whatever is wrong with a picture, the result counts
             say(f"note: no learning curve: {error}")
-    run.write_json("result.json", result)  # last: who finds it finds all
+    run.write_json(RESULT, result)  # last: who finds it finds all
     return history, result
 
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,34 @@ ANSWERS = {
         "for each in e.exercises().values(): each.grade = lambda answer: 'patched'\n"
         "e.verdict = lambda *_: e.Verdict('correct', 'patched')\ne.equal = lambda *_, **__: None\n",
         "not yet",
-        WRONG_NUMBER,
+        "an answer has to be your own; minisasrec.teach.exercises.nb00 belongs to the grader",
+    ),
+    "imports what a grader compares with": (
+        f"from minisasrec.teach.exercises.nb01 import _gradients\n{RIGHT}",
+        "not yet",
+        "raised ImportError: an answer has to be your own; minisasrec.teach.exercises.nb01 belongs",
+    ),
+    "imports it when it is called": (
+        "def my_tanh_backward(y, dy):\n    from minisasrec.teach.exercises import nb01\n",
+        "not yet",
+        "an answer has to be your own",
+    ),
+    "imports the judge": (
+        f"import minisasrec.teach.grading.judge\n{RIGHT}",
+        "not yet",
+        "minisasrec.teach.grading.judge belongs to the grader",
+    ),
+    "right, with the notebook's own check": (
+        f"from minisasrec.teach import check, hint, keep, require, steps_table\n{RIGHT}"
+        "for ask in (check, keep, require): ask('tanh_backward', my_tanh_backward)\n"
+        "hint('tanh_backward')\n",
+        "correct",
+        "",
+    ),
+    "asks for input": (
+        f"{RIGHT}x = input('press')",
+        "not yet",
+        "nobody types while this is graded; take input() out of the cell (at: x = input('press'))",
     ),
     "patches NumPy's comparison": (
         f"{WRONG}np.isclose = lambda *_, **__: np.array(True)\n",
@@ -315,6 +343,44 @@ def test_the_last_attempt_counts() -> None:
     twice["cells"] += twice["cells"]
     assert cells.answer_to(TANH, twice, fresh) == [RIGHT]
     assert cells.attempts(TANH, twice, fresh) == 1
+
+
+@pytest.mark.parametrize(
+    ("passed", "defined"),
+    [
+        ("slope", RIGHT.replace("my_tanh_backward", "slope")),
+        ("Mine.slope", "class Mine:\n    slope = staticmethod(lambda y, dy: dy * (1 - y * y))"),
+        ("lambda y, dy: dy * (1 - y * y)", ""),
+    ],
+)
+def test_what_the_check_passes_counts_where_the_usual_name_is_not_defined(
+    passed: str, defined: str, judge: Judge
+) -> None:
+    fresh = handed_out("01_autograd")
+    notebook = answered("01_autograd", {"tanh_backward": defined} if defined else {})
+    for cell in notebook["cells"]:
+        if CHECKED in (text := cells.source(cell)):
+            cell["source"] = text.replace(CHECKED, f'check("tanh_backward", {passed})')
+    own = cells.answer_to(TANH, notebook, fresh)
+    assert own is not None
+    assert judge.grade(TANH, own).result == "correct"
+    notebook["cells"].insert(0, code_cell(WRONG))  # the usual name counts where it is
+    assert cells.answer_to(TANH, notebook, fresh) == [WRONG]
+
+
+def test_a_check_of_what_is_not_defined_is_not_yet(judge: Judge) -> None:
+    notebook = answered("01_autograd", {})
+    notebook["cells"].append(code_cell('check("tanh_backward", nothing)'))
+    own = cells.answer_to(TANH, notebook, handed_out("01_autograd"))
+    assert own is not None
+    assert "name 'nothing' is not defined" in judge.grade(TANH, own).text
+    notebook["cells"][-1] = code_cell('check("tanh_backward")\ncheck(')
+    assert cells.answer_to(TANH, notebook, handed_out("01_autograd")) is None
+
+
+def test_a_fraction_is_a_number_on_the_wire() -> None:
+    got = Loop().carry([Fraction(1, 4), {"a": Fraction(3)}])
+    assert got == [0.25, {"a": 3.0}] and type(got[0]) is float
 
 
 def test_a_cell_that_imports_everything_comes_along_where_a_name_is_not_known() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_two_runs_of_the_same_have_the_same_receipt(trained: Train) -> None:
     assert differing(ours, theirs) == []
     assert Receipt.read(ours).overall == Receipt.read(theirs).overall
     said = Receipt.read(ours).compare(Receipt.read(theirs))
-    assert said == "the same data, settings, code, machine and weights, bit for bit"
+    assert said == "the same data, settings, code, machine, weights and figures, bit for bit"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,11 @@ def test_it_needs_no_data_and_no_folder_of_its_own(trained: Train, tmp_path: Pat
     shutil.copytree(trained(), tmp_path / "copy")
     assert differing(trained(), tmp_path / "copy") == []
     Recommender.load(trained()).save(tmp_path / "home")
-    assert differing(trained(), tmp_path / "home") == []
+    assert differing(trained(), tmp_path / "home") == ["figures"]  # nothing was measured there
+    assert Receipt.read(trained()).compare(Receipt.read(tmp_path / "home")) == (
+        "the same data, settings, code, machine and weights, bit for bit; figures are in one of "
+        "them alone"
+    )
 
 
 def test_other_data(trained: Train) -> None:
@@ -146,6 +151,57 @@ def test_other_weights_alone_should_not_be(trained: Train, tmp_path: Path) -> No
     run.save_arrays("best.safetensors", arrays, facts)
     said = Receipt.read(trained()).compare(Receipt.of(run))
     assert said.startswith("the same data, settings, code and machine, other weights")
+
+
+def forged(run: Path, copy: Path, *names: str) -> Run:
+    """A copy of a run in which every HR@10 of the files with these names is another one."""
+    shutil.copytree(run, copy)
+    for name in names:
+        text = (copy / name).read_text()
+        assert '"HR@10": 0' in text
+        (copy / name).write_text(re.sub(r'"HR@10": [\d.]+', '"HR@10": 0.9999', text))
+    return Run(copy)
+
+
+def test_figures_that_were_changed_are_told(trained: Train, tmp_path: Path) -> None:
+    ours = Receipt.read(trained())
+    theirs = forged(trained(), tmp_path / "theirs", "history.jsonl")
+    assert differing(trained(), theirs.folder) == ["figures"]
+    before, same = Run(trained()).history()[0]["HR@10"], "data, settings, code, machine and weights"
+    told = f"HR@10 of epoch 1 {before}, there 0.9999"
+    assert ours.compare(Receipt.of(theirs)).startswith(f"the same {same}, other figures ({told}): ")
+    values = theirs.read_config()
+    values["made_by"][0]["processor"] = "skylake"
+    theirs.write_config(values)
+    said = ours.compare(Receipt.of(theirs))
+    assert said.endswith(f"they do not, the weights are the same, but other figures ({told})")
+
+
+def test_figures_of_the_test_part_count_and_times_do_not(trained: Train, tmp_path: Path) -> None:
+    shutil.copytree(trained(), tmp_path / "slow")
+    run = Run(tmp_path / "slow")
+    run.write_json("result.json", {**run.result(), "total_seconds": 3600.0})
+    history = run.path("history.jsonl")
+    slow = re.sub(r'("seconds"|"targets_per_second"): [\d.]+', r"\1: 1", history.read_text())
+    history.write_text(slow)
+    assert differing(trained(), run.folder) == []
+    result = run.result()
+    result["test"][1]["NDCG@10"] = 0.9999
+    run.write_json("result.json", result)
+    said = Receipt.read(trained()).compare(Receipt.of(run))
+    assert "other figures (NDCG@10 of " in said and ", there 0.9999)" in said
+
+
+def test_a_result_that_was_edited_is_refused(
+    trained: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = forged(trained(), tmp_path / "theirs", "result.json")
+    with pytest.raises(CheckpointError, match="result.json was damaged or changed: its SHA-256"):
+        Receipt.of(run)
+    capsys.readouterr()
+    assert resume(run.folder) == 1
+    told = capsys.readouterr()
+    assert "result.json was damaged or changed" in told.err and "0.9999" not in told.out
 
 
 def test_weights_to_start_from_count_by_their_content(trained: Train, tmp_path: Path) -> None:
@@ -292,6 +348,7 @@ def test_a_file_that_is_no_receipt(trained: Train, tmp_path: Path, text: str) ->
         ("settings", "told", {"model": "sasrec", "seed": 99}),
         ("settings", "sha256", "0" * 64),
         ("machine", "told", []),
+        ("figures", "told", {"HR@10 of epoch 1": 0.9999}),
         ("code", "told", [{"minisasrec": "0.1.0", "code": "0" * 64}]),
         ("weights", "sha256", ""),
         ("data", "sha256", "0" * 8),

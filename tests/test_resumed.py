@@ -98,9 +98,10 @@ def test_a_damaged_result_is_one_line(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any, told: str
 ) -> None:
     shutil.copytree(finished, tmp_path / "run")
-    path = tmp_path / "run" / "result.json"
-    damaged = damage(json.loads(path.read_text()))
-    path.write_text(damaged if isinstance(damaged, str) else json.dumps(damaged))
+    run = Run(tmp_path / "run")
+    damaged = damage(run.result())
+    text = damaged if isinstance(damaged, str) else json.dumps(damaged)
+    run.write_bytes("result.json", text.encode())  # its checksum in config.json fits
     capsys.readouterr()
     assert run_command(train.main, ["--resume", "--out", str(tmp_path / "run")]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]

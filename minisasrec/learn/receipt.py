@@ -5,10 +5,11 @@
     code       the package's own files that compute (`COMPUTES`)
     machine    backend, processor, width of its vectors, the rule for threads, libraries
     weights    the best weights
+    figures    what was measured in each epoch and at the end, times left out
 
-The same data, settings, code and machine give the same weights, bit for bit. `made_by` says what
-code and machine are here; it goes into config.json when a run begins, and again when it is resumed
-under others.
+The same data, settings, code and machine give the same weights and figures, bit for bit. `made_by`
+says what code and machine are here; it goes into config.json when a run begins, and again when it
+is resumed under others.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from minisasrec import __version__
 from minisasrec.backends import backend
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.learn.config import NO_NUMBERS, TrainConfig, read_json
-from minisasrec.learn.runs import CONFIG, WEIGHTS, Run, check_form, sha256_of_file
+from minisasrec.learn.runs import CONFIG, RESULT, ROW_FORM, WEIGHTS, Run, check_form, sha256_of_file
 from minisasrec.models import MODELS
 from minisasrec.terminal import say
 
@@ -51,7 +52,8 @@ COMPUTES = (
     "ops",
     "random.py",
 )
-PARTS = ("data", "settings", "code", "machine", "weights")
+PARTS = ("data", "settings", "code", "machine", "weights", "figures")
+NO_FIGURES = {"epoch", "seconds", "targets_per_second"}  # in a line of history.jsonl
 SHOWN = 8  # characters of a fingerprint that are shown: 32 bits
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 Facts = dict[str, Any]
@@ -235,6 +237,7 @@ class Receipt:
             "code": _once(code),
             "machine": _once(machines),
             "weights": {"epoch": about.get("best_epoch")},
+            "figures": _figures(run),
         }
         sha256 = {"data": facts["data"], **_digests(told), "weights": _digest_of_arrays(arrays)}
         return cls(sha256, told)
@@ -280,12 +283,12 @@ class Receipt:
         """One sentence: what differs first, and what that means for the numbers."""
         differ = [part for part in PARTS if self.sha256[part] != other.sha256[part]]
         if not differ:
-            return "the same data, settings, code, machine and weights, bit for bit"
+            return f"the same {_listed(PARTS)}, bit for bit"
         first = differ[0]
         same = PARTS[: PARTS.index(first)]
         begin = f"the same {_listed(same)}, " if same else ""
-        how = "; ".join(_difference(first, self.told[first], other.told[first]))
-        what = f"{begin}other {first} ({how})" if how else f"{begin}other {first}"
+        how = {part: _how(part, self.told[part], other.told[part]) for part in differ}
+        what = f"{begin}other {first} ({how[first]})" if how[first] else f"{begin}other {first}"
         if first in ("data", "settings"):
             return f"{what}: other numbers are to be expected"
         if first == "weights":
@@ -293,15 +296,24 @@ class Receipt:
                 f"{what}: one of them is not trained to its end, or was changed; if neither is so, "
                 "please report it"
             )
+        if first == "figures" and self.told[first] and other.told[first]:
+            return (
+                f"{what}: the same weights give the same figures, so one of them was changed; "
+                "evaluate RUN makes those of the test part again"
+            )
+        if first == "figures":
+            return f"{begin}bit for bit; figures are in one of them alone"
         bits = "numbers" if first == "code" else "bits"
         found = "they do" if "weights" in differ else "they do not, the weights are the same"
+        if "figures" in differ and "weights" not in differ:
+            found += f", but other figures ({how['figures']})"
         return f"{what}: {bits} may differ; here {found}"
 
 
 def _digests(told: dict[str, Any]) -> dict[str, str]:
     """The fingerprints of the parts that a receipt tells in full."""
     code = [entry["code"] for entry in told["code"]]
-    values = {"settings": told["settings"], "code": code, "machine": told["machine"]}
+    values = {"code": code, **{part: told[part] for part in ("settings", "machine", "figures")}}
     return {part: _digest(value) for part, value in values.items()}
 
 
@@ -312,6 +324,19 @@ def _settings(config: TrainConfig, facts: Facts) -> Facts:
     found = {name: value for name, value in values.items() if name not in others}
     found |= {"init_from": facts.get("init_from"), "updates": facts.get("updates", [])}
     return {**found, "on": facts.get("known", {}).get("on", "train"), **values.get(own, {})}
+
+
+def _figures(run: Run) -> Facts:
+    """What was measured: in each epoch, then at the end. Nothing in the folder of a recommender."""
+    found: Facts = {}
+    for entry in run.history():
+        of = f"of epoch {entry['epoch']}"
+        found |= {f"{name} {of}": entry[name] for name in entry if name not in NO_FIGURES}
+    if run.path(RESULT).is_file():
+        for row in run.result()["test"]:
+            of = f"of {row['model']} on the test part, {row['protocol']}"
+            found |= {f"{name} {of}": row[name] for name in row if name not in ROW_FORM}
+    return found
 
 
 def _once(entries: list[Facts]) -> list[Facts]:
@@ -326,6 +351,8 @@ def _about(part: str, told: Any) -> str:
         return f"{told.get('model')}, seed {told.get('seed')}"
     if part == "weights":
         return f"of epoch {told['epoch']}" if told.get("epoch") else ""
+    if part == "figures":
+        return f"{len(told)} numbers" if told else "none here"
     return ", then ".join(_in_words(entry) for entry in told)
 
 
@@ -335,14 +362,17 @@ def _in_words(entry: Facts) -> str:
     return ", ".join(f"{WORDS.get(k, k.replace('_', ' '))} {value}" for k, value in short.items())
 
 
-def _difference(part: str, ours: Any, theirs: Any) -> list[str]:
-    """How a part differs, here and there."""
+def _how(part: str, ours: Any, theirs: Any) -> str:
+    """How a part differs, here and there; of figures the first that does."""
+    if part == "figures":
+        first = next(_differences(ours, theirs, "there"), None)
+        return first or f"{len(ours)} numbers, there {len(theirs)}"
     if not isinstance(ours, list):
-        return list(_differences(ours, theirs, "there"))
+        return "; ".join(_differences(ours, theirs, "there"))
     if len(ours) != len(theirs):
-        return [f"{len(ours)} in turn, there {len(theirs)}: one was resumed elsewhere"]
+        return f"{len(ours)} in turn, there {len(theirs)}: one was resumed elsewhere"
     pairs = zip(ours, theirs, strict=True)
-    return [text for a, b in pairs for text in _differences(a, b, "there")]
+    return "; ".join(text for a, b in pairs for text in _differences(a, b, "there"))
 
 
 def _listed(names: tuple[str, ...]) -> str:

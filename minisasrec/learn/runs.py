@@ -20,8 +20,8 @@ What else is needed to resume, or to look at:
 
 Every file is written under another name first and then renamed, so that an interrupted write
 leaves the old file whole. One process at a time writes into a folder; any number may read.
-config.json holds the SHA-256 of the files that recommend, and one of its own content; they are
-compared when a file is read. No pickle: safetensors hold arrays and text only.
+config.json holds the SHA-256 of the files that recommend and of result.json, and one of its own
+content; they are compared when a file is read. No pickle: safetensors hold arrays and text only.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ from minisasrec.learn.config import TrainConfig, from_json, read_json
 
 Arrays = dict[str, np.ndarray]
 FORMAT = 1  # of the folder; a change that older versions would misread makes it 2
-CONFIG, WEIGHTS = "config.json", "best.safetensors"
+CONFIG, WEIGHTS, RESULT = "config.json", "best.safetensors", "result.json"
 ITEMS, USERS, HISTORIES = "items.json", "users.json", "histories.safetensors"
 OWN = {CONFIG, WEIGHTS, ITEMS, USERS, HISTORIES}  # what a recommender is made of
+LISTED = {WEIGHTS, RESULT}  # files that are written after config.json, which has their SHA-256
 LOCK = ".lock"
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.")  # the beginning of a temporary name
 
@@ -190,7 +191,7 @@ class Run:
 
         One epoch in the history is not enough: it is written just before the first checkpoint.
         """
-        files = ("last.safetensors", "best.safetensors", "result.json")
+        files = ("last.safetensors", WEIGHTS, RESULT)
         return any(self.path(name).exists() for name in files) or self._epochs_told() > 1
 
     def _epochs_told(self) -> int:
@@ -218,7 +219,18 @@ class Run:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file; it appears whole or not at all."""
+        if name in LISTED and self.path(CONFIG).exists():
+            self._list(name, content)
         self.write(name, lambda path: path.write_bytes(content))
+
+    def _list(self, name: str, content: bytes) -> None:
+        """Note the SHA-256 of what a file will hold; until then the old one is right as well."""
+        config = self.read_config()
+        before = config.setdefault("files", {}).get(name, [])
+        there = sha256_of_file(self.path(name)) if before and self.path(name).exists() else ""
+        listed = [_sha256(content), *(digest for digest in before if digest == there)]
+        config["files"][name] = list(dict.fromkeys(listed))
+        self.write_config(config)
 
     def write(self, name: str, writer: Callable[[Path], Any]) -> None:
         """Let `writer` fill a temporary file, then give it its name.
@@ -235,16 +247,7 @@ class Run:
 
     def save_arrays(self, name: str, arrays: Arrays, metadata: dict[str, Any]) -> None:
         """Write a safetensors file with `metadata` as JSON text inside."""
-        content = to_safetensors(arrays, metadata)
-        if name == WEIGHTS and self.path(CONFIG).exists():
-            # config.json first: between the two writes the old file is still one of those listed
-            config = self.read_config()
-            before = config.setdefault("files", {}).get(name, [])
-            there = sha256_of_file(self.path(name)) if before and self.path(name).exists() else ""
-            listed = [_sha256(content), *(digest for digest in before if digest == there)]
-            config["files"][name] = list(dict.fromkeys(listed))
-            self.write_config(config)
-        self.write_bytes(name, content)
+        self.write_bytes(name, to_safetensors(arrays, metadata))
 
     def load_arrays(self, name: str) -> tuple[Arrays, dict[str, Any]]:
         """Arrays and metadata of a safetensors file. Raises `CheckpointError`."""
@@ -264,12 +267,12 @@ class Run:
         except ConfigError as error:
             raise CheckpointError(f"{error}; copy {self.folder} again") from None
 
-    def result(self, name: str = "result.json") -> dict[str, Any]:
+    def result(self, name: str = RESULT) -> dict[str, Any]:
         """What a finished run measured. Raises `CheckpointError` for a file of another form."""
         path = self.path(name)
         values = self.load_json(name)
         form = dict(RESULT_FORM)
-        if name != "result.json":
+        if name != RESULT:
             del form["test"]
         check_form(values, form, path)
         for number, row in enumerate(values.get("test", []), 1):

@@ -11,6 +11,10 @@ A grader raises `Wrong` with what is wrong, for which input and what was expecte
 that the answer causes (a failed gradient check, too) is reported in the same way. It returns one
 sentence that says what has been shown. `check` prints, and never raises for a wrong answer.
 
+Where an answer is a few plain numbers, the last cases are drawn by `fresh`, anew at each check, so
+that a table of what earlier checks expected is wrong. The fixed ones come first, with a message for
+each likely mistake.
+
 A grader only calls the answer and looks at what it returns, as plain numbers and arrays. So the
 answer may stand in another process (`minisasrec.teach.grading`), where it cannot touch the grader.
 """
@@ -21,6 +25,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +43,7 @@ __all__ = [
     "equal",
     "exercise",
     "exercises",
+    "fresh",
     "hint",
     "pair",
     "require",
@@ -145,6 +151,11 @@ def hint(name: str) -> None:
         print(f"(a solution is in notebooks/solutions/{question.notebook}.py)")
 
 
+def fresh() -> np.random.Generator:
+    """What draws cases that no earlier check had, so many that none comes again."""
+    return np.random.default_rng()
+
+
 def equal(got: Any, want: Any, what: str, *, rtol: float = 1e-6, atol: float = 1e-8) -> None:
     """Raise `Wrong` unless `got` is `want` to the tolerance; `what` names the thing compared."""
     got, want = array(got, what), np.asarray(want)
@@ -191,6 +202,8 @@ def array(got: Any, what: str, kinds: str = "biuf") -> np.ndarray:
         found = np.asarray(got)
     except ValueError:
         raise Wrong(f"{what} is no array: its rows have different lengths") from None
+    if found.dtype == object and all(isinstance(number, Real) for number in found.flat):
+        found = found.astype(float)  # fractions, say
     if found.dtype == object and not found.ndim:
         raise Wrong(f"{what} is a {type(got).__name__}, expected an array of numbers")
     if found.dtype.kind not in kinds:

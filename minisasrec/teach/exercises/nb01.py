@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec.autograd.gradcheck import gradcheck
-from minisasrec.teach.exercises import Wrong, compare, equal, exercise, pair, untouched
+from minisasrec.teach.exercises import Wrong, compare, equal, exercise, fresh, pair, untouched
 
 SHAPES = (((3, 2), (3, 2)), ((3, 2), (2,)), ((3, 1), (1, 4)), ((2, 3), ()), ((1,), (2, 3)))
 
@@ -36,7 +36,8 @@ GRAPHS: tuple[tuple[str, dict[str, list[str]]], ...] = (  # the last node, the p
     ),
 )
 def _(answer: Any) -> str:
-    for last, parents in GRAPHS:
+    graphs = (*GRAPHS, *(_drawn_graph(fresh()) for _ in range(2)))
+    for last, parents in graphs:
         given = {node: list(its) for node, its in parents.items()}
         order = answer(last, given)
         if given != parents:
@@ -60,7 +61,18 @@ def _(answer: Any) -> str:
                 raise Wrong(f"{story}: that is the order of the walk back; parents come first")
             if late:
                 raise Wrong(f"{story}: {node!r} was computed from {late[0]!r}, which comes later")
-    return f"{len(GRAPHS)} graphs, each node once and after all that it was computed from"
+    return f"{len(graphs)} graphs, each node once and after all that it was computed from"
+
+
+def _drawn_graph(rng: np.random.Generator) -> tuple[str, dict[str, list[str]]]:
+    """A node of ten, and the parents of each: most nodes have some."""
+    order = [str(name) for name in rng.permutation(list("abcdefghijklmnopqrstuvwxyz"))[:10]]
+    parents = {node: _some(order[:i], rng) for i, node in enumerate(order)}
+    return order[-1], {node: parents[node] for node in sorted(order)}
+
+
+def _some(nodes: list[str], rng: np.random.Generator) -> list[str]:
+    return [str(node) for node in rng.permutation(nodes)[: rng.integers(1, 4)]]
 
 
 def _reached(last: str, parents: dict[str, list[str]]) -> set[str]:
@@ -99,6 +111,7 @@ def _(answer: Any) -> str:
                 "z": [("y", 3.0), ("x", -1.0)],
             },
         ),
+        _drawn_slopes(fresh()),
     )
     for nodes, slopes in graphs:
         order = list(nodes)
@@ -132,6 +145,16 @@ def _(answer: Any) -> str:
         for node in reversed(order):
             equal(got[node], want[node], f"{where}: the gradient of {node!r}")
     return "each node has the whole gradient when it sends it on, also where two paths meet"
+
+
+def _drawn_slopes(rng: np.random.Generator) -> tuple[str, dict[str, list[tuple[str, float]]]]:
+    """An order of seven nodes and their slopes; each node reaches the last one by the next."""
+    order = [str(name) for name in rng.permutation(list("abcdefghijklmnopqrstuvwxyz"))[:7]]
+    parents = {node: [*order[i - 1 : i], *_some(order[:i], rng)] for i, node in enumerate(order)}
+    return "".join(order), {
+        node: [(parent, round(float(rng.uniform(-2, 2)), 2)) for parent in its]
+        for node, its in parents.items()
+    }
 
 
 def _gradients(
@@ -193,8 +216,7 @@ def _(answer: Any) -> str:
         equal(y, a / b, f"y for shapes {shape_a} and {shape_b}")
         dy = rng.normal(size=y.shape)
         result = untouched(backward, dy=dy)
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise Wrong("backward must return two gradients, da and db, as a tuple")
+        result = pair(result, "two gradients from backward, da and db")
         for name, gradient, array in zip("ab", result, (a, b), strict=True):
             if np.shape(gradient) != array.shape:
                 raise Wrong(
@@ -203,11 +225,21 @@ def _(answer: Any) -> str:
                 )
         if shape_a == shape_b:
             _explain(*result, a, b, dy)
-        gradcheck(answer, a, b)
+        gradcheck(_division(answer), a, b)
     return (
         f"both gradients agree with finite differences for {len(SHAPES)} pairs of shapes, "
         "broadcast or not"
     )
+
+
+def _division(answer: Any) -> Any:
+    """The answer in the form that `gradcheck` takes."""
+
+    def division(a: np.ndarray, b: np.ndarray) -> Any:
+        y, backward = answer(a, b)
+        return y, lambda dy: tuple(np.asarray(gradient) for gradient in backward(dy))
+
+    return division
 
 
 def _explain(da: Any, db: Any, a: np.ndarray, b: np.ndarray, dy: np.ndarray) -> None:

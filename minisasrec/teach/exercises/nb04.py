@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.ops import embedding
-from minisasrec.teach.exercises import Wrong, array, equal, exercise, pair, untouched
+from minisasrec.teach.exercises import Wrong, array, equal, exercise, fresh, pair, untouched
 
 
 @exercise(
@@ -23,6 +23,10 @@ from minisasrec.teach.exercises import Wrong, array, equal, exercise, pair, unto
 )
 def _(answer: Any) -> str:
     cases = [([3, 1, 4], 5), ([1, 5, 2, 6, 4, 3, 1], 5), ([7, 8], 2), ([4, 9], 1), ([], 3)]
+    rng = fresh()
+    for n in (4, 7):
+        for length in (n - 2, n + 3):
+            cases.append((rng.integers(1, 1000, length).tolist(), n))
     for history, n in cases:
         what = f"s for the history {history} and n = {n}"
         got = array(untouched(answer, history=list(history), n=n), what, "iu")

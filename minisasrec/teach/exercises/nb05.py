@@ -9,7 +9,7 @@ import numpy as np
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.errors import GradientError
 from minisasrec.ops.attention import attention_weights
-from minisasrec.teach.exercises import Wrong, array, compare, exercise, pair, untouched
+from minisasrec.teach.exercises import Wrong, array, compare, exercise, fresh, pair, untouched
 
 
 @exercise(
@@ -24,9 +24,10 @@ from minisasrec.teach.exercises import Wrong, array, compare, exercise, pair, un
     ),
 )
 def _(answer: Any) -> str:
-    for n, lengths in ((4, [4, 1, 2, 0]), (3, [2, 3]), (5, [3])):
+    drawn = (8, fresh().integers(0, 9, 12).tolist())
+    for n, lengths in ((4, [4, 1, 2, 0]), (3, [2, 3]), (5, [3]), drawn):
         _mask_as_defined(answer, np.arange(n) >= n - np.array(lengths)[:, None])
-    return "for histories of 0 to 5 items in 3 to 5 slots each slot sees what it may, nothing else"
+    return "for histories of 0 to 8 items in 3 to 8 slots each slot sees what it may, nothing else"
 
 
 def _mask_as_defined(answer: Any, real: np.ndarray) -> None:

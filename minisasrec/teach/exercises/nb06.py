@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.errors import GradientError
-from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, untouched
+from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, pair, untouched
 
 
 @exercise(
@@ -118,9 +118,10 @@ def _as_op(answer: Any, *parts: Any) -> Any:
 
 
 def _pair(result: Any) -> tuple[Any, Any]:
-    if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
+    y, backward = pair(result, "y and the function backward")
+    if not callable(backward):
         raise Wrong("return y and the function backward")
-    return result
+    return y, backward
 
 
 def _one(dx: Any) -> np.ndarray:

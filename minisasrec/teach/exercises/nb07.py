@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.teach.exercises import Wrong, array, equal, exercise, untouched
+from minisasrec.teach.exercises import Wrong, array, equal, exercise, fresh, untouched
 
 SEASONS = ("spring", "summer", "autumn", "winter")
 
@@ -21,8 +21,13 @@ SEASONS = ("spring", "summer", "autumn", "winter")
     ),
 )
 def _(answer: Any) -> str:
-    rng = np.random.default_rng(0)
-    for B, items, d, k in ((1, 5, 2, 2), (4, 9, 3, 3), (3, 40, 8, 10)):
+    fixed = np.random.default_rng(0)
+    for rng, B, items, d, k in (
+        (fixed, 1, 5, 2, 2),
+        (fixed, 4, 9, 3, 3),
+        (fixed, 3, 40, 8, 10),
+        (fresh(), 2, 50, 8, 7),
+    ):
         F, N = rng.normal(size=(B, d)), rng.normal(size=(items + 1, d))
         N[0] = 0  # beats every negative score
         seen = [1 + rng.permutation(items)[: rng.integers(1, items - k + 1)] for _ in range(B)]

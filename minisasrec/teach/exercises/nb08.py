@@ -10,7 +10,16 @@ import numpy as np
 from minisasrec import ops
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.ops.elementwise import stable_sigmoid
-from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, pair, untouched
+from minisasrec.teach.exercises import (
+    Wrong,
+    array,
+    compare,
+    equal,
+    exercise,
+    fresh,
+    pair,
+    untouched,
+)
 
 
 @exercise(
@@ -23,12 +32,15 @@ from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, p
     ),
 )
 def _(answer: Any) -> str:
+    rng = fresh()
+    drawn = [(rng.permutation(99)[:length] + 1).tolist() for length in (2, 5, 6, 9)]
     for sequences, n in (
         ([[7, 3, 9, 4]], 6),
         ([[5, 2]], 3),
         ([[1, 2, 3, 4]], 3),
         ([[1, 2, 3, 4, 5, 6]], 3),
         ([[3, 1], [8, 6, 4, 2, 9, 7], [5, 9, 5]], 4),
+        (drawn, 5),
     ):
         got = untouched(answer, sequences=[list(s) for s in sequences], n=n)
         got = pair(got, "two arrays: inputs, targets")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.teach.exercises import Wrong, array, exercise
+from minisasrec.teach.exercises import Wrong, array, exercise, fresh
 
 
 def _whole_number(answer: Any, what: str) -> int:
@@ -40,6 +42,8 @@ def _(answer: Any) -> str:
         {"output_projection": True},
         {"blocks": 1, "positions": False, "shared_embedding": False, "output_projection": True},
     ]
+    rng = fresh()
+    changes += [_drawn_settings(rng) for _ in range(3)]
     for change in changes:
         config = dataclasses.replace(plain, **change)
         for num_items in (12, 100):
@@ -65,12 +69,14 @@ def _(answer: Any) -> str:
     ),
 )
 def _(answer: Any) -> str:
+    rng = fresh()
     cases = (
         ([4], 3, 1, 0),
         ([1], 2, 0, 9),
         ([5], 4, 2, 20),
         ([6, 1, 3], 4, 2, 10),
         ([2] * 7, 5, 3, 8),
+        *(_drawn_batch(rng) for _ in range(3)),
     )
     for lengths, d, blocks, num_items in cases:
         want = _counted(lengths, d, blocks, num_items)
@@ -98,6 +104,17 @@ def _(answer: Any) -> str:
         story = next((text for text, value in stories.items() if value == got), "")
         raise Wrong(f"{what}: {want:,}, yours is {got:,}" + (f"; {story}" if story else ""))
     return "the formula equals a count, one by one, for short and long histories side by side"
+
+
+def _drawn_settings(rng: np.random.Generator) -> dict[str, Any]:
+    switches = ("positions", "shared_embedding", "layer_norm", "output_projection")
+    d, n, blocks = (int(rng.integers(*limits)) for limits in ((8, 40), (5, 40), (1, 5)))
+    return {"d": d, "n": n, "blocks": blocks, **{s: bool(rng.integers(2)) for s in switches}}
+
+
+def _drawn_batch(rng: np.random.Generator) -> tuple[list[int], int, int, int]:
+    lengths = rng.integers(1, 30, rng.integers(2, 5)).tolist()
+    return lengths, int(rng.integers(2, 64)), int(rng.integers(1, 5)), int(rng.integers(10, 1000))
 
 
 def _pieces_left_out(num_items: int, config: SASRecConfig) -> dict[int, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise
+from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, fresh
 
 
 @exercise(
@@ -26,6 +26,10 @@ def _(answer: Any) -> str:
         _compare(answer, better, ties, k)
     for better, ties, k in [(3, 2, 10), (8, 5, 10), (0, 100, 10), (20, 7, 10), (1, 3, 2)]:
         _compare(answer, better, ties, k)
+    rng = fresh()
+    for _ in range(3):
+        k = int(rng.integers(20, 100))
+        _compare(answer, int(rng.integers(k)), int(rng.integers(1, 100)), k)
     return "without ties it is NDCG@k, with them the mean over every order of the equals"
 
 
@@ -94,6 +98,13 @@ def _(answer: Any) -> str:
         }
         compare(got, np.mean(hits), f"the result for {what}", mistakes)
         equal(got, np.mean(hits), f"the result for {what} (all {len(draws)} draws listed)")
+    rng = fresh()
+    for _ in range(3):  # too many draws to be listed
+        others, negatives, k = (int(rng.integers(n, 2 * n)) for n in (700, 50, 5))
+        rank = int(rng.integers(k + 1, others // 5))
+        want = _drawn(rank - 1, others, negatives, k)
+        what = f"rank={rank}, others={others}, negatives={negatives}, k={k}"
+        equal(answer(rank, others, negatives, k), want, f"the result for {what}")
     for full_rank, want in [(1, 1.0), (10, 1.0)]:
         equal(answer(full_rank, 1475, 100, 10), want, f"the result for rank={full_rank} of 1,475")
     chance = sum(answer(r, 1475, 100, 10) for r in range(1, 1477)) / 1476

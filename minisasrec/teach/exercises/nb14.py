@@ -8,7 +8,16 @@ import numpy as np
 
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.models.losses import gbce_beta
-from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, pair, untouched
+from minisasrec.teach.exercises import (
+    Wrong,
+    array,
+    compare,
+    equal,
+    exercise,
+    fresh,
+    pair,
+    untouched,
+)
 
 
 @exercise(
@@ -22,7 +31,9 @@ from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, p
     ),
 )
 def _(answer: Any) -> str:
-    for negatives, num_items in ((1, 5), (1, 1500), (64, 1500), (256, 3416)):
+    rng = fresh()
+    drawn = [(int(rng.integers(2, 500)), int(rng.integers(1000, 9000))) for _ in range(2)]
+    for negatives, num_items in ((1, 5), (1, 1500), (64, 1500), (256, 3416), *drawn):
         where = f"negatives={negatives}, num_items={num_items}"
         alpha = negatives / (num_items - 1)
         at_0, at_1 = (

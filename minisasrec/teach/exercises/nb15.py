@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.teach.exercises import Wrong, array, compare, equal, exercise, pair, untouched
+from minisasrec.teach.exercises import (
+    Wrong,
+    array,
+    compare,
+    equal,
+    exercise,
+    fresh,
+    pair,
+    untouched,
+)
 
 LOGS = (  # users, items and times of the rows of a file, first row first
     ([0, 0, 0, 1, 1], [7, 3, 9, 4, 2], [1, 2, 3, 1, 2]),
@@ -28,7 +37,7 @@ LOGS = (  # users, items and times of the rows of a file, first row first
     ),
 )
 def _(answer: Any) -> str:
-    for log in LOGS:
+    for log in (*LOGS, _drawn_log()):
         users, items, times = map(np.array, log)
         what = f"the last items of the rows (user, item, time) {_rows(log)}"
         got = array(untouched(answer, users=users, items=items, times=times), what)
@@ -50,7 +59,14 @@ def _(answer: Any) -> str:
         if got.ndim == 1 and len(got) == len(items) != len(want):
             raise Wrong(f"{what} have one entry for each row, expected one for each user")
         compare(got, want, what, mistakes)
-    return "times decide, and at equal times the order of the file, in four logs"
+    return "times decide, and at equal times the order of the file, in five logs"
+
+
+def _drawn_log() -> tuple[list[int], list[int], list[int]]:
+    """Rows of five users, each item once, with many equal times."""
+    rng = fresh()
+    users = rng.permutation([*range(5), *rng.integers(5, size=15)])
+    return users.tolist(), (rng.permutation(99)[:20] + 1).tolist(), rng.integers(1, 5, 20).tolist()
 
 
 def _rows(log: tuple[list[int], ...]) -> str:
@@ -79,6 +95,8 @@ def _(answer: Any) -> str:
         ([0, 0, 0, 1, 1, 1, 2], [1, 5, 5, 7, 7, 7, 4]),
         ([0, 0, 0, 0, 0, 1, 1, 1, 2], [1, 2, 4, 4, 4, 6, 6, 8, 3]),
         ([1, 0, 1, 0, 1, 0, 0], [9, 3, 9, 3, 9, 3, 1]),
+        _drawn_log()[::2],
+        _drawn_log()[::2],
     ):
         u, t = np.array(users), np.array(times)
         what = f"the share for users {users}, times {times}"
@@ -117,8 +135,8 @@ def _(answer: Any) -> str:
     ),
 )
 def _(answer: Any) -> str:
-    rng = np.random.default_rng(0)
-    for shape in ((2, 2), (3, 2), (2, 4)):
+    fixed = np.random.default_rng(0)
+    for rng, shape in ((fixed, (2, 2)), (fixed, (3, 2)), (fixed, (2, 4)), (fresh(), (3, 4))):
         scores = 0.3 + 0.03 * rng.random(shape) + 0.05 * rng.random((shape[0], 1))
         scores = scores.round(3)
         got = pair(untouched(answer, scores=scores), "(of_order, of_seed)")
@@ -127,7 +145,8 @@ def _(answer: Any) -> str:
         first, second = (array(x, n) for x, n in zip(got, ("of_order", "of_seed"), strict=True))
         if first.ndim or second.ndim:
             raise Wrong(f"return two numbers; got shapes {first.shape} and {second.shape}")
-        if np.isclose(first, of_seed) and np.isclose(second, of_order):
+        exchanged = np.isclose(first, of_seed) and np.isclose(second, of_order)
+        if exchanged and not np.isclose(first, of_order):
             raise Wrong(f"{where} the two are exchanged: the order first, then the seed")
         compare(
             first,

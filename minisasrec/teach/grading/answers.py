@@ -2,7 +2,8 @@
 
 First it prepares a notebook: its imports, functions and classes, which are the same for all
 students. Then, for one exercise, it runs the student's cells, and calls what they define whenever
-the judge asks. It knows no grader. What an answer prints is dropped.
+the judge asks. It knows no grader, and an answer that imports one is refused: graders hold right
+answers. What an answer prints is dropped.
 
 Where the system can fork (Linux), one prepared process serves a whole class: for each exercise it
 makes a copy of itself, which runs the answer and ends. Elsewhere each answer gets a process that
@@ -21,12 +22,38 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from minisasrec import teach
 from minisasrec.kernels.threads import threads
 from minisasrec.teach.grading.cells import binds, definitions, needed_for, plain, uses
 from minisasrec.teach.grading.confine import confine
 from minisasrec.teach.grading.wire import Closed, Message, Peer
 
 SUBREAPER = 36  # for prctl
+
+
+GRADERS = ("minisasrec.teach.exercises.", "minisasrec.teach.grading.")
+OF_GRADERS = ("check", "hint", "keep", "require")  # of `minisasrec.teach`, for notebooks
+
+
+class NoGraders:
+    """Stands first among what finds modules: refuses those that hold graders."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """Raise `ImportError` for a grader, and leave any other module to the next finder."""
+        if name.startswith(GRADERS):
+            raise ImportError(f"an answer has to be your own; {name} belongs to the grader")
+
+
+def without_graders() -> None:
+    """From here on this process imports no grader, and `check` and the like do nothing."""
+    for name in OF_GRADERS:
+        setattr(teach, name, lambda *_, **__: None)
+    sys.meta_path.insert(0, NoGraders())
+
+
+def nobody_types(*_: Any) -> str:
+    """Stands for `input` in an answer."""
+    raise EOFError("nobody types while this is graded; take input() out of the cell")
 
 
 class Shell:
@@ -45,6 +72,7 @@ class Room:
         self.names: dict[str, Any] = {
             "__name__": "__main__",
             "display": print,
+            "input": nobody_types,
             "get_ipython": Shell,
         }
         first = next((c for c in self.cells if "import " in c), "")  # imports, rng, backend
@@ -182,6 +210,7 @@ def _silence() -> None:
 def main(argv: Sequence[str]) -> None:
     """`--forks NUMBER`: serve a class over that socket; else one exercise."""
     threads(1)
+    without_graders()
     if argv:
         with socket.socket(fileno=int(argv[1])) as control:
             forks(control)

@@ -316,11 +316,16 @@ def _is_check(node: ast.AST) -> bool:
 def answer_to(question: Question, handed_in: Notebook, handed_out: Notebook) -> list[str] | None:
     """The student's cells that answer a question, in their order; None if there are none.
 
-    Where several give the answer its name, that is the last one above the last check.
+    Where several give the answer its name, that is the last one above the last check. Where none
+    does, the answer is what that check passes.
     """
     cells, own, bound = _own_cells(handed_in, handed_out)
     ends = [i for i, code in enumerate(cells) if question.name in CHECK.findall(code)]
     end = ends[-1] if ends else len(cells)
+    if ends and end in own and not any(bound[name] for name in question.wanted):
+        cells[end] += _naming(question, cells[end])
+        for name in binds(cells[end]):
+            bound[name] = sorted({*bound[name], end})
     changed = defaultdict[str, list[int]](list)
     for i in sorted(own):
         for name in changes(cells[i]):
@@ -352,6 +357,22 @@ def answer_to(question: Question, handed_in: Notebook, handed_out: Notebook) -> 
             elif name not in given:
                 waiting += bound[name][:1] or [i for i in bound["*"] if i < cell]
     return [cells[i] for i in sorted(found)]
+
+
+def _naming(question: Question, code: str) -> str:
+    """A line that gives what a student's own check passes the name of the answer; or nothing.
+
+    `check("pad_left", pad)` makes it `my_pad_left = pad`.
+    """
+    calls = list[ast.Call]()
+    with contextlib.suppress(*UNREADABLE):
+        calls = [c for c in ast.walk(ast.parse(plain(code))) if isinstance(c, ast.Call)]
+    passed = [
+        ast.unparse(c.args[1])
+        for c in calls
+        if _is_check(c) and isinstance(c.args[0], ast.Constant) and c.args[0].value == question.name
+    ]
+    return f"\n{question.answer} = {passed[-1]}" if {*passed[-1:]} - {question.answer} else ""
 
 
 def attempts(question: Question, handed_in: Notebook, handed_out: Notebook) -> int:

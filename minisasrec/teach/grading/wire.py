@@ -16,6 +16,7 @@ import json
 import re
 import struct
 from collections.abc import Callable
+from numbers import Real
 from typing import IO, Any
 
 import numpy as np
@@ -189,8 +190,8 @@ class Peer:
             return str(value) if isinstance(value, str) else value
         if isinstance(value, int) and not isinstance(value, np.generic):
             return int(value)
-        if isinstance(value, float) and not isinstance(value, np.generic):
-            return float(value)
+        if isinstance(value, Real) and not isinstance(value, np.generic):
+            return float(value)  # of a fraction, too
         if isinstance(value, list):
             return [self._plain(each, blobs, depth + 1) for each in value]
         if isinstance(value, dict) and all(type(key) is str for key in value):
