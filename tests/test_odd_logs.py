@@ -438,6 +438,8 @@ def test_numbers_that_are_no_dates_stay_numbers(numbers: tuple[int, ...], tmp_pa
          "in 'hour', 'minute', 'second'"),
         ("date_day,date_month,date_year,date_hour\n1,2,2007,3\n29,10,2006,23\n29,10,2006,3\n",
          "the time is 'date_year', 'date_month', 'date_day' with the time of day in 'date_hour'"),
+        ("year,date_year,date_month,date_day\n1995,2024,5,10\n1996,2024,4,20\n1994,2023,12,31\n",
+         "the time is 'date_year', 'date_month', 'date_day'"),  # the film is of 1995
         ("year,month,day\n2024,5,10\n2024,4,20\n2023,12,31\n",
          "the time is 'year', 'month', 'day'"),
         ("date,seconds\n2024-05-31,30\n2024-05-30,180\n2024-05-29,240\n", ""),

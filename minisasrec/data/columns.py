@@ -54,15 +54,8 @@ CLOCK_COLUMNS = {
 DATE_PARTS = {"year": (1900, 2100), "month": (1, 12), "day": (1, 31)}
 CLOCK_PARTS = {"hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
 COUNTED_DAYS = frozenset("day daynumber dayindex week weekno weeknumber".split())
-PARTS_OF = (
-    "",
-    "date",
-    "time",
-    "event",
-    "order",
-    "purchase",
-    "visit",
-)  # how the names begin
+# how their names begin
+PARTS_OF = ("", "date", "time", "event", "order", "purchase", "visit")
 TITLE_COLUMNS = (
     "title itemtitle movietitle booktitle itemname productname trackname traname articletitle "
     "bezeichnung titel name description"
@@ -330,19 +323,18 @@ def _parts(
     parts: dict[str, tuple[int, int]],
 ) -> tuple[int, ...]:
     """The columns of a date, or of a time of day, from the first part to the last there is."""
+    longest: list[int] = []
     for beginning in PARTS_OF:
         found: list[int] = []
         for part, (least, most) in parts.items():
-            of_name = [p for p in free if header.names[p] == beginning + part]
-            numbers = [whole_number(v) for p in of_name[:1] for v in sample[p]]
-            if not of_name or not all(n is None or least <= n <= most for n in numbers):
+            column = next((p for p in free if header.names[p] == beginning + part), None)
+            numbers = [] if column is None else [whole_number(v) for v in sample[column]]
+            full = [number for number in numbers if number is not None]
+            if column is None or not full or min(full) < least or max(full) > most:
                 break
-            if all(n is None for n in numbers):
-                break
-            found.append(of_name[0])
-        if found:
-            return tuple(found)
-    return ()
+            found.append(column)
+        longest = max(longest, found, key=len)
+    return tuple(longest)
 
 
 def _is_clock(name: str, values: Sequence[Any]) -> bool:
