@@ -158,7 +158,7 @@ SAID = {
     ("02 wrong", "softmax_backward"): "",
     ("02 wrong", "third_term"): "the sum over i is divided by d, which makes a mean",
     ("05 half done", "div_backward"): "backward has no body yet",
-    ("06 forged", "tanh_backward"): "dx for random y and dy",
+    ("06 forged", "tanh_backward"): "an answer has to be your own",
     ("07 endless", "tanh_backward"): "stopped after 5 seconds",
     ("08 crashes", "tanh_backward"): "ended Python (exit code 0) before it was checked",
 }
