@@ -33,13 +33,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minisasrec.border import at_home, json_value, reading, rename, unfinished
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
 from minisasrec.learn.config import TrainConfig, from_json, read_json
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 Arrays = dict[str, np.ndarray]
 FORMAT = 1  # of the folder; a change that older versions would misread makes it 2
@@ -64,19 +67,33 @@ class Run:
         The lock ends with its process, however that ends. Raises `TrainingError` if another
         process has it; with `wait`, waits until it is free.
         """
+        lock = None
+        try:
+            lock = self._lock(wait)
+            if lock is not None:
+                self._clean()
+            yield
+        finally:
+            if lock is not None:
+                self._remove_if_empty()  # nothing came of it
+                lock.release()
+
+    def _lock(self, wait: bool) -> BaseFileLock | None:
+        """The lock of the folder, which is made if need be; None where there are no locks."""
         import filelock
 
-        with _writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        # one lock in a process, which can hold it more than once: a command, and `fit` within it
         path = self.folder / LOCK
         try:
+            with _writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder.resolve() / LOCK
+            # one lock in a process, which can hold it more than once: a command, and `fit` in it
             lock = filelock.FileLock(path, thread_local=False, is_singleton=True)
             lock.acquire(timeout=-1 if wait else 0)
+            return lock
         except KeyboardInterrupt:
-            with suppress(OSError):
-                self.folder.rmdir()  # a folder that was just made; another one is not empty
+            if not wait:  # else another process may have it
+                self._remove_if_empty()
             raise
         except filelock.Timeout:
             raise TrainingError(
@@ -86,22 +103,18 @@ class Run:
         except OSError as error:
             raise TrainingError(f"cannot write {path}: {error.strerror or error}") from None
         except NotImplementedError:  # file systems of some clusters know no locks
-            yield
-            return
-        try:
-            self._clean()
-            yield
-        finally:
-            with suppress(OSError):  # it may be gone by now
-                if all(path.name == LOCK for path in self.folder.iterdir()):
-                    self._remove()  # nothing came of it
-            lock.release()
+            return None
 
     def _clean(self) -> None:
         """Remove what killed processes left half written. Only the owner may."""
         for path in self.folder.iterdir():
             if HALF_WRITTEN.match(path.name):
                 path.unlink(missing_ok=True)
+
+    def _remove_if_empty(self) -> None:
+        with suppress(OSError):  # it may be gone by now
+            if all(path.name == LOCK for path in self.folder.iterdir()):
+                self._remove()
 
     def _remove(self) -> None:
         with suppress(OSError):  # the folder holds other files, too
@@ -143,10 +156,10 @@ class Run:
                 run.write_bytes(name, content)
             listed = {name: [_sha256(content)] for name, content in (files or {}).items()}
             run.write_config({"settings": config.to_json(), **facts, "files": listed})
+            return run
         except BaseException:
             run.discard_unless_begun()
             raise
-        return run
 
     @classmethod
     def open(cls, folder: Path) -> Run:

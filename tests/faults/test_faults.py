@@ -338,3 +338,11 @@ def test_damaged_files_are_one_line(
         assert name in err and len(err) <= 501
     finally:
         path.write_bytes(before)
+
+
+def test_ctrl_c_at_any_line_before_a_run_has_begun_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, str(CHILD.with_name("interrupted.py")), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100 and (folder / "config.json").exists()
