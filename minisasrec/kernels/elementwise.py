@@ -80,6 +80,13 @@ def gelu(x):
 
 
 @kernel
+def sigmoid(x, one):
+    """`one` is 1 of the type of x; a plain 1 would make float64 of float32, at half the speed."""
+    small = exp(-abs(x))  # of a number at most 0, which cannot overflow
+    return (one if x >= 0 else small) / (one + small)
+
+
+@kernel
 def _gate_worker(counter, x, a, y):
     one = y.dtype.type(1)  # a plain 1 would make float64 of float32, at half the speed
     task = next_task(counter)

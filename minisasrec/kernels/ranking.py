@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from minisasrec.kernels.elementwise import sigmoid
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div
 from minisasrec.kernels.softmax import difference, exp
@@ -13,13 +14,6 @@ from minisasrec.kernels.team import next_task, run
 
 CROSS_ENTROPY, BPR, TOP1, TOP1_MAX, BPR_MAX = range(5)  # as in ops.ranking.RANKING_LOSSES
 ROWS = 16  # rows a task
-
-
-@kernel
-def _sigmoid(x, one):
-    """`one` is 1 of the type of x; a plain 1 would make float64 of float32, at half the speed."""
-    small = exp(-abs(x))
-    return (one if x >= 0 else small) / (one + small)
 
 
 @kernel
@@ -72,7 +66,7 @@ def _row(p, r, kind, weight, s, w, dr):
             total += w[j]
         for j in range(k):
             # d log(e^r sigmoid(p - r)) / dr = sigmoid(p - r) = 1 - q
-            q = _sigmoid(r[j] - p, one)
+            q = sigmoid(r[j] - p, one)
             strength = w[j] / total
             dp -= strength * q
             slope = r[j] * r[j] - size + r[j] + r[j]
@@ -81,7 +75,7 @@ def _row(p, r, kind, weight, s, w, dr):
     scale = one / _shares(r, top, s) if kind == TOP1_MAX else zero
     for j in range(k):
         s[j] = s[j] * scale if kind == TOP1_MAX else share
-        q, square = _sigmoid(r[j] - p, one), _sigmoid(r[j] * r[j], one)
+        q, square = sigmoid(r[j] - p, one), sigmoid(r[j] * r[j], one)
         dq = q * (one - q)
         w[j] = q + square
         loss += s[j] * w[j]

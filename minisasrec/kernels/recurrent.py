@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minisasrec.kernels.elementwise import sigmoid
 from minisasrec.kernels.jit import kernel
 from minisasrec.kernels.matmul import ceil_div, matmul_tn, multiply, padded
 from minisasrec.kernels.simd.tile import View
@@ -32,13 +33,6 @@ def _by_length(offsets):
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")
     return offsets[:-1][order], lengths[order]
-
-
-@kernel
-def _sigmoid(x, one):
-    """`one` is 1 of the type of x; a plain 1 would make float64 of float32, at half the speed."""
-    small = exp(-abs(x))
-    return (one if x >= 0 else small) / (one + small)
 
 
 @kernel
@@ -72,9 +66,9 @@ def _forward_block(first, x, U, b, starts, lengths, h, gates):
             inputs, product, before = x[row], past[i], state[i]
             out, saved = h[row], gates[row]
             for j in range(d):
-                saved[j] = _sigmoid(inputs[j] + product[j], one)
+                saved[j] = sigmoid(inputs[j] + product[j], one)
             for j in range(d, 2 * d):
-                saved[j] = _sigmoid(inputs[j] + product[j], one)
+                saved[j] = sigmoid(inputs[j] + product[j], one)
             for j in range(d):
                 candidate = product[2 * d + j]
                 saved[3 * d + j] = candidate
