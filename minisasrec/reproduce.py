@@ -273,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     text = write(report, metrics, out) if report.records else ""
     if options.json:
-        parts = ("title", "records", "tables", "notes", "failed")
+        parts = ("title", "records", "differences", "tables", "notes", "failed")
         print_json({"out": str(out), **{part: getattr(report, part) for part in parts}})
     elif text:
         show(*text.split("\n"))

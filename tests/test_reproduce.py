@@ -83,7 +83,7 @@ def test_a_grid_is_computed_once_and_written(call, folder, capsys) -> None:
     said = capsys.readouterr()
     assert "4 experiments: 0 done, 4 to compute" in said.err and "[4/4] sasrec, seed 1" in said.err
     assert "shortened, --epochs 1" in said.out and "the paper has no figures" in said.out
-    assert "sasrec minus poprec, the best other, seeds 0, 1: NDCG@10, sampled: " in said.out
+    assert re.search(r"\| +sasrec minus poprec \| +NDCG@10 \| +0, 1 \| +60 \| +[+-]", said.out)
     assert "full" not in said.out  # the epochs were not chosen by it
     assert re.search(r"made: date: \d{4}-\d\d-\d\d; code: [0-9a-f]{8}; processor: ", said.out)
     assert states(call, capsys, *rows) == ["done"] * 4
@@ -149,14 +149,21 @@ def test_the_grid_shows_both_rankings_and_compares_networks(call, folder, capsys
     said = capsys.readouterr().out
     assert "epochs chosen on the validation part, by full ranking" in said
     assert "from the best loss to the worst" not in said  # two networks of four
-    for protocol in ("full", "sampled"):
-        assert f"sasrec gbce minus fmc gbce, seed 0: NDCG@10, {protocol}: " in said
+    differences = {
+        (r["one"], r["other"], r["protocol"]): r
+        for r in read_csv(folder / "two" / "differences.csv")
+    }
     table = {
         (r["row"], r["group"]): float(r["ours"])
         for r in read_csv(folder / "two" / "table.csv")
         if r["metric"] == "NDCG@10"
     }
-    assert len(table) == 2 * 4 * 2
+    assert len(table) == 2 * 4 * 2 and len(differences) == 4 * 2
+    for (one, other, protocol), r in differences.items():  # one seed, the same users
+        of_means = table[one, protocol] - table[other, protocol]
+        assert float(r["difference"]) == pytest.approx(of_means, abs=1e-9)
+        assert float(r["low"]) <= of_means <= float(r["high"]) and r["users"] == "60"
+        assert f"{of_means:+.4f} | {float(r['low']):+.4f} to {float(r['high']):+.4f} |" in said
     assert call(*rows, "--out", "four") == 0
     said = capsys.readouterr().out
     found = {
@@ -493,7 +500,7 @@ def test_a_small_catalogue_is_ranked_whole(folder, capsys, monkeypatch) -> None:
     assert run_command(reproduce.main, [*arguments, "--epochs", "1"]) == 0
     rows = {r["group"] for r in read_csv(Path("reproduce/table3-small/table.csv"))}
     assert rows == {"full", "authors"}
-    assert "NDCG@10, full: " in capsys.readouterr().out
+    assert re.search(r"\| +full \| +95% interval \| +p \|", capsys.readouterr().out)
 
 
 def test_table2_reads_what_is_at_hand(folder, capsys, monkeypatch) -> None:

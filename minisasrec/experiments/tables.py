@@ -25,6 +25,7 @@ class Report:
     title: str
     records: list[Record]
     notes: list[str]
+    differences: list[Record] = field(default_factory=list)  # of `Ranks.compared`
     figure: Any = None
     tables: dict[str, list[Record]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
@@ -74,15 +75,40 @@ def format_records(found: Sequence[Record], metrics: Sequence[str]) -> str:
                 if any(value is not None for value in values):
                     sign = "+" if key == "difference" else ""
                     columns.append([title, *(_number(v, metric, sign) for v in values)])
-        widths = [max(3, *map(len, column)) for column in columns]
-        lines = [
-            " | ".join(x.rjust(width) for x, width in zip(line, widths, strict=True))
-            for line in zip(*columns, strict=True)
-        ]
-        rule = "|".join("-" * (width + 1) + ":" for width in widths)
-        table = [f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])]
-        blocks.append("\n".join([f"{GROUPS[group]} ({group}):", "", *table]))
+        blocks.append(f"{GROUPS[group]} ({group}):\n\n{_markdown(columns)}")
     return "\n\n".join(blocks)
+
+
+def format_differences(found: Sequence[Record]) -> str:
+    """A Markdown table: a row for each two models and metric, three columns for each protocol."""
+    rows: dict[tuple[str, ...], dict[str, Record]] = {}
+    for r in found:
+        key = f"{r['one']} minus {r['other']}", r["metric"], r["seeds"], f"{r['users']:,}"
+        rows.setdefault(key, {})[r["protocol"]] = r
+    columns = [
+        [title, *of_rows]
+        for title, of_rows in zip(("", "metric", "seeds", "users"), zip(*rows, strict=True), strict=True)
+    ]
+    for protocol in dict.fromkeys(r["protocol"] for r in found):
+        of_rows = [row.get(protocol) for row in rows.values()]
+        interval = [f"{r['low']:+.4f} to {r['high']:+.4f}" if r else "" for r in of_rows]
+        columns += [
+            [protocol, *(f"{r['difference']:+.4f}" if r else "" for r in of_rows)],
+            ["95% interval", *interval],
+            ["p", *(f"{r['p']:.2g}" if r else "" for r in of_rows)],
+        ]
+    return f"Differences, by a paired bootstrap over users:\n\n{_markdown(columns)}"
+
+
+def _markdown(columns: Sequence[Sequence[str]]) -> str:
+    """A table that can be read as text, too; the first cell of a column is its title."""
+    widths = [max(3, *map(len, column)) for column in columns]
+    lines = [
+        " | ".join(x.rjust(width) for x, width in zip(line, widths, strict=True))
+        for line in zip(*columns, strict=True)
+    ]
+    rule = "|".join("-" * (width + 1) + ":" for width in widths)
+    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 
 
 WHOLE = (
@@ -109,13 +135,17 @@ def values_of(found: Sequence[Record], metric: str, key: str) -> dict[str, float
 
 
 def write(report: Report, metrics: Sequence[str], out: Path) -> str:
-    """Write table.md, table.csv, plot.png and further files; returns the text of table.md."""
-    notes = "\n".join(f"- {note}" for note in report.notes + report.failed)
-    text = f"# {report.title}\n\n{format_records(report.records, metrics)}\n\n{notes}\n"
+    """Write table.md, the tables as CSV, plot.png and texts; returns the text of table.md."""
+    blocks = [f"# {report.title}", format_records(report.records, metrics)]
+    if report.differences:
+        blocks.append(format_differences(report.differences))
+    blocks.append("\n".join(f"- {note}" for note in report.notes + report.failed))
+    text = "\n\n".join(blocks) + "\n"
     folder = Run(out)
     for name, content in {"table.md": text, **report.texts}.items():
         folder.write(name, partial(_write_text, content))
-    for name, rows in {"table.csv": report.records, **report.tables}.items():
+    tables = {"table.csv": report.records, "differences.csv": report.differences}
+    for name, rows in {**tables, **report.tables}.items():
         if rows:
             buffer = io.StringIO()
             writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
@@ -132,7 +132,7 @@ def draw_table3(
         return
     best = max(others, key=lambda name: ndcg[name])
     ranks = Ranks(rows, experiments)
-    report.notes += ranks.compared("sasrec", best, protocols, "the best other, ")
+    ranks.compared("sasrec", best, protocols, report)
 
 
 class Ranks:
@@ -150,25 +150,24 @@ class Ranks:
         one: str,
         other: str,
         protocols: Sequence[Protocol],
-        told: str = "",
+        report: Report,
         by: Sequence[metrics.Metric] = (metrics.HitRate(), metrics.NDCG()),
-    ) -> list[str]:
-        """A line for each metric and protocol: how two rows differ, by a paired bootstrap."""
+    ) -> None:
+        """Add to the differences of `report` how two rows differ, by each metric and protocol."""
         seeds = dict.fromkeys(seed for _, seed in self.folders)
         both = [seed for seed in seeds if {(one, seed), (other, seed)} <= self.folders.keys()]
         try:
             pairs = [(self._load(one, seed), self._load(other, seed)) for seed in both]
         except CheckpointError as error:
-            return [f"no test of significance: {error}"]
-        of_seeds = f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}"
-        lines = []
+            report.notes.append(f"no test of significance: {error}")
+            return
+        of = {"one": one, "other": other, "seeds": ", ".join(map(str, both))}
         for metric in by:
             gain = partial(_by_user, metric)
             for protocol in protocols if pairs else ():
-                said = paired_bootstrap(paired_differences(pairs, protocol, gain))
-                which = f"{of_seeds}: {metric.label}, {protocol}"
-                lines.append(f"{one} minus {other}, {told}{which}: {said}")
-        return lines
+                found = paired_bootstrap(paired_differences(pairs, protocol, gain))
+                what = {"metric": metric.label, "protocol": protocol}
+                report.differences.append({**of, **what, **asdict(found)})
 
     def _load(self, name: str, seed: int) -> dict[str, Array]:
         return Run(self.folders[name, seed]).load_arrays("ranks.safetensors")[0]
@@ -209,8 +208,8 @@ def draw_grid(
 ) -> None:
     """A bar for each loss of each network, with the spread over seeds; what differs from SASRec's.
 
-    The notes say how far apart the losses of one network are, and the networks of one loss; and
-    compare each network with SASRec under the same loss: a difference of networks alone.
+    The notes say how far apart the losses of one network are, and the networks of one loss. The
+    differences compare each network with SASRec under the same loss: what networks alone make.
     """
     ndcg = values_of(report.records, "NDCG@10", "ours")
     spread = values_of(report.records, "NDCG@10", "spread")
@@ -245,7 +244,7 @@ def draw_grid(
     for loss in grids.LOSSES:
         for network in list(grids.NETWORKS)[1:]:
             pair = f"sasrec {loss}", f"{network} {loss}"
-            report.notes += ranks.compared(*pair, protocols, by=[metrics.NDCG()])
+            ranks.compared(*pair, protocols, report, by=[metrics.NDCG()])
 
 
 def draw_grid_tuning(
