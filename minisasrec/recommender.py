@@ -268,7 +268,7 @@ class Recommender:
         if frames.library(found[0]) == "polars":
             import polars
 
-            return polars.concat(found)
+            return polars.concat(found, how="vertical_relaxed")
         import pandas
 
         return pandas.concat(found, ignore_index=True)

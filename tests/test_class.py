@@ -19,7 +19,7 @@ import pytest
 from classroom import NOTEBOOKS, answer_cells, answered, code_cell, hand_in, handed_out, solutions
 
 from minisasrec.commands.cli import run_command
-from minisasrec.teach import doctor
+from minisasrec.teach import doctor, handout
 from minisasrec.teach.exercises import exercises
 from minisasrec.teach.grading.cells import questions, source
 from minisasrec.teach.handout import MARKS, for_nbgrader, read_solutions
@@ -323,6 +323,26 @@ def test_the_students_copy_has_no_solution_and_points_to_nothing_that_is_missing
     assert '.venv/bin/pip install -e ".[notebooks]"' in readme
     assert ".venv\\Scripts\\pip install" in readme
     assert run_command(main, ["make", str(folder), "--notebooks", str(NOTEBOOKS)]) == 2
+
+
+@pytest.mark.parametrize("form", [[], ["--nbgrader"]])
+def test_a_copy_that_is_interrupted_leaves_nothing(
+    form: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "class"
+    arguments = ["make", str(folder), "--notebooks", str(NOTEBOOKS), *form]
+
+    def interrupted(path: Path, notebook: object) -> None:
+        if path.name.startswith("03"):
+            raise KeyboardInterrupt
+        write(path, notebook)
+
+    write = handout._write
+    monkeypatch.setattr(handout, "_write", interrupted)
+    assert run_command(main, arguments) == 130
+    assert not folder.exists()
+    monkeypatch.setattr(handout, "_write", write)
+    assert run_command(main, arguments) == 0
 
 
 @pytest.mark.slow

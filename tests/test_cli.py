@@ -338,7 +338,12 @@ def test_help_shows_the_defaults_of_the_data_set(tmp_path: Path) -> None:
     assert "(default: 200)" not in games and "(default: 50)" in games and "(default: 0.5)" in games
 
 
-def interrupt(arguments: Sequence[str], when: Callable[[], bool], cwd: Path) -> str:
+def interrupt(
+    arguments: Sequence[str],
+    when: Callable[[], bool],
+    cwd: Path,
+    number: signal.Signals = signal.SIGINT,
+) -> str:
     """What `python -m minisasrec.train` says on stderr when Ctrl-C is pressed as soon as `when`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "minisasrec.train", *arguments],
@@ -351,9 +356,9 @@ def interrupt(arguments: Sequence[str], when: Callable[[], bool], cwd: Path) -> 
     deadline = time.monotonic() + 240
     while not when() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT), errors  # a shell shows 130 for both
+    assert process.returncode in (128 + number, -number), errors  # a shell shows both alike
     assert "Traceback" not in errors
     return errors.splitlines()[-1]
 
@@ -372,6 +377,12 @@ def test_ctrl_c(clicks: Path, tmp_path: Path) -> None:
     said = interrupt(command, begun, tmp_path)
     assert said == "interrupted: whole epochs are kept; go on with --resume --out run"
     assert not [path for path in run.iterdir() if path.name[0] == "." and path.name != ".lock"]
+    # so it is when a program or the queue of a cluster ends it
+    other = tmp_path / "other"
+    command = (*command[:-1], "other")
+    said = interrupt(command, (other / "last.safetensors").exists, tmp_path, signal.SIGTERM)
+    assert said == "interrupted: whole epochs are kept; go on with --resume --out other"
+    assert not [path for path in other.iterdir() if path.name[0] == "." and path.name != ".lock"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process there")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,8 @@ def test_titles_and_categories_follow_the_items() -> None:
         (([b"1", b"2"], [1, 2], None), "row 0: the user is bytes"),
         (([1, 2], [True, False], None), "row 0: the item is a truth value"),
         (([1, 2], [1, 2], [3, -1]), "row 1: the time must be a number >= 0, .* got -1"),
+        (([1], [1], [np.timedelta64(3, "s")]), "row 0: the time is a duration, got 0 days"),
+        (([1], [1], [timedelta(seconds=3)]), "row 0: the time is a duration, got 0"),
         (([1, 2], [1, 2], [3, np.inf]), "row 1: the time must be a number >= 0, .* got inf"),
         (
             ([1, 2], [1, 2], ["yesterday", "now"]),

@@ -211,6 +211,36 @@ def test_polars_in_polars_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert polars.concat(blocks).equals(found) and len(blocks) == 6
 
 
+def test_ids_of_every_kind_make_columns_that_polars_can_use() -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.from_pandas(renamed(lambda text: int(text[1:])))
+    recommender = small(frame)
+    want = recommender.recommend([5, 6], k=2)
+    for kind in (polars.Decimal(38, 0), polars.Float64):
+        found = recommender.recommend(polars.Series("user", [5, 6]).cast(kind), k=2)
+        assert found["user"].dtype.is_numeric()
+        assert found.with_columns(polars.col("user").cast(polars.Int64)).equals(want)
+    found = recommender.recommend(["5", 6], k=2)
+    assert found["user"].to_list() == ["5", "5", "6", "6"]
+    found = recommender.recommend([*"5" * 1024, 6], k=2)  # two blocks, of texts and of numbers
+    assert found["user"].to_list()[-3:] == ["5", "6", "6"]
+    nobody = recommender.recommend(polars.Series("user", [], polars.Int64), k=2)
+    assert nobody.schema == want.schema
+
+
+def test_a_lazy_frame_is_told_what_it_lacks() -> None:
+    polars = pytest.importorskip("polars")
+    recommender = small(polars.from_pandas(renamed(lambda text: int(text[1:]))))
+    users = polars.DataFrame({"user": [5]}).lazy()
+    histories = polars.DataFrame({"user": [5], "item": [3]})
+    for asked in ({"users": users}, {"histories": histories.lazy()}):
+        with pytest.raises(DataError, match=r"give its .collect\(\)"):
+            recommender.recommend(**asked, k=2)
+    nested = histories.with_columns(user=polars.struct("item"))
+    with pytest.raises(DataError, match=r"has \{'item': 3\} in the column 'user'"):
+        recommender.recommend(histories=nested, k=2)
+
+
 def test_a_block_without_rows_is_a_table_like_the_others() -> None:
     polars = pytest.importorskip("polars")
     rows = [(f"{u:03}", i, 10 * u + k) for u in range(20) for k, i in enumerate("abcd")]

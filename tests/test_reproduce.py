@@ -475,7 +475,15 @@ def compare(call: Call, folder: Path, name: str, *options: str) -> None:
     assert len(list((folder / name).glob("*/result.json"))) == 2
 
 
-def test_figures(call, folder) -> None:
+def test_a_split_has_one_spelling(call, capsys) -> None:
+    folders = set()
+    for split in ("time:0.9", "time:.9", "time:0.90"):
+        assert call("table3", "--methods", "poprec", "--split", split, "--dry-run") == 0
+        folders.add(capsys.readouterr().out)
+    assert len(folders) == 1
+
+
+def test_figures(call, folder, capsys) -> None:
     assert call("figure4", "--out", "figure4") == 0
     weights = read_csv(folder / "figure4" / "positions.csv")
     # of the last 15 positions, two blocks, with positions and without
@@ -483,6 +491,14 @@ def test_figures(call, folder) -> None:
     assert call("figure3", "--methods", "sasrec", "--out", "figure3", epochs=2) == 0
     curve = read_csv(folder / "figure3" / "curves.csv")
     assert len(curve) == 2 and float(curve[0]["seconds"]) < float(curve[1]["seconds"])
+    for file in (folder / "reproduce" / "experiments").glob("*/history.jsonl"):
+        if len(file.read_text().splitlines()) == 2:
+            file.write_text("{bad\n")
+    assert call("figure3", "--methods", "sasrec", "--out", "without", epochs=2) == 1
+    said = capsys.readouterr()
+    assert re.search(r"no plot: .*history.jsonl .*; delete \S+ to have it computed", said.out)
+    assert "experiments that failed: 1" in said.err
+    assert "| sasrec |" in (folder / "without" / "table.md").read_text()
     assert call("figure2", "--methods", "poprec", "sasrec d=10", "--out", "figure2") == 0
     rows = {r["row"] for r in read_csv(folder / "figure2" / "table.csv")}
     assert rows == {"poprec d=10", "poprec d=20", "poprec d=30", "poprec d=40", "poprec d=50"} | {

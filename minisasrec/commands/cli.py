@@ -8,14 +8,16 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from minisasrec.commands.arguments import gather, meant, unguard, with_homes
 from minisasrec.data import DataWarning, load_dataset
@@ -33,17 +35,38 @@ from minisasrec.terminal import ended, say, streams
 Options = TypeVar("Options")
 NARROWEST = 40  # columns that help and messages about options need
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
+TERMINATED = 143  # and by SIGTERM, as from `kill` or the queue of a cluster
 
 
 def run_command(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
     """Call `command`; an error of this package becomes one line and an exit code.
 
     0: done; 1: something was wrong with the input, or the output could not be printed; 2: a wrong
-    option; 130: Ctrl-C.
+    option; 130: Ctrl-C; 143: SIGTERM.
     """
     warnings.showwarning = _one_line_warning
-    with streams() as out:
-        return ended(out, _status(command, argv))
+    with streams() as out, _sigterm_as_ctrl_c() as heard:
+        status = _status(command, argv)
+        return ended(out, TERMINATED if heard and status == INTERRUPTED else status)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[list[int]]:
+    """Inside this block SIGTERM ends the program as Ctrl-C does; the list tells whether it came."""
+    heard: list[int] = []
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield heard  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _status(command: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:

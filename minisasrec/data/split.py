@@ -307,6 +307,12 @@ def parse_rule(rule: str) -> float | None:
     )
 
 
+def spelled_once(rule: str) -> str:
+    """A rule in one spelling: time:.9 and time:0.90 are time:0.9. Raises as `parse_rule` does."""
+    share = parse_rule(rule)
+    return LEAVE_ONE_OUT if share is None else f"time:{share}"
+
+
 def times_of(dataset: Dataset) -> NDArray[Any]:
     """The times of the actions, (A,); a DataError for data without."""
     if dataset.times is None:
@@ -343,12 +349,17 @@ def show_time(times: NDArray[Any], moment: float) -> str:
 def _moment(dataset: Dataset, times: NDArray[Any], share: float) -> float:
     """A time of an action so that as many as possible, but at most `share`, come before it."""
     before = int(Fraction(str(float(share))) * len(times))  # 0.7 * 90 is 62.99... as floats
+    if not before:
+        raise DataError(
+            f"{dataset.name}: a share of {share:g} of {len(times):,} actions is less than one "
+            "action; choose a greater one, such as time:0.9"
+        )
     moment = np.partition(times, before)[before]
     if not (times < moment).any():
         raise DataError(
             f"{dataset.name}: no time splits the actions at {share:g}: "
-            f"{np.mean(times == moment):.0%} of them share the first time, {moment:g}; use "
-            f"leave-one-out, or a column with finer times"
+            f"{np.mean(times == moment):.0%} of these {len(times):,} share the first time, "
+            f"{show_time(times, moment)}; use leave-one-out, or a column with finer times"
         )
     return moment
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ TOKEN = re.compile(
 # what else may stand in a date; what any other word changes, such as the W of a week, nobody knows
 FILLERS = frozenset("t z at on of um uhr h st nd rd th 年 月 日 년 월 일".split())
 AFTER_CLOCK = frozenset(["uhr", "h"])
+DURATION = re.compile(r"-?\d+ days?\b")  # as pandas writes one: 0 days 00:00:03
 CLOCK_ALONE = re.compile(r"\d{1,2}(:\d{2})+")
 NOT_PLAIN = re.compile(r"(?i)utc|gmt|sept\b|[ap]\. ?m\.|[\[(]")
 YEAR_LAST = re.compile(r"\d{1,2}([./])\d{1,2}\1\d{2}(?!\d)")
@@ -239,6 +241,11 @@ class TimeColumn:
             return None
         if values.dtype.kind == "M":
             return self._add_dates(None, values)
+        if isinstance(values[0], timedelta) or DURATION.match(str(values[0])):
+            return 0, (
+                f"the time is a duration, got {values[0]}: give the moment, or seconds as a "
+                "number (.dt.total_seconds())"
+            )
         if values.dtype.kind in "iuf" and self.kind != "date":
             return self._add_numbers(values, values)
         strings: list[str] = []

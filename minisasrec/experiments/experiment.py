@@ -17,6 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -43,7 +44,7 @@ from minisasrec.learn.evaluation import LISTS, Protocol, evaluate, usual_protoco
 from minisasrec.learn.fit import History, fit
 from minisasrec.learn.machine import use_machine
 from minisasrec.learn.receipt import SHOWN, origin
-from minisasrec.learn.runs import Run, to_plain
+from minisasrec.learn.runs import RANKS, Run, to_plain
 from minisasrec.models import MODELS, SequenceModel
 from minisasrec.terminal import on_terminal, say
 
@@ -176,7 +177,7 @@ def run_experiment(experiment: Experiment, progress: bool = False) -> Record:
             )
             test.append({"protocol": protocol, "model": config.model, **found.metrics()})
             ranks |= {protocol: found.ranks, "users": found.users}
-        run.save_arrays("ranks.safetensors", ranks, {})
+        run.save_arrays(RANKS, ranks, {})
         seconds = time.perf_counter() - start
         result = to_plain({**facts, "total_seconds": seconds, "test": test})
         run.write_json(experiment.file().name, result)
@@ -205,12 +206,17 @@ def made_by_whom(experiments: Sequence[Experiment]) -> str:
 
 def _found(experiment: Experiment) -> Record:
     """The result of an experiment that is done, read from its file."""
-    try:
+    with reading_experiment(experiment.folder):
         return Run(experiment.folder).result(experiment.file().name)
+
+
+@contextmanager
+def reading_experiment(folder: Path) -> Iterator[None]:
+    """Inside this block files of an experiment are read; a `CheckpointError` says what to do."""
+    try:
+        yield
     except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}; delete {experiment.folder} to have it computed again"
-        ) from None
+        raise CheckpointError(f"{error}; delete {folder} to have it computed again") from None
 
 
 def _data_of(experiment: Experiment) -> Split:

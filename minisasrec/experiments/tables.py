@@ -85,10 +85,8 @@ def format_differences(found: Sequence[Record]) -> str:
     for r in found:
         key = f"{r['one']} minus {r['other']}", r["metric"], r["seeds"], f"{r['users']:,}"
         rows.setdefault(key, {})[r["protocol"]] = r
-    columns = [
-        [title, *of_rows]
-        for title, of_rows in zip(("", "metric", "seeds", "users"), zip(*rows, strict=True), strict=True)
-    ]
+    titles = "", "metric", "seeds", "users"
+    columns = [[title, *of] for title, of in zip(titles, zip(*rows, strict=True), strict=True)]
     for protocol in dict.fromkeys(r["protocol"] for r in found):
         of_rows = [row.get(protocol) for row in rows.values()]
         interval = [f"{r['low']:+.4f} to {r['high']:+.4f}" if r else "" for r in of_rows]

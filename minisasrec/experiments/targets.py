@@ -14,7 +14,7 @@ from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError
 from minisasrec.experiments import grids, paper
 from minisasrec.experiments.attention_maps import main_categories, mean_attention, membership
-from minisasrec.experiments.experiment import Experiment
+from minisasrec.experiments.experiment import Experiment, reading_experiment
 from minisasrec.experiments.grids import GRIDS, KNOBS, Row
 from minisasrec.experiments.significance import paired_bootstrap, paired_differences
 from minisasrec.experiments.tables import Record, Report, record, values_of
@@ -22,7 +22,7 @@ from minisasrec.learn import metrics
 from minisasrec.learn.config import make_model
 from minisasrec.learn.evaluation import Protocol, usual_protocols
 from minisasrec.learn.fit import SELECT
-from minisasrec.learn.runs import Run
+from minisasrec.learn.runs import RANKS, WEIGHTS, Run
 from minisasrec.models import MODELS, SASRec
 
 Array = np.ndarray
@@ -170,7 +170,9 @@ class Ranks:
                 report.differences.append({**of, **what, **asdict(found)})
 
     def _load(self, name: str, seed: int) -> dict[str, Array]:
-        return Run(self.folders[name, seed]).load_arrays("ranks.safetensors")[0]
+        folder = self.folders[name, seed]
+        with reading_experiment(folder):
+            return Run(folder).load_arrays(RANKS)[0]
 
 
 def _by_user(metric: metrics.Metric, ranks: Array) -> Array:
@@ -328,7 +330,8 @@ def draw_figure3(
     named, points = {}, []
     for row, of_row in zip(rows, experiments, strict=True):
         for experiment in of_row[:1]:
-            history = Run(experiment.folder).history()
+            with reading_experiment(experiment.folder):
+                history = Run(experiment.folder).history()
             seconds = np.cumsum([entry["seconds"] for entry in history]).tolist()
             curve = [(s, e["NDCG@10"]) for s, e in zip(seconds, history, strict=True)
                      if "NDCG@10" in e]  # fmt: skip
@@ -357,7 +360,8 @@ def draw_figure4(
         for experiment in of_row[:1]:
             model = make_model(experiment.config, split)
             assert isinstance(model, SASRec)
-            model.load_state(Run(experiment.folder).load_arrays("best.safetensors")[0])
+            with reading_experiment(experiment.folder):
+                model.load_state(Run(experiment.folder).load_arrays(WEIGHTS)[0])
             size = min(paper.FIGURE_4_POSITIONS, model.n, max(map(len, histories)))
             maps, between = mean_attention(model, histories, size, membership(categories, names))
             long = sum(len(items) >= size for items in histories)

@@ -26,7 +26,9 @@ def installed(library: str) -> str:
 
 
 def is_frame(value: Any) -> bool:
-    """Whether it is a table of pandas or polars."""
+    """Whether it is a table of pandas or polars. Raises `DataError` for a lazy one of polars."""
+    if library(value) == "polars" and type(value).__name__ == "LazyFrame":
+        raise DataError("a lazy frame holds no rows yet: give its .collect()")
     return bool(library(value)) and hasattr(value, "columns")
 
 
@@ -57,6 +59,13 @@ def make_frame(columns: Mapping[str, Sequence[Any] | np.ndarray], library: str) 
         return import_module("pandas").DataFrame(dict(columns))
     import polars
 
-    # a column of texts without a row says nothing of its type
-    empty = [name for name, c in columns.items() if not len(c) and np.asarray(c).dtype == object]
-    return polars.DataFrame(dict(columns), schema_overrides=dict.fromkeys(empty, polars.String))
+    made = []
+    for name, values in columns.items():
+        objects = np.asarray(values)
+        if objects.dtype != object:
+            made.append(polars.Series(name, objects))
+        elif len(objects):  # not as Objects, which cannot be joined or written; mixed ids are text
+            made.append(polars.Series(name, objects.tolist(), strict=False))
+        else:  # a column of texts without a row says nothing of its type
+            made.append(polars.Series(name, [], polars.String))
+    return polars.DataFrame(made)

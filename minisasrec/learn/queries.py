@@ -7,7 +7,7 @@ the items that may be recommended, and `answer` makes the table.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -130,6 +130,8 @@ class Queries:
             if (numbers < 0).any():
                 note(f"{(numbers < 0).sum():,} of {len(given):,} users are not known: left out")
             self.numbers, self.labels = numbers[numbers >= 0], _array(given)[numbers >= 0]
+            if not len(self.labels):  # nobody: of the type that users have
+                self.labels = known.users.values[:0]
         self.items = data.items
         self.starts, self.ends = data.offsets[self.numbers], data.offsets[self.numbers + 1]
 
@@ -214,6 +216,10 @@ def _histories(users: Any, histories: Any) -> tuple[list[Any] | None, list[list[
     if frames.has_column(histories, "time"):
         times = _times(frames.column(histories, "time", "the table of histories"))
         order = np.argsort(times, kind="stable").tolist()
+    if odd := [name for name in names if not isinstance(name, Hashable)]:
+        raise DataError(
+            f"the table of histories has {odd[0]!r} in the column {who!r}; each row has one id"
+        )
     found: dict[Any, list[Any]] = {name: [] for name in names}
     for i in order:
         found[names[i]].append(items[i])

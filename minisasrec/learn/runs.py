@@ -47,9 +47,10 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]
 FORMAT = 1  # of the folder; a change that older versions would misread makes it 2
 CONFIG, WEIGHTS, RESULT = "config.json", "best.safetensors", "result.json"
+RANKS = "ranks.safetensors"  # of an experiment
 ITEMS, USERS, HISTORIES = "items.json", "users.json", "histories.safetensors"
 OWN = {CONFIG, WEIGHTS, ITEMS, USERS, HISTORIES}  # what a recommender is made of
-LISTED = {WEIGHTS, RESULT}  # files that are written after config.json, which has their SHA-256
+LISTED = {WEIGHTS, RESULT, RANKS}  # written after config.json, which has their SHA-256
 LOCK = ".lock"
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.")  # the beginning of a temporary name
 

@@ -6,6 +6,8 @@ import copy
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +65,29 @@ def make_handout(notebooks: Path, folder: Path) -> list[Path]:
     Returns the notebooks written. Raises `ConfigError` for a folder that holds something already.
     """
     found = _notebooks(notebooks)
-    _new(folder)
     written = []
-    (folder / "notebooks").mkdir()
-    for path, notebook in found:
-        target = folder / "notebooks" / path.name
-        _write(target, notebook)
-        written.append(target)
-    root = PACKAGE.parent
-    from_source = (root / "pyproject.toml").is_file()
-    if from_source:
-        for name in ("pyproject.toml", "LICENSE", "CITATION.cff"):
-            if (root / name).is_file():
-                shutil.copy2(root / name, folder)
-        shutil.copytree(
-            PACKAGE, folder / "minisasrec", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        if (root / "docs").is_dir():
-            ignore = shutil.ignore_patterns(*FOR_INSTRUCTORS)
-            shutil.copytree(root / "docs", folder / "docs", ignore=ignore)
-    install = '-e ".[notebooks]"' if from_source else (
-        f'"minisasrec[notebooks]=={__version__}"'
-    )  # fmt: skip
-    Run(folder).write_bytes("README.md", README.format(install=install).encode())
+    with _new(folder):
+        (folder / "notebooks").mkdir()
+        for path, notebook in found:
+            target = folder / "notebooks" / path.name
+            _write(target, notebook)
+            written.append(target)
+        root = PACKAGE.parent
+        from_source = (root / "pyproject.toml").is_file()
+        if from_source:
+            for name in ("pyproject.toml", "LICENSE", "CITATION.cff"):
+                if (root / name).is_file():
+                    shutil.copy2(root / name, folder)
+            shutil.copytree(
+                PACKAGE, folder / "minisasrec", ignore=shutil.ignore_patterns("__pycache__")
+            )
+            if (root / "docs").is_dir():
+                ignore = shutil.ignore_patterns(*FOR_INSTRUCTORS)
+                shutil.copytree(root / "docs", folder / "docs", ignore=ignore)
+        install = '-e ".[notebooks]"' if from_source else (
+            f'"minisasrec[notebooks]=={__version__}"'
+        )  # fmt: skip
+        Run(folder).write_bytes("README.md", README.format(install=install).encode())
     return written
 
 
@@ -96,17 +98,17 @@ def make_nbgrader(notebooks: Path, folder: Path) -> list[Path]:
     `ConfigError` where the solutions are missing.
     """
     found = _notebooks(notebooks)
-    _new(folder)
     written = []
-    for path, notebook in found:
-        file = notebooks / "solutions" / f"{path.stem}.py"
-        if not file.is_file():
-            raise ConfigError(f"nbgrader needs the solutions too, and {file} is missing")
-        marked = for_nbgrader(notebook, questions(notebook, path.stem), read_solutions(file))
-        target = folder / "source" / path.stem / path.name
-        target.parent.mkdir(parents=True)
-        _write(target, marked)
-        written.append(target)
+    with _new(folder):
+        for path, notebook in found:
+            file = notebooks / "solutions" / f"{path.stem}.py"
+            if not file.is_file():
+                raise ConfigError(f"nbgrader needs the solutions too, and {file} is missing")
+            marked = for_nbgrader(notebook, questions(notebook, path.stem), read_solutions(file))
+            target = folder / "source" / path.stem / path.name
+            target.parent.mkdir(parents=True)
+            _write(target, marked)
+            written.append(target)
     return written
 
 
@@ -178,13 +180,20 @@ def _notebooks(folder: Path) -> list[tuple[Path, Notebook]]:
     return [(path, read_notebook(path)) for path in paths]
 
 
-def _new(folder: Path) -> None:
+@contextmanager
+def _new(folder: Path) -> Iterator[None]:
+    """A folder that holds nothing yet; if it does not come to its end, it is removed."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already; name a new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make {folder}: {error.strerror}") from None
+    try:
+        yield
+    except BaseException:  # Ctrl-C, too: half a course would be refused the next time
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _write(path: Path, notebook: Notebook) -> None:
