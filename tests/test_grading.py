@@ -755,6 +755,32 @@ def test_a_judge_that_is_lost_is_started_again(monkeypatch: pytest.MonkeyPatch) 
     assert (found.result, len(started)) == ("correct", 2)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking it")
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_judge_that_is_stopped_in_an_answer_ends_what_it_has_started(
+    fork: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minisasrec.teach.grading import grade
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the answers' folders
+    judges = []
+    popen = grade.subprocess.Popen
+    monkeypatch.setattr(
+        grade.subprocess, "Popen", lambda *a, **k: judges.append(popen(*a, **k)) or judges[-1]
+    )
+    answers = (RIGHT, "while True: pass")
+    tasks = [Task("ann", "a.ipynb", TANH, (answer,), 1.0, "k") for answer in answers]
+    rows = judged(tasks, Limits(seconds=300), None, 1, fork)
+    assert next(rows)[0].result == "correct"
+    for _ in range(600):
+        if list(tmp_path.glob("answer-*")):
+            break
+        time.sleep(0.1)
+    rows.close()  # type: ignore[attr-defined]  # as Ctrl-C does
+    assert [judge.returncode for judge in judges] == [0], "it was not killed"
+    assert not list(tmp_path.glob("answer-*"))
+
+
 def test_files_of_every_name_and_kind(tmp_path: Path) -> None:
     """What browsers and systems make of a notebook counts; what may never end is not opened."""
     content = json.dumps(answered("01_autograd", {"tanh_backward": RIGHT}))

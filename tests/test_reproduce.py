@@ -6,7 +6,12 @@ import copy
 import csv
 import dataclasses
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from math import comb
 from pathlib import Path
@@ -453,6 +458,30 @@ def test_a_missing_extra_is_one_line(call, capsys, monkeypatch, module, option) 
 def test_other_processes_compute_the_same(call, folder) -> None:
     pytest.importorskip("joblib")
     compare(call, folder, "jobs", "--jobs", "2")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT cannot be sent to a group there")
+def test_ctrl_c_with_two_processes_is_one_line(folder: Path) -> None:
+    pytest.importorskip("joblib")
+    command = [sys.executable, "-m", "minisasrec.reproduce", "table4", "--jobs", "2"]
+    process = subprocess.Popen(
+        [*command, "--dataset", "clicks.csv", "--epochs", "300", "--experiments", "pressed"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 240
+    while not list(folder.glob("pressed/*/last.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
+    first, *said = process.communicate(timeout=60)[1].splitlines()
+    assert process.returncode == 130
+    assert first == "9 experiments: 0 done, 9 to compute"
+    kept = "finished experiments and whole epochs are kept; the same command goes on"
+    assert said == [f"interrupted: {kept}"]
 
 
 def test_a_dask_cluster_computes_the_same(call, folder) -> None:

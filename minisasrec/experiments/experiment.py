@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import signal
 import statistics
 import threading
 import time
@@ -341,7 +342,7 @@ def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[E
     joblib = extra("joblib", "--jobs")
     threads = experiments[0].config.machine.threads or max(1, available_cores() // jobs)
     try:
-        with joblib.parallel_config("loky", inner_max_num_threads=threads):
+        with joblib.parallel_config("loky", inner_max_num_threads=threads, initializer=_quiet):
             parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)
             yield from parallel(joblib.delayed(_attempt)(experiment) for experiment in experiments)
     except BrokenExecutor:
@@ -349,6 +350,14 @@ def _run_on_joblib(experiments: list[Experiment], jobs: int) -> Iterator[tuple[E
             "a worker process died, perhaps for lack of memory; what is finished is kept: give the "
             "command again with fewer --jobs"
         ) from None
+
+
+def _quiet() -> None:
+    """In a worker: Ctrl-C is for the process that has started it, which ends it with one line."""
+    from tqdm import tqdm
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # one between processes would be missed when it is ended
 
 
 def _run_on_dask(

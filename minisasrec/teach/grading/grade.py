@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -292,16 +293,20 @@ class _Worker(threading.Thread):
             self.stop()
 
     def stop(self) -> None:
-        """End the judge; it ends what it has started."""
+        """End the judge, also in the middle of an answer; it ends what it has started."""
         self._stopped = True
         judge, self._judge = self._judge, None
-        if judge is not None and judge.stdin is not None:
+        if judge is None or judge.stdin is None:
+            return
+        with suppress(OSError):
+            judge.stdin.close()  # no more tasks
+        for end, seconds in ((judge.terminate, 1), (judge.kill, 10)):
             try:
-                judge.stdin.close()
-                judge.wait(timeout=10)
-            except (OSError, subprocess.TimeoutExpired):
-                judge.kill()
-                judge.wait()
+                judge.wait(timeout=seconds)
+                break
+            except subprocess.TimeoutExpired:
+                end()
+        judge.wait()
 
     def _grade(self, task: Task) -> tuple[Row, tuple[str, ...]]:
         said: dict[str, Any] = {}
@@ -349,9 +354,10 @@ class _Worker(threading.Thread):
             judge.stdin.flush()
             return json.loads(judge.stdout.readline())
         except (OSError, ValueError):
-            judge.kill()
-            judge.wait()
-            self._judge = None
+            if not self._stopped:  # else `stop` lets it end what it has started
+                judge.kill()
+                judge.wait()
+                self._judge = None
             return {}
         finally:
             clock.cancel()
