@@ -43,6 +43,7 @@ from minisasrec.experiments.targets import (
 )
 from minisasrec.learn.config import TrainConfig, is_chosen, unchosen
 from minisasrec.learn.machine import MachineOptions, use_machine
+from minisasrec.models.ranges import LARGEST
 from minisasrec.terminal import show
 
 
@@ -257,8 +258,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError(f"--jobs is {options.jobs}; it must be at least 1")
     if not options.seeds:
         raise ConfigError("--seeds is empty; give one seed or more, such as --seeds 0 1 2")
-    if min(options.seeds) < 0:
-        raise ConfigError(f"--seeds has {min(options.seeds)}; a seed must be at least 0")
+    for seed in options.seeds:
+        if not 0 <= seed <= LARGEST["seed"]:
+            raise ConfigError(f"--seeds has {seed}; a seed is from 0 to {LARGEST['seed']:,}")
     if options.target == "table2" and options.dry_run:
         if options.json:
             print_json([])

@@ -428,7 +428,8 @@ def test_a_cell_that_fails_leaves_the_others(call, folder, capsys, monkeypatch) 
     [
         (("table9",), "there is no target 'table9'; choose one of table2, table3, "),
         ((), "name a target; choose one of table2"),
-        (("table3", "--seeds", "0", "-1"), "--seeds has -1; a seed must be at least 0"),
+        (("table3", "--seeds", "0", "-1"), "--seeds has -1; a seed is from 0 to 18"),
+        (("table3", "--seeds", "9" * 24), "--seeds has 999999999999999999999999; a seed is from 0"),
         (("table3", "--methods", "svd"), "--methods: table3 has no row 'svd'; it has poprec, bpr"),
         (("table3", "--jobs", "0"), "--jobs is 0; it must be at least 1"),
         (("table3", "--seed", "1"), ""),

@@ -473,6 +473,9 @@ def test_train_and_evaluate(file: Path, tmp_path: Path, capsys: Any) -> None:
     assert shell("evaluate", run, "--split", "time:.90", "--part", "valid") == 0
     assert "valid part" in capsys.readouterr().out
 
+    resumed = ("--dataset", file, "--split", "time:.90", *SMALL, "--out", run, "--resume")
+    assert shell("train", *resumed) == 0  # one split, whatever its spelling
+    capsys.readouterr()
     for other in ("leave-one-out", "time:0.8"):
         assert shell("evaluate", run, "--split", other) == 2
         said = capsys.readouterr().err

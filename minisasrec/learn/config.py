@@ -17,7 +17,7 @@ from minisasrec.border import json_value, reading
 from minisasrec.budget import Weights
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.registry import DATASETS, SPARSE, DatasetSpec
-from minisasrec.data.split import LEAVE_ONE_OUT, Split, parse_rule
+from minisasrec.data.split import LEAVE_ONE_OUT, Split, spelled_once
 from minisasrec.errors import ConfigError
 from minisasrec.learn.machine import MachineOptions
 from minisasrec.models import MODELS, Model, SequenceModel
@@ -162,7 +162,7 @@ class TrainConfig:
         if self.select not in ("sampled", "full"):
             raise ConfigError(f"select is {self.select!r}; choose one of sampled, full")
         self.machine.check()
-        parse_rule(self.split)
+        object.__setattr__(self, "split", spelled_once(self.split))  # --resume compares
         if not 0 <= self.weight_average < 1:
             raise ConfigError(
                 f"--weight-average is {self.weight_average}; it is a share below 1, for example "
