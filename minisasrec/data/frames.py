@@ -52,7 +52,7 @@ class FrameTable:
     def _column(self, position: int, first: int, end: int) -> NDArray[Any]:
         if hasattr(self.frame, "iloc"):
             return pandas_column(self.frame.iloc[first:end, position])
-        if hasattr(self.frame, "get_column"):  # polars without pyarrow
+        if hasattr(self.frame, "get_column"):  # polars without Arrow
             values = self.frame.get_column(self.names[position])[first:end].to_list()
             return as_objects([str(v) if hasattr(v, "isoformat") else v for v in values])
         return arrow_column(self.frame.column(position)[first:end])
@@ -80,15 +80,17 @@ def _opened(frame: Any) -> tuple[Any, list[Any], int]:
         if hasattr(frame, "__arrow_c_stream__"):
             try:
                 table = pyarrow.table(frame)
+                return table, table.column_names, table.num_rows
             except (pyarrow.ArrowException, ValueError) as error:  # such as polars' Int128
-                raise DataError(
-                    f"a column of the frame has a type that Arrow lacks ({error}): cast it, or "
-                    "leave it out"
-                ) from error
-            return table, table.column_names, table.num_rows
+                if not hasattr(frame, "get_column"):
+                    raise DataError(
+                        f"a column of the frame has a type that Arrow lacks ({error}): cast it, "
+                        "or leave it out"
+                    ) from error
     except ImportError:
-        if hasattr(frame, "get_column"):
-            return frame, list(frame.columns), len(frame)
+        pass
+    if hasattr(frame, "get_column"):
+        return frame, list(frame.columns), len(frame)
     if hasattr(frame, "__dataframe__"):
         frame = pandas.api.interchange.from_dataframe(frame)
         return frame, list(frame.columns), len(frame)
