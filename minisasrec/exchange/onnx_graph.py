@@ -22,6 +22,7 @@ from minisasrec.models.variants import NoResidual
 from minisasrec.nn import LayerNorm, Residual
 
 OPSET, IR_VERSION = 17, 8  # 17: the first with LayerNormalization; read by onnxruntime from 1.12 on
+INT64 = 7  # onnx.TensorProto.INT64, for a cast
 END = np.array([np.iinfo(np.int64).max])  # the end of a slice
 
 
@@ -32,7 +33,10 @@ def to_onnx(model: SASRec, path: str | Path, *, candidates: bool = False) -> Pat
     """
     path = Path(path)
     if not isinstance(model, SASRec):
-        raise ConfigError(f"only a SASRec can be written as ONNX, not {type(model).__name__}")
+        raise ConfigError(
+            f"only a SASRec can be written as ONNX, not {type(model).__name__}; that of a "
+            "Recommender is its model_"
+        )
     if path.suffix != ".onnx":
         raise ConfigError(f"an ONNX model goes to a .onnx file, got {path}")
     try:
@@ -128,9 +132,13 @@ def last_states(g: Graph, model: SASRec) -> str:
     if c.scale_embedding or c.norm == "authors":
         x = g("Mul", x, math.sqrt(c.d))
     if c.positions:
-        if c.positions_from != "end":
-            raise ConfigError("positions from the beginning have no ONNX form here")
-        x = g("Add", x, g("Slice", "position_embedding.table", g("Neg", length), END, [0]))
+        P = "position_embedding.table"
+        if c.positions_from == "end":
+            rows = g("Slice", P, g("Neg", length), END, [0])  # (L, d)
+        else:  # the oldest item has row 0
+            places = g("Sub", g("CumSum", g("Cast", real, to=INT64), 1), 1)
+            rows = g("Gather", P, g("Max", places, 0))  # (B, L, d)
+        x = g("Add", x, rows)
     x = hide(x) if shown else x
     for i, block in enumerate(model.blocks):
         x = hide(x) if c.padding == "zeroed" else x
@@ -154,8 +162,6 @@ def block_output(g: Graph, model: SASRec, block: Any, name: str, x: str, allowed
     def residual(x: str, of: str) -> str:
         return g("Add", x, of) if c.residual else of
 
-    if c.norm == "ligr":
-        raise ConfigError("norm=ligr has no ONNX form here; choose another norm")
     for connection in (block.attention_residual, block.ffn_residual):
         if type(connection) not in (Residual, NoResidual):
             kind = type(connection).__name__
@@ -165,6 +171,10 @@ def block_output(g: Graph, model: SASRec, block: Any, name: str, x: str, allowed
         x = norm(residual(x, attend(x, x)), "attention_norm")
         return norm(residual(x, ffn(x)), "ffn_norm")
     q = norm(x, "attention_norm")
+    if c.norm == "ligr":
+        x = g("Add", x, gate(g, attend(q, q), linear(g, f"{name}.attention_gate", x)))
+        f = swiglu(g, f"{name}.ffn", norm(x, "ffn_norm"))
+        return g("Add", x, gate(g, f, linear(g, f"{name}.ffn_gate", x)))
     if c.norm == "authors":
         z = norm(residual(q, attend(q, x)), "ffn_norm")
         return residual(z, ffn(z))
@@ -188,6 +198,17 @@ def attention(g: Graph, model: SASRec, name: str, x_q: str, x: str, allowed: str
     out = g("Transpose", g("MatMul", weights, v), perm=[0, 2, 1, 3])
     out = g("Reshape", out, [0, 0, c.d])
     return linear(g, f"{name}.output", out) if c.output_projection else out
+
+
+def swiglu(g: Graph, name: str, s: str) -> str:
+    """(silu(s W1) * (s W3)) W2, silu(a) = a sigmoid(a)."""
+    a = linear(g, f"{name}.layer1", s)
+    return linear(g, f"{name}.layer2", gate(g, g("Mul", a, linear(g, f"{name}.layer3", s)), a))
+
+
+def gate(g: Graph, x: str, by: str) -> str:
+    """x * sigmoid(by)."""
+    return g("Mul", x, g("Sigmoid", by))
 
 
 def linear(g: Graph, name: str, x: str) -> str:
