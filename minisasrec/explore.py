@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     beside: Beside = options.beside
     if options.beside not in ("untrained", "none"):
-        if not Path(options.beside).exists():
+        if not options.beside or not Path(options.beside).exists():
             raise ConfigError(
                 f"--beside is {options.beside}; give untrained, none or the folder of another run"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minisasrec.commands.cli import print_json, read_options, run_command
-from minisasrec.commands.loading import check_users, load_recommender
+from minisasrec.commands.loading import check_out, check_users, load_recommender
 from minisasrec.commands.tables import check_ending, read_ids, writing
 from minisasrec.commands.titles import Titles
 from minisasrec.data import DataWarning
@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     _check(options)
     warnings.simplefilter("always", DataWarning)
     recommender = load_recommender(options.run, options.machine, options.data_dir)
+    if options.out is not None:
+        check_out(options.out, options.run, recommender)
     asked = _asked(recommender, options)
     column = recommender.config.columns.item_column
     arguments: dict[str, Any] = {

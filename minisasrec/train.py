@@ -62,8 +62,8 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--dataset")
     first.add_argument("--model")
-    first.add_argument("--config", type=Path)
-    first.add_argument("--out", type=Path)
+    first.add_argument("--config")
+    first.add_argument("--out")
     first.add_argument("--resume", action="store_true")
     try:
         known, _ = first.parse_known_args(arguments)
@@ -71,10 +71,10 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
         raise ConfigError(str(error)) from None
     settings: dict[str, Any] = {}
     if known.config:
-        settings = read_json(known.config)
+        settings = read_json(Path(known.config))
         settings = settings.get("settings", settings)  # config.json of a run holds more than those
     elif known.resume and known.out:  # so that --resume --out RUN needs nothing else
-        settings = Run.open(known.out).settings()[0].to_json()
+        settings = Run.open(Path(known.out)).settings()[0].to_json()
     from_json(settings)  # before a part of it is used
     for of_this_command in ("json", "dry_run"):  # not of an earlier run
         settings.pop(of_this_command, None)
@@ -83,7 +83,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
     if model not in MODELS:
         raise ConfigError(f"--model is {model!r}; choose one of {', '.join(MODELS)}")
     default = from_json({**settings, "model": model}, preset(dataset, model))
-    offered = offered_options(default, known.config)
+    offered = offered_options(default, known.config and Path(known.config))
     with errors_in_one_line(type(offered)):
         options = tyro.cli(
             type(offered),
@@ -92,7 +92,7 @@ def parse(argv: Sequence[str] | None = None) -> TrainConfig:
             default=offered,
             config=(tyro.conf.OmitArgPrefixes,),
         )
-    values = dataclasses.asdict(with_homes(options))
+    values = dataclasses.asdict(with_homes(options, arguments))
     values.pop("config")
     return from_json(values, default)
 

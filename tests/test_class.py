@@ -20,6 +20,7 @@ from classroom import NOTEBOOKS, answer_cells, answered, code_cell, hand_in, han
 
 from minisasrec.commands.cli import run_command
 from minisasrec.teach import doctor, handout
+from minisasrec.teach.attempt import PACKAGE
 from minisasrec.teach.exercises import exercises
 from minisasrec.teach.grading.cells import questions, source
 from minisasrec.teach.handout import MARKS, for_nbgrader, read_solutions
@@ -276,6 +277,11 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path) -> None:
         (["grade", ".", "--memory", "nan"], "--memory is nan"),
         (["grade", ".", "--jobs", "0"], "--jobs is 0"),
         (["grade", ".", "--hidden", "no.py"], "--hidden is no.py, which is no file"),
+        (["grade", ".", "--out", "."], "--out is ., the submissions; give another folder"),
+        (["grade", ".", "--out", __file__], "test_class.py, a file; give a folder"),
+        (["grade", ""], "the path of the submissions is empty; give a path"),
+        (["make", str(PACKAGE / "new")], "which is copied; name another folder"),
+        (["make", str(PACKAGE.parent / "docs" / "new")], "which is copied; name another folder"),
         (["grad", "."], "class has no 'grad'; did you mean grade?"),
         (["make"], "Missing"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from minisasrec.commands.cli import read_options
 from minisasrec.data.__main__ import DataConfig
 from minisasrec.errors import ConfigError
+from minisasrec.receipt import ReceiptConfig
 from minisasrec.reproduce import ReproduceConfig
 from minisasrec.train import parse
 from minisasrec.tune import TuneConfig
@@ -105,6 +107,8 @@ def test_a_mistyped_option_is_no_value(wrong: tuple[str, ...]) -> None:
         (("--user", "visitor", "--item", "p"), "did you mean --user-column, --item-column?"),
         (("--zzzz", "1"), "Unrecognized options: --zzzz, 1"),
         (("--row-l3", "1"), "Unrecognized options: --row-l3, 1"),  # --row-l2 is one of bpr
+        (("--row-l2", "1"), "; --row-l2 goes with --model bpr or fmc or fpmc or transrec"),
+        (("--days", "3"), "Unrecognized options: --days, 3; --days goes with --model recentpop"),
     ],
 )
 def test_a_mistyped_option_gets_the_one_that_is_meant(
@@ -113,6 +117,25 @@ def test_a_mistyped_option_gets_the_one_that_is_meant(
     with pytest.raises(ConfigError) as caught:
         parse(["--dataset", "bookshop", *arguments])
     assert str(caught.value).endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", ""], "--out is empty; give a path"),
+        (["--out="], "--out is empty; give a path"),
+        (["--resume", "--out", ""], "--out is empty; give a path"),
+        (["--data-dir", "", "--out", "x"], "--data-dir is empty; give a path"),
+    ],
+)
+def test_a_path_that_is_empty_is_not_the_folder_one_is_in(words: list[str], said: str) -> None:
+    """As `--out "$OUT"` is, where OUT is not set."""
+    with pytest.raises(ConfigError) as caught:
+        parse(words)
+    assert str(caught.value).startswith(said)
+    assert parse(["--out", ".", "--dataset", "bookshop"]).out == Path()
+    with pytest.raises(ConfigError, match="the path of the run is empty"):
+        read_options(ReceiptConfig, "receipt", [""])
 
 
 def test_so_it_is_in_every_command() -> None:

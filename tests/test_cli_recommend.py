@@ -347,12 +347,14 @@ def test_ids_of_whole_numbers_keep_their_type(tmp_path: Path) -> None:
         (("--all-users", "--out", "recs.xlsx"), "its ending says the format: .parquet, .csv"),
         (("--all-users", "--out", "recs"), "its ending says the format"),
         (("--items", "f2", "--scheduler", "tcp://x:1"), "--scheduler is for many users"),
+        (("--all-users", "--out", "{films}/run/history.jsonl"), "a file of the run itself; give"),
+        (("--all-users", "--out", "{films}/films.csv"), "films.csv, the log of this run; give"),
         (("--user", "u1", "--keep-seen", "--repeats", "forbid"), "contradict each other"),
         (("--user", "u1", "--explain", "--out", "r.csv"), "--explain goes without --out"),
     ],
 )
-def test_wrong_options(ask: Any, arguments: tuple[str, ...], says: str) -> None:
-    assert says in ask(*arguments, code=2)
+def test_wrong_options(ask: Any, films: Path, arguments: tuple[str, ...], says: str) -> None:
+    assert says in ask(*(word.format(films=films) for word in arguments), code=2)
 
 
 def test_unknown_items_have_near_names(ask: Any) -> None:

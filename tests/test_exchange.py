@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import re
 import warnings
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import pytest
 from minisasrec.backends import use_backend
 from minisasrec.data import DataWarning
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import CheckpointError, ConfigError, DataError
+from minisasrec.errors import CheckpointError, ConfigError, DataError, TrainingError
 from minisasrec.exchange import (
     from_port,
     item_map,
@@ -357,9 +358,9 @@ def test_damaged_files_are_one_line(suffix, tmp_path):
             from_port(path, "post")
         assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="no such file"):
-        from_port(tmp_path / f"gone{suffix}", "post")
+        from_port(tmp_path / f"gone{suffix}", None)  # before it asks for the wiring
     with pytest.raises(ConfigError, match=r"cannot read \.bin; give \.safetensors, \.npz"):
-        from_port(tmp_path / "w.bin", "post")
+        from_port(path.rename(tmp_path / "w.bin"), "post")
     with pytest.raises(ConfigError, match=r"cannot write \.bin"):
         write_arrays(tmp_path / "w.bin", {})
 
@@ -724,6 +725,9 @@ def onnx_batch(lists, width=None):
             for heads, positions in ((1, True), (2, True), (2, False))
         ],
         {"output_projection": True, "shared_embedding": False},
+        {"norm": "ligr", "heads": 2, "positions_from": "beginning", "output_projection": True},
+        {"norm": "ligr", "padding": "zeroed"},
+        {"positions_from": "beginning"},
         {"layer_norm": False, "residual": False, "scale_embedding": False},
         {"blocks": 0},
     ],
@@ -784,7 +788,7 @@ def test_onnx_says_what_it_is_and_what_it_cannot(tmp_path, monkeypatch):
     session = onnx_session(model, tmp_path / "m.onnx")
     facts = session.get_modelmeta().custom_metadata_map
     assert facts == {"n": str(N), "num_items": str(ITEMS), "padding": "hidden"}
-    with pytest.raises(ConfigError, match="only a SASRec.*not BPR"):
+    with pytest.raises(ConfigError, match="only a SASRec.*not BPR; .* model_"):
         to_onnx(BPR(3, ITEMS), tmp_path / "b.onnx")
     with pytest.raises(ConfigError, match=r"\.onnx file"):
         to_onnx(model, tmp_path / "m.pb")
@@ -810,8 +814,44 @@ def test_item_vectors_find_what_the_model_ranks_first(tmp_path):
     best = numbers[(queries @ vectors.T).argmax(axis=1)]
     assert best.tolist() == (scores(model, lists)[:, 1:].argmax(axis=1) + 1).tolist()
     names = ["<pad>", *(f"é{i}" for i in range(1, ITEMS + 1))]
-    _, ids = save_item_vectors(BPR(3, ITEMS), tmp_path / "bpr.npy", names)
-    assert np.load(ids).tolist() == names[1:]
+    for given in (names, names[1:]):  # of a data set, and of a recommender
+        _, ids = save_item_vectors(BPR(3, ITEMS), tmp_path / "bpr.npy", given)
+        assert np.load(ids).tolist() == names[1:]
+
+
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_vectors_never_stand_beside_the_ids_of_others(renamed, tmp_path, monkeypatch):
+    """Ctrl-C while the ids are written, or between the two renamings."""
+    model, old = random_model(SASRecConfig(n=N, d=D)), [f"old {i}" for i in range(ITEMS)]
+    path, ids = save_item_vectors(SASRec(ITEMS, SASRecConfig(n=N, d=D)), tmp_path / "i.npy", old)
+    before, done, replace = np.load(path), [], os.replace
+
+    def pressed(*names):
+        if len(done) == renamed:
+            raise KeyboardInterrupt
+        done.append(names)
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        save_item_vectors(model, path, [f"new {i}" for i in range(ITEMS)])
+    assert np.load(ids)[0] == ("new 0" if renamed else "old 0")
+    if path.exists():
+        assert not renamed and np.array_equal(np.load(path), before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit of the size of files")
+def test_vectors_that_cannot_be_written_say_why(tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    try:
+        with pytest.raises(TrainingError, match="File too large"):
+            save_item_vectors(SASRec(ITEMS, SASRecConfig(n=N, d=D)), tmp_path / "i.npy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_item_vectors_say_what_they_need(tmp_path):

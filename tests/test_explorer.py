@@ -968,10 +968,18 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_it_takes_the_place_of_no_device(tmp_path: Path) -> None:
     """With --out /dev/stdout as root, that name would be a file from then on."""
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(TrainingError, match="pipe: it is a pipe or a device; give the name of a"):
-        write(recommender(), tmp_path / "pipe")
-    assert (tmp_path / "pipe").is_fifo()
+    os.mkfifo(tmp_path / "pipe.html")
+    with pytest.raises(TrainingError, match="pipe.html: it is a pipe or a device; give the name"):
+        write(recommender(), tmp_path / "pipe.html")
+    assert (tmp_path / "pipe.html").is_fifo()
+
+
+@pytest.mark.parametrize("name", ["config.json", "shop.csv", "page"])
+def test_it_takes_the_place_of_no_other_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ConfigError, match=f"ends in .html, not to .*{name}"):
+        write(recommender(), tmp_path / name)
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_a_notebook_shows_it(browser: Any, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ A word that begins with a dash is a value unless it is an option of the command.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from minisasrec.border import at_home
+from minisasrec.errors import ConfigError
 
 GUARD = "="  # before each text value while tyro reads, so that none looks like an option
 
@@ -67,13 +68,26 @@ def unguard(options: Any) -> Any:
     return options
 
 
-def with_homes(options: Any) -> Any:
-    """The same options with ``~`` in paths as `at_home` has it."""
+def with_homes(options: Any, words: Sequence[str]) -> Any:
+    """The same options with ``~`` in paths as `at_home` has it.
+
+    Raises `ConfigError` for a path that is empty, as `--out "$OUT"` is where OUT is not set: it
+    would be the folder that one is in. `words` are those of the command line.
+    """
+    said = [word.split("=")[-1] for word in words]
+    unsaid = "" in said and not any(value and Path(value) == Path() for value in said)
     for field in fields(options):
         value = getattr(options, field.name)
         if is_dataclass(value):
-            with_homes(value)
+            with_homes(value, words)
         elif isinstance(value, Path):
+            if unsaid and value == Path():
+                positional = field.default is MISSING
+                of = "the path of the " if positional else "--"
+                raise ConfigError(
+                    f"{of}{field.name.replace('_', '-')} is empty; give a path (. is the folder "
+                    "that you are in)"
+                )
             object.__setattr__(options, field.name, at_home(value))
     return options
 
@@ -91,10 +105,25 @@ def meant(message: str, options: type[Any]) -> str:
     flags, found = _flags(options, hidden=False), list[str]()
     for word in words.split(", "):
         flag = word.strip().partition("=")[0].replace("_", "-")
+        if models := _models_with(flag, options):
+            return f"; {flag} goes with --model {' or '.join(models)}"
         if flag.startswith("--"):
             longer = sorted(other for other in flags if other.startswith(flag))
             found += get_close_matches(flag, sorted(flags), n=1, cutoff=0.75) or longer[:1]
     return f"; did you mean {', '.join(dict.fromkeys(found))}?" if found else ""
+
+
+def _models_with(flag: str, options: type[Any]) -> list[str]:
+    """The models that an option belongs to, if it is of other models than the one chosen."""
+    from minisasrec.models import MODELS  # late: `class grade` has no use for it
+
+    hints, marked = get_type_hints(options), get_type_hints(options, include_extras=True)
+    sections = {
+        field.name
+        for field in fields(options)
+        if _is_suppressed(marked[field.name]) and flag in _flags(hints[field.name]) - {"--help"}
+    }
+    return [name for name, (_, section) in MODELS.items() if section in sections]
 
 
 def _is_option(word: str, flags: set[str]) -> bool:

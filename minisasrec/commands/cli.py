@@ -101,7 +101,7 @@ def read_options(options: type[Options], command: str, argv: Sequence[str] | Non
             args=arguments,
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
         )
-    return with_homes(unguard(read))
+    return with_homes(unguard(read), arguments)
 
 
 def print_json(document: Any) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from minisasrec.commands.cli import load_run
 from minisasrec.data import DataWarning, load_dataset
-from minisasrec.errors import DataError, MinisasrecError
+from minisasrec.errors import ConfigError, DataError, MinisasrecError
 from minisasrec.learn.known import Known
 from minisasrec.learn.machine import MachineOptions, use_machine
-from minisasrec.learn.runs import Run
+from minisasrec.learn.runs import ALL, Run
 from minisasrec.recommender import Recommender
 
 
@@ -37,6 +37,15 @@ def load_recommender(
     machine = dataclasses.replace(machine, backend=machine.backend or config.machine.backend)
     use_machine(machine)
     return Recommender.of(dataclasses.replace(config, machine=machine), known, model)
+
+
+def check_out(out: Path, run: Path, recommender: Recommender) -> None:
+    """Raise `ConfigError` for an --out that is a file of the run, or the log it was trained on."""
+    if out.name in ALL and out.parent.resolve() == run.resolve():
+        raise ConfigError(f"--out is {out}, a file of the run itself; give another name")
+    log = Path(recommender.config.dataset)
+    if out.is_file() and log.exists() and out.samefile(log):
+        raise ConfigError(f"--out is {out}, the log of this run; give another name")
 
 
 def check_users(recommender: Recommender, users: Sequence[str]) -> None:

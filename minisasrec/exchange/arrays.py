@@ -30,10 +30,12 @@ def read_arrays(source: Source) -> dict[str, Array]:
             f"the weights are {source!r:.60}; give a file ({', '.join(READERS)}), or arrays by name"
         )
     path = at_home(Path(source))
+    if not path.exists():
+        raise CheckpointError(f"no such file: {path}")
     if path.suffix not in READERS:
         raise ConfigError(f"{path}: cannot read {path.suffix or 'it'}; give {', '.join(READERS)}")
     if not path.is_file():
-        raise CheckpointError(f"no such file: {path}")
+        raise CheckpointError(f"{path} is no file")
     with reading(path, CheckpointError, wrong=f"{path} cannot be read"):
         return READERS[path.suffix](path)
 

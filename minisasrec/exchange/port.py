@@ -55,6 +55,7 @@ def from_port(
     that are not the port's, not finite or do not give the reference's logits, `DataError` for an
     item map or a reference batch that is not complete.
     """
+    theirs = clean(read_arrays(source))
     if norm is None:
         raise ConfigError(
             'the weights do not say which wiring they belong to; give norm="post" (the port since '
@@ -62,7 +63,6 @@ def from_port(
         )
     if norm not in PADDING:
         raise ConfigError(f"norm is {norm!r}; choose one of {', '.join(PADDING)}")
-    theirs = clean(read_arrays(source))
     found = sizes(theirs, n)
     config = SASRecConfig(
         n=found["n"],

@@ -17,34 +17,41 @@ def save_item_vectors(
 ) -> tuple[Path, Path]:
     """Write NAME.npy, float32 (I, d'), row r for item r + 1, and NAME.ids.npy (I) beside it.
 
-    `ids` are the items' own ids with the padding's first (`dataset.item_ids`); without them the
-    file holds 1..I. A score is the *inner product* with `model.encode(users, histories)`, so the
-    index must be one of inner products: vectors have different lengths, and cosine or Euclidean
-    distance order items otherwise. Returns both paths.
+    `ids` are the items' own ids (`Recommender.item_ids`, or `dataset.item_ids`, where the padding's
+    comes first); without them the file holds 1..I. A score is the *inner product* with
+    `model.encode(users, histories)`, so the index must be one of inner products: vectors have
+    different lengths, and cosine or Euclidean distance order items otherwise. Vectors never stand
+    beside the ids of others. Returns both paths.
     """
     path = Path(path)
     if path.suffix != ".npy":
         raise ConfigError(f"item vectors go to a .npy file, got {path}")
     if not isinstance(model, SequenceModel):
-        raise ConfigError(f"{type(model).__name__} has no item vectors")
+        raise ConfigError(
+            f"{type(model).__name__} has no item vectors; a Recommender has them in its model_"
+        )
     vectors = np.ascontiguousarray(model.item_vectors()[1:], dtype=np.float32)
     if ids is None:
         names = np.arange(1, len(vectors) + 1)
-    elif len(ids) == len(vectors) + 1:
-        names = np.array([str(name) for name in ids[1:]])
+    elif len(ids) - len(vectors) in (0, 1):
+        names = np.array([str(name) for name in ids[len(ids) - len(vectors) :]])
     else:
-        raise ConfigError(
-            f"{len(ids)} ids for {len(vectors)} items; give one for each, the padding's first"
-        )
+        raise ConfigError(f"{len(ids)} ids for {len(vectors)} items; give one for each")
     beside = path.with_suffix(".ids.npy")
-    for target, array in ((path, vectors), (beside, names)):
-        _write(target, array)
+    folder = Run(path.parent)
+
+    def save_vectors(temporary: Path) -> None:
+        _save(temporary, vectors)
+        folder.write(beside.name, save_ids)
+
+    def save_ids(temporary: Path) -> None:
+        _save(temporary, names)
+        path.unlink(missing_ok=True)  # until both have their names, one is missing
+
+    folder.write(path.name, save_vectors)
     return path, beside
 
 
-def _write(path: Path, array: np.ndarray) -> None:
-    def save(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-
-    Run(path.parent).write(path.name, save)
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("w+b") as file:  # into a file for writing alone NumPy hides why it cannot
+        np.save(file, array, allow_pickle=False)

@@ -118,10 +118,12 @@ def page(
 def write(recommender: Recommender, path: str | os.PathLike[str], **options: Any) -> Path:
     """Write the page; `options` are those of `page`. Returns the path.
 
-    The file appears whole or not at all. Raises what `page` does, and `TrainingError` if it cannot
-    be written.
+    The file appears whole or not at all. Raises what `page` does, `ConfigError` for a name that is
+    no page's, and `TrainingError` if it cannot be written.
     """
     target = Path(path).absolute()
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"the page goes to a file that ends in .html, not to {os.fspath(path)!r}")
     content = page(recommender, **options).encode()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,7 @@ RANKS = "ranks.safetensors"  # of an experiment
 ITEMS, USERS, HISTORIES = "items.json", "users.json", "histories.safetensors"
 OWN = {CONFIG, WEIGHTS, ITEMS, USERS, HISTORIES}  # what a recommender is made of
 LISTED = {WEIGHTS, RESULT, RANKS}  # written after config.json, which has their SHA-256
+ALL = OWN | LISTED | {"last.safetensors", "history.jsonl", "history.csv"}
 LOCK = ".lock"
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{16}\.")  # the beginning of a temporary name
 

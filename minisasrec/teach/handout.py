@@ -65,6 +65,9 @@ def make_handout(notebooks: Path, folder: Path) -> list[Path]:
     Returns the notebooks written. Raises `ConfigError` for a folder that holds something already.
     """
     found = _notebooks(notebooks)
+    for copied in (PACKAGE, PACKAGE.parent / "docs"):
+        if folder.resolve().is_relative_to(copied):
+            raise ConfigError(f"{folder} is inside {copied}, which is copied; name another folder")
     written = []
     with _new(folder):
         (folder / "notebooks").mkdir()

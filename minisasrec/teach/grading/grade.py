@@ -98,6 +98,10 @@ class Class:
         self.questions = [q for stem, nb in self.handed_out.items() for q in questions(nb, stem)]
         if not submissions.is_dir():
             raise DataError(f"{submissions} is no folder; it holds a folder for each student")
+        if out is not None and out.resolve() == submissions.resolve():
+            raise ConfigError(f"--out is {out}, the submissions; give another folder")
+        if out is not None and out.exists() and not out.is_dir():
+            raise ConfigError(f"--out is {out}, a file; give a folder")
         ours = {path.resolve() for path in (notebooks, out) if path is not None}
         self.students, self.loose = list[str](), list[str]()
         for path in sorted(submissions.iterdir()):
