@@ -84,7 +84,10 @@ def _shown(count: float) -> str:
     >>> _shown(3_456_000_000), _shown(12_300_000)
     ('3.5 GB', '12 MB')
     """
-    return f"{count / GB:,.1f} GB" if count >= GB else f"{count / 1e6:,.0f} MB"
+    for unit, size in ("GB", GB), ("MB", 1e6), ("kB", 1e3):
+        if count >= size:
+            return f"{count / size:,.{int(unit == 'GB')}f} {unit}"
+    return f"{count:.0f} bytes"
 
 
 @cache

@@ -82,7 +82,7 @@ def test_a_log_is_the_same_in_every_form(
     folder = tmp_path_factory.mktemp("log")
     count = len(rows)
     when = data.draw(st.permutations(range(count))) if data else [*reversed(range(count))]
-    titles = {i: f"{title} no. {n}" for n, (_, i, title) in enumerate(rows)}
+    titles = {i: f"{title} no. {n}".strip() for n, (_, i, title) in enumerate(rows)}
     frame = pandas.DataFrame(
         [(u, i, 1_600_000_000 + t, titles[i]) for (u, i, _), t in zip(rows, when, strict=True)],
         columns=["user", "item", "time", "title"],
@@ -396,6 +396,10 @@ def test_options_that_cannot_be_meant() -> None:
         ({"skip_lines": -1}, "must be 0 or more, got -1"),
         ({"min_actions": "5"}, "--min-actions .min_actions=. must be int, got '5'"),
         ({"time_format": "dd.mm"}, "must be one of day-first, month-first, s, ms"),
+        ({"time_format": "%Q"}, "--time-format .* is no pattern of strptime, got '%Q': 'Q' is"),
+        ({"time_format": "%d %"}, "--time-format .* is no pattern of strptime, got '%d %'"),
+        ({"time_format": "%d.%d"}, "--time-format .* is no pattern of strptime, got '%d.%d'"),
+        ({"filter": "none", "min_actions": 5}, "--filter none .* contradict each other"),
         ({"columns": "-,-"}, "names no column"),
         ({"separator": ""}, "must be a character, got nothing"),
         ({"drop_missing": 1}, "must be bool, got 1"),

@@ -99,7 +99,7 @@ def as_options(options: dict[str, Any]) -> str:
             words.append(f"--{name.replace('_', '-')}")
         else:
             for each in value if isinstance(value, list) else [value]:
-                text = f'"{each}"' if " " in str(each) or "#" in str(each) else str(each)
+                text = f'"{each}"' if {*" #,"} & {*str(each)} else str(each)
                 words.append(f"--{name.replace('_', '-')} {text}")
     return f"`{' '.join(words)}`" if words else "none"
 
@@ -193,7 +193,7 @@ REPLICAS = [
         {"reviewerID": u, "asin": i, "unixReviewTime": t, "summary": "it's"}),
         users=AMAZON_USERS, items=ASINS, pack=gzip.compress),
     Replica("amazon 2014, ratings only", "ratings_Beauty.csv", "{u},{i},5.0,{t}",
-            users=AMAZON_USERS, items=ASINS, refused="--no-header --columns user,item,-,time ",
+            users=AMAZON_USERS, items=ASINS, refused='--no-header --columns "user,item,-,time" ',
             options={**NO_HEADER, "columns": "user,item,-,time"}),
     Replica("amazon 2018", "All_Beauty.json", json_line(
         overall=4.0, verified=True, reviewTime=date("%m %d, %Y"), reviewerID=user, asin=item,
@@ -231,7 +231,7 @@ REPLICAS = [
     Replica("bookcrossing", "BX-Book-Ratings.csv", '"{u}";"{i}";"0"',
             '"User-ID";"ISBN";"Book-Rating"\n', items=ASINS, in_order=True, encoding="latin-1"),
     Replica("epinions", "ratings_data.txt", "{u} {i} 4", in_order=True,
-            refused="--no-header --columns user,item,- ",
+            refused='--no-header --columns "user,item,-" ',
             options={**NO_HEADER, "columns": "user,item,-"}),
     Replica("epinions, commas with blanks", "epinions.csv", "{u}, {i}, 4, {t}",
             "user, item, rating, timestamp\n"),
@@ -268,7 +268,7 @@ REPLICAS = [
             "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,"
             "user_session\n"),
     Replica("taobao", "UserBehavior.csv", "{u},{i},4756105,pv,{t}",
-            refused="--no-header --columns user,item,-,-,time",
+            refused='--no-header --columns "user,item,-,-,time"',
             options={**NO_HEADER, "columns": "user,item,-,act,time", "where": ["act=pv"]}),
     Replica("tmall", "user_log.csv", dated("{u},{i},833,2882,2661,{d},0", "%m%d"),
             "user_id,item_id,cat_id,seller_id,brand_id,time_stamp,action_type\n"),

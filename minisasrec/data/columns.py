@@ -361,7 +361,8 @@ def _refuse(header: Header, sample: Sequence[Sequence[Any]], role: str, first_li
         raise DataError(
             f"the first line of {header.source} looks like data, not like names "
             f"({', '.join(header.columns)[:80]}): say what its columns are, for example "
-            f"--no-header --columns {guess} (header=False, columns={guess!r})"
+            f'--no-header --columns "{guess}" '
+            f"(header=False, columns={guess!r})"
         )
     more = f"; {lists[0]!r} holds lists: one row for each action is expected" if lists else ""
     if first_line:

@@ -443,7 +443,7 @@ def assemble(
     if not len(users):
         raise DataError(
             f"{name}: no action is left of {num_rows:,} after the {filter!r} filter with "
-            f"min_actions={min_actions}: pass min_actions=0, or more data"
+            f"min_actions={min_actions}: give --min-actions 0 (min_actions=0), or more data"
         )
     if PAD in actions.item_ids:
         raise DataError(
@@ -489,8 +489,8 @@ def assemble(
     short = int((counts < 3).sum())
     if short:
         notes.append(
-            f"{short:,} of {len(counts):,} users have fewer than 3 actions: leave-one-out trains "
-            "on them but never evaluates them"
+            f"{short:,} of {len(counts):,} users have fewer than 3 actions: under leave-one-out "
+            "they are trained on and never evaluated"
         )
     titles = _by_item(actions.titles, item_ids)
     categories = _by_item(actions.categories, item_ids)

@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 from minisasrec.data.values import tidy
@@ -83,6 +84,11 @@ class ReadingOptions:
             raise ConfigError(
                 f"{spelled('filter')} must be one of {', '.join(FILTERS)}, got {self.filter!r}"
             )
+        if self.filter == "none" and (self.min_actions or 0) > 1:
+            raise ConfigError(
+                f"{spelled('filter', 'none')} and a min_actions of {self.min_actions} contradict "
+                "each other; leave one out"
+            )
         if self.separator == "":
             raise ConfigError(f"{spelled('separator')} must be a character, got nothing")
         unit = self.time_format in TIME_UNITS or self.time_format in DAY_ORDERS
@@ -91,6 +97,15 @@ class ReadingOptions:
                 f"{spelled('time_format')} must be one of {', '.join(DAY_ORDERS + TIME_UNITS)}, "
                 f"or a pattern such as '%d.%m.%Y %H:%M', got {self.time_format!r}"
             )
+        if self.time_format is not None and not unit:
+            try:
+                datetime.strptime("", self.time_format)
+            except (ValueError, re.error) as error:  # a good pattern only misses the time
+                if "does not match" not in str(error):
+                    raise ConfigError(
+                        f"{spelled('time_format')} is no pattern of strptime, got "
+                        f"{self.time_format!r}: {error}"
+                    ) from None
         if self.columns is not None and not {*self.names()} - {"-"}:
             raise ConfigError(f"{spelled('columns')} names no column: user,item,time for example")
         for condition in self.where:
@@ -143,7 +158,7 @@ def spelled(name: str, value: str | None = None) -> str:
         return f"{flag} ({name}=True)"
     if value is None:
         return f"{flag} ({name}=)"
-    quoted = f'"{value}"' if re.search(r"[^\w,.=/-]", value) else value
+    quoted = f'"{value}"' if re.search(r"[^\w.=/-]", value) else value  # a comma, for PowerShell
     return f"{flag} {quoted} ({name}={value!r})"
 
 
