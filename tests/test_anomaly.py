@@ -202,11 +202,19 @@ def test_a_damaged_state_of_the_optimiser_is_refused(split: Split) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--n", str(10**30), "--n is 1e+30; it must be at most 1,048,576"),
-        ("--d", str(10**9), "--d is 1e+09; it must be at most 65,536"),
-        ("--seed", str(2**64), "--seed is 1.84e+19; it must be at most 18,446,744,073,709,551,615"),
-        ("--negatives", str(10**400), "--negatives is a number of 300 digits"),
-        ("--batch-size", str(2**31), "--batch-size is 2.15e+09; it must be at most 2,147,483,647"),
+        ("--n", str(10**30), "--n is a number of 30 digits or more; it must be at most 1,048,576"),
+        ("--d", str(10**9), "--d is 1,000,000,000; it must be at most 65,536"),
+        (
+            "--seed",
+            str(2**64),
+            "--seed is 18,446,744,073,709,551,616; it must be at most 18,446,744,073,709,551,615",
+        ),
+        ("--negatives", str(10**400), "--negatives is a number of 30 digits"),
+        (
+            "--batch-size",
+            str(2**31),
+            "--batch-size is 2,147,483,648; it must be at most 2,147,483,647",
+        ),
         ("--lr", "inf", "--lr is inf; give a finite number"),
         ("--lr", "nan", "--lr is nan; give a finite number"),
         ("--l2", "inf", "--l2 is inf; give a finite number"),

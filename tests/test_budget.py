@@ -94,7 +94,7 @@ def test_a_model_that_is_too_large_is_not_made(
 @pytest.mark.parametrize(("model", "name"), [("sasrec", "blocks"), ("caser", "L"), ("caser", "T")])
 def test_parts_without_end_are_not_counted_one_by_one(model: str, name: str) -> None:
     """Each is small, so the memory would be full after hours."""
-    with pytest.raises(ConfigError, match=f"--{name} is 1e\\+09; it must be at most 1,024"):
+    with pytest.raises(ConfigError, match=f"--{name} is 1,000,000,000; it must be at most 1,024"):
         from_json({"model": model, model: {name: 10**9}})
 
 

@@ -21,5 +21,5 @@ def check_numbers(settings: Any) -> None:
             raise ConfigError(f"--{flag} is {value}; give a finite number")
         most = LARGEST.get(field.name, COUNT)
         if isinstance(value, int) and not -most <= value <= most:
-            digits = f"{float(value):.3g}" if abs(value) < 1e300 else "a number of 300 digits"
+            digits = f"{value:,}" if abs(value) < 10**30 else "a number of 30 digits or more"
             raise ConfigError(f"--{flag} is {digits}; it must be at most {most:,}")
