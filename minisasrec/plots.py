@@ -15,7 +15,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 FARTHEST = 10  # a ratio beyond it gets the colour of 10 times, or of a tenth
 
 
-def learning_curve(epochs: list[dict[str, Any]], path: Path | None = None) -> Any:
+def learning_curve(
+    epochs: list[dict[str, Any]], path: Path | None = None, ranking: str = "sampled"
+) -> Any:
     """Loss and validation metrics over epochs; returns the figure, or writes a PNG to `path`."""
     from matplotlib.figure import Figure  # not pyplot: no window system is needed or touched
 
@@ -34,7 +36,7 @@ def learning_curve(epochs: list[dict[str, Any]], path: Path | None = None) -> An
         right.legend()
         found = f": best NDCG@10 {best['NDCG@10']:.3f}, epoch {best['epoch']}"
         left.set_title(f"Loss: from {epochs[0]['loss']:.2f} to {epochs[-1]['loss']:.2f}")
-    right.set(xlabel="epoch", title=f"Validation, sampled{found if validated else ''}")
+    right.set(xlabel="epoch", title=f"Validation, {ranking}{found if validated else ''}")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     if path is not None:

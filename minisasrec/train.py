@@ -215,7 +215,10 @@ def _train(
     )
     if history.epochs:
         try:
-            run.write("learning_curve.png", lambda path: learning_curve(history.epochs, path))
+            ranking = selection(split, config)
+            run.write(
+                "learning_curve.png", lambda path: learning_curve(history.epochs, path, ranking)
+            )
         except Exception as error:  # whatever is wrong with a picture, the result counts
             say(f"note: no learning curve: {error}")
     run.write_json(RESULT, result)  # last: who finds it finds all

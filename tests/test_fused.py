@@ -12,8 +12,9 @@ from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.kernels.threads import threads
 from minisasrec.models import SASRec, SASRecConfig
-from minisasrec.models.sasrec import Block
-from minisasrec.nn import LayerNorm
+from minisasrec.models.layouts import attend
+from minisasrec.models.sasrec import Block, SelfAttention
+from minisasrec.nn import Embedding, LayerNorm, Linear
 from minisasrec.random import Keys
 
 ITEMS, N = 90, 12
@@ -106,6 +107,89 @@ def test_who_runs_the_fused_ops():
     y = padded(batch.inputs.padded()).data  # the paper's layout has no fused ops
     real = batch.inputs.padded().real
     np.testing.assert_allclose(y[real], padded(batch.inputs).data, atol=2e-6)
+
+
+class Doubled(Linear):
+    """A student's own layer."""
+
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class Raised(Embedding):
+    """A student's own table."""
+
+    def forward(self, ids):
+        return super().forward(ids) + 1
+
+
+def own_value(model):
+    model.blocks[0].attention.value = Doubled(16, 16, 3)
+
+
+def own_hidden_layer(model):
+    model.blocks[1].ffn.layer1 = Doubled(16, 16, 3, activation="relu")
+
+
+def no_activation(model):
+    model.blocks[0].ffn.layer1.activation = None
+
+
+def own_items(model):
+    model.item_embedding = Raised(ITEMS + 1, 16, 3, padding_id=0)
+
+
+def own_positions(model):
+    model.position_embedding = Raised(N, 16, 3)
+
+
+def another_rate(model):
+    model.blocks[1].ffn_residual.rate = 0.9
+
+
+@pytest.mark.parametrize(
+    "change", [own_value, own_hidden_layer, no_activation, own_items, own_positions, another_rate]
+)
+def test_a_layer_that_is_not_the_papers_is_called(change):
+    model = SASRec(ITEMS, SASRecConfig(n=N, d=16, dropout=0.3))
+    change(model)
+    batch = batch_of()
+    fast = model(batch.inputs, Keys(1, 2)).data
+    with use_backend("numpy"):
+        np.testing.assert_allclose(fast, model(batch.inputs, Keys(1, 2)).data, atol=1e-5)
+
+
+class Mean(SelfAttention):
+    """Each item looks at all before it alike; predictions take it as it is, without a shortcut."""
+
+    def forward(self, x, inputs, keys=None, x_q=None):
+        zero = self.query(x) * 0.0
+        return attend(zero, zero, self.value(x), inputs, self.heads)
+
+
+class Twice(Block):
+    def forward(self, x, inputs, keys=None):
+        return super().forward(super().forward(x, inputs, keys), inputs, keys)
+
+
+class Shifted(SASRec):
+    def forward(self, inputs, keys=None):
+        return super().forward(inputs, keys) + 1
+
+
+@pytest.mark.parametrize("changed", ["pre", "post", "authors", "ligr", "block", "model"])
+def test_a_prediction_is_by_the_lines_that_were_trained(changed):
+    norm = changed if changed in ("post", "authors", "ligr") else "pre"
+    config = SASRecConfig(n=N, d=16, norm=norm)
+    model = (Shifted if changed == "model" else SASRec)(ITEMS, config)
+    if changed == "block":
+        model.blocks = [Twice(config, 3)]
+    elif changed != "model":
+        for block in model.blocks:
+            block.attention = Mean(config, 3)
+    inputs = batch_of().inputs
+    whole = model(inputs).data[inputs.last]
+    np.testing.assert_allclose(model.encode(np.full(30, -1), inputs), whole, atol=1e-5)
 
 
 def test_the_paper_s_lines_are_what_a_reader_sees():

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minisasrec import reproduce
+from minisasrec import Tensor, reproduce
 from minisasrec.commands.cli import INTERRUPTED, run_command
 from minisasrec.data import DATASETS, load_dataset
 from minisasrec.data.options import ReadingOptions
@@ -734,6 +734,30 @@ def test_attention_maps_are_what_the_model_attends_to() -> None:
     for (weights,), start, end in zip(attention_maps(model, inputs), (0, 3), (3, 8), strict=True):
         assert np.allclose(weights @ v[start:end], out[start:end], atol=1e-6)
         assert np.array_equal(np.triu(weights, 1), np.zeros_like(weights))
+
+
+@pytest.mark.parametrize("padding", ["visible", "zeroed"])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_attention_maps_of_a_model_that_sees_padding(padding: Any, heads: int) -> None:
+    """Each row against a softmax over all n slots, those of padding included."""
+    n, d = 8, 6
+    model = SASRec(9, SASRecConfig(n=n, d=d, blocks=1, heads=heads, padding=padding), seed=1)
+    histories = [[3, 1, 4], [1, 5, 9, 2, 6, 5, 3, 5], [7]]
+    maps = attention_maps(model, pack_sequences(histories, n), by_head=True)
+    for history, (found,) in zip(histories, maps, strict=True):
+        items = np.array([0] * (n - len(history)) + history)
+        x = model.item_embedding(items).data * d**0.5 + model.position_embedding.table.data
+        x[items == 0] = 0
+        attention, z = model.blocks[0].attention, model.blocks[0].attention_norm(Tensor(x))
+        q, k = (
+            layer(z).data.reshape(n, heads, -1).swapaxes(0, 1)
+            for layer in (attention.query, attention.key)
+        )
+        scores = q @ k.swapaxes(1, 2) / (d / heads) ** 0.5
+        p = np.exp(scores) * np.tri(n)
+        p /= p.sum(axis=-1, keepdims=True)
+        real = slice(n - len(history), n)
+        np.testing.assert_allclose(found, p[:, real, real], atol=1e-6)
 
 
 def test_attention_by_category_is_one_where_attention_is_uniform() -> None:

@@ -16,12 +16,12 @@ from minisasrec.errors import TrainingError
 
 
 def first_anomaly(loss: Tensor) -> str:
-    """What is the first tensor on the way to `loss` that is not finite; "" if all are."""
+    """Words for the first tensor on the way to `loss` with a NaN or an infinity; "" if none has."""
     for node in topological_order(loss):
         if np.isfinite(node._data).all():
             continue
         if node.op is None:
-            return f"the weight {node.name or 'without a name'} {_holds(node._data)} before it"
+            return f"the weight {node.name or 'without a name'} {_holds(node._data)} before any op"
         what = "the first result that is not finite, that of"
         return f"{what} {node.op.name}, {_holds(node._data)}"
     return ""
@@ -35,8 +35,10 @@ def backward_with_checks(loss: Tensor, where: str) -> None:
     if wrong := first_anomaly(loss):
         raise TrainingError(f"{where}: {wrong}")
     for step in backward_steps(loss):
-        for i, dx in enumerate(step.input_gradients):
-            if dx is None or np.isfinite(gradient := np.asarray(dx)).all():
+        for i, (x, dx) in enumerate(zip(step.parents, step.input_gradients, strict=True)):
+            if not x.requires_grad or dx is None:
+                continue
+            if np.isfinite(gradient := np.asarray(dx)).all():
                 continue
             assert step.node.op is not None
             raise TrainingError(

@@ -247,7 +247,7 @@ class Tensor:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Tensor:
-        if isinstance(other, int | float) and 1e-30 < abs(other) < 1e30:  # 1 / other is as exact
+        if isinstance(other, int | float) and 1e-30 < abs(other) < 1e30:  # to the last bit but one
             return OPS["scale"](self, factor=1 / other)
         return OPS["div"](self, other)
 
@@ -472,7 +472,9 @@ def fingerprint(tensor: Tensor) -> Any:
     x = tensor._data
     if x.size <= COMPARED_WHOLE:
         return tensor._changes, x.tobytes()
-    apart = x.size // COMPARED | 1  # an odd number, so that all columns are met
+    apart = x.size // COMPARED
+    while np.gcd(apart, x.shape[-1]) > 1:  # without a common factor all columns are met
+        apart += 1
     return tensor._changes, x.flat[::apart].tobytes()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from minisasrec.autograd.engine import topological_order
 from minisasrec.data.sequences import Packed, pack_sequences
+from minisasrec.models.padding import show_padding
 from minisasrec.models.sasrec import SASRec
 from minisasrec.ops.attention import attention_weights
 from minisasrec.plots import position_average
@@ -22,15 +25,18 @@ def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iter
 
     Row t says how much position t looks at each s <= t; with several heads, their mean, or
     `by_head` each of them, (h, L, L). Nothing is dropped. Queries and keys are read from the graph
-    of the forward pass, so this is what the model computes, whatever its settings.
+    of the forward pass, so this is what the model computes, whatever its settings. Where items can
+    attend to padding, a row sums to less than 1: the rest goes to padding.
     """
+    hidden = model.config.padding == "hidden"
+    shown: Any = inputs if hidden else show_padding(inputs)
     nodes = [
         node
         for node in topological_order(model(inputs))
         if node.op is not None and node.op.name in ATTENTION
     ]
     heads = model.config.heads
-    for start, end in zip(inputs.offsets[:-1], inputs.offsets[1:], strict=True):
+    for start, end in itertools.pairwise(shown.offsets):
         past = np.tri(end - start, dtype=bool)
         maps = []
         for node in nodes:
@@ -40,6 +46,8 @@ def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iter
                 for x in (arrays[0] if len(arrays) == 1 else arrays)[:2]
             )
             weights = attention_weights(q, k, past)
+            if shown.items[start] == 0:  # the row that stands for padding
+                weights = weights[:, 1:, 1:]
             maps.append(weights if by_head else weights.mean(axis=0))
         yield maps
 

@@ -81,7 +81,7 @@ DEFAULT: Space = {
     "negatives": [1, 4, 16],
 }
 # A setting that has an effect only beside certain values of another one is drawn only there.
-ONLY_WITH = {"negatives": ("loss", ("bce", "gbce")), "gbce_t": ("loss", ("gbce",))}
+ONLY_WITH = {"negatives": ("loss", ("bce", "gbce", "bpr-max")), "gbce_t": ("loss", ("gbce",))}
 
 
 def default_space(config: TrainConfig, split: Split) -> Space:

@@ -9,12 +9,13 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from minisasrec.border import json_value, reading
 from minisasrec.budget import Weights
+from minisasrec.data.dataset import Repeats
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.registry import DATASETS, SPARSE, DatasetSpec
 from minisasrec.data.split import LEAVE_ONE_OUT, Split, spelled_once
@@ -24,7 +25,7 @@ from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
 from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
-from minisasrec.models.ranges import check_numbers
+from minisasrec.models.ranges import check_choices, check_numbers
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import RecentConfig
 
@@ -32,6 +33,8 @@ from minisasrec.models.simple import RecentConfig
 NO_NUMBERS = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume"}
 NO_NUMBERS |= {"detect_anomaly", "tensorboard", "dry_run", "json"}
 
+Order = Literal["every-user", "with-replacement"]
+Selection = Literal["sampled", "full"]
 ModelName = Literal[
     "sasrec",
     "bpr",
@@ -63,7 +66,7 @@ class TrainConfig:
     """Folder that holds the data set's files already, zipped or not: nothing is downloaded."""
     columns: ReadingOptions = field(default_factory=ReadingOptions)
     """How a log of your own is read."""
-    repeats: Literal["auto", "allow", "forbid"] = "auto"
+    repeats: Repeats = "auto"
     """Whether items that a user has met may come again: as candidates, and as recommendations.
     auto: allow where 5% or more of the validation targets were met before, else forbid."""
     split: str = LEAVE_ONE_OUT
@@ -109,11 +112,11 @@ class TrainConfig:
     steps. Training goes on from the weights themselves; 0 = off."""
     negatives: int = 1
     """Sampled negatives per position. Paper: 1."""
-    order: Literal["every-user", "with-replacement"] = "every-user"
+    order: Order = "every-user"
     """every-user: each once an epoch. with-replacement: drawn as the authors' sampler does."""
     eval_every: int = 1
     """Epochs from one validation to the next."""
-    select: Literal["sampled", "full"] = "sampled"
+    select: Selection = "sampled"
     """Which ranking of the validation items chooses the epoch: against 100 sampled items, as in the
     paper, or against all of them. Choose by the one that you are going to report."""
     patience: int = 20
@@ -146,9 +149,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
-        if self.model not in get_args(ModelName):
-            known = ", ".join(get_args(ModelName))
-            raise ConfigError(f"model is {self.model!r}; choose one of {known}")
+        check_choices(self, model=ModelName, repeats=Repeats, order=Order, select=Selection)
         check_numbers(self)
         at_least = {"epochs": 1, "batch_size": 1, "negatives": 1, "eval_every": 1, "patience": 0}
         for name, low in (at_least | {"warm_up": 0, "max_users": 0, "seed": 0}).items():
@@ -159,8 +160,6 @@ class TrainConfig:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
         if not 0 <= self.beta2 < 1:
             raise ConfigError(f"--beta2 is {self.beta2}; 0 <= beta2 < 1")
-        if self.select not in ("sampled", "full"):
-            raise ConfigError(f"select is {self.select!r}; choose one of sampled, full")
         self.machine.check()
         object.__setattr__(self, "split", spelled_once(self.split))  # --resume compares
         if not 0 <= self.weight_average < 1:

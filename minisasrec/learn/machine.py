@@ -12,6 +12,9 @@ from minisasrec.budget import budget, use_budget
 from minisasrec.errors import ConfigError
 from minisasrec.kernels.cores import available_cores
 from minisasrec.kernels.threads import threads
+from minisasrec.models.ranges import check_choices
+
+Backend = Literal["numba", "numpy"]
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,16 @@ class MachineOptions:
     threads: int | None = None
     """Threads of the numba backend; by default up to all cores, or one for work too small to
     share. Results do not depend on it."""
-    backend: Literal["numba", "numpy"] | None = None
+    backend: Backend | None = None
     """numba: fast. numpy: by the book, no compilation. Default: numba, or $MINISASREC_BACKEND."""
     max_memory: float | None = None
     """Memory in GB that reading and training may take; what would take more is refused before it
     begins. Default: all memory of this machine."""
 
     def check(self) -> None:
-        """Raise `ConfigError` for a number of threads below 1, or no memory at all."""
+        """Raise `ConfigError` for another backend, threads below 1, or no memory at all."""
+        if self.backend is not None:
+            check_choices(self, backend=Backend)
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}; it must be at least 1")
         if self.max_memory is not None and not 0 < self.max_memory < float("inf"):

@@ -13,7 +13,7 @@ from typing import Any
 from minisasrec import ops
 from minisasrec.data.sequences import Packed, Sequences
 from minisasrec.models.sasrec import Block, FeedForward, SASRec, SelfAttention
-from minisasrec.nn import LayerNorm, Residual
+from minisasrec.nn import Embedding, LayerNorm, Linear, Residual
 from minisasrec.random import Key, Keys
 
 NO_KEY = Key(0, 0)
@@ -34,6 +34,10 @@ def next_key(keys: Keys | None, rate: float) -> Key:
 
 def _embed(model: SASRec, inputs: Sequences, keys: Keys | None = None) -> Any:
     """Dropout(sqrt(d) M_{s_i} + P_i)."""
+    items, positions = model.item_embedding, model.position_embedding
+    usual = type(items) is Embedding and type(positions) is Embedding
+    if not usual or (items.padding_id, positions.padding_id) != (0, None):
+        return NotImplemented
     if not isinstance(inputs, Packed):
         return NotImplemented
     model.check_length(inputs)
@@ -52,8 +56,7 @@ def _embed(model: SASRec, inputs: Sequences, keys: Keys | None = None) -> Any:
 
 def _block(block: Any, x: Any, inputs: Sequences, keys: Keys | None = None) -> Any:
     """z = x + Dropout(SA(LayerNorm(x))),  z + Dropout(FFN(LayerNorm(z)))."""
-    usual = all(type(getattr(block, name)) is kind for name, kind in PARTS.items())
-    if not usual or not isinstance(inputs, Packed):
+    if not isinstance(inputs, Packed) or not _is_usual(block):
         return NotImplemented
     norm, attention = block.attention_norm, block.attention
     q, k, v = attention.query, attention.key, attention.value
@@ -68,6 +71,19 @@ def _block(block: Any, x: Any, inputs: Sequences, keys: Keys | None = None) -> A
         slot_ids=inputs.slot_ids,
         eps=norm.eps,
     )  # fmt: skip
+
+
+def _is_usual(block: Any) -> bool:
+    """Whether all layers are the paper's: what one of another class computes is not known here."""
+    if not all(type(getattr(block, name)) is kind for name, kind in PARTS.items()):
+        return False
+    a, f = block.attention, block.ffn
+    linear = (a.query, a.key, a.value, f.layer1, f.layer2)
+    return (
+        all(type(layer) is Linear for layer in linear)
+        and [layer.activation for layer in linear] == [None, None, None, "relu", None]
+        and block.attention_residual.rate == block.ffn_residual.rate
+    )
 
 
 SASRec.embed.fast(_embed)

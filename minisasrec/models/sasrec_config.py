@@ -8,7 +8,7 @@ from typing import Literal
 
 from minisasrec.errors import ConfigError
 from minisasrec.models.losses import Loss
-from minisasrec.models.ranges import check_numbers
+from minisasrec.models.ranges import check_choices, check_numbers
 
 Norm = Literal["pre", "post", "authors", "ligr"]
 Start = Literal["end", "beginning"]
@@ -43,7 +43,7 @@ class SASRecConfig:
     norm: Norm = "pre"
     """pre: x + Dropout(g(LN(x))), the paper's text. post: LN(x + Dropout(g(x))). authors: the
     released code: LN on the query only, residual from the normalised query, and its dropouts.
-    ligr: x + sigmoid(x W) * Dropout(g(LN(x))), with SwiGLU for the FFN (arXiv 2502.03417)."""
+    ligr: x + sigmoid(x W + b) * Dropout(g(LN(x))), with SwiGLU for the FFN (arXiv 2502.03417)."""
     padding: Padding = "hidden"
     """hidden: nothing attends to padding. visible: items attend to it, as in the public PyTorch
     port. zeroed: the same, with padding set to zero before each block, as that port before 2025."""
@@ -53,7 +53,8 @@ class SASRecConfig:
     """Drop attention weights and the FFN's hidden layer too, as the authors' code does; the
     paper's text drops only what a sub-layer returns. Always on with norm=authors."""
     scale_embedding: bool = True
-    """Multiply the input embedding by sqrt(d), as the authors' code does; not in the paper."""
+    """Multiply the input embedding by sqrt(d), as the authors' code does; not in the paper.
+    Always on with norm=authors."""
     loss: Loss = "bce"
     """bce: the paper's. gbce: its correction for few negatives. bpr-max: the strongest negatives
     count most. softmax: over all items."""
@@ -75,12 +76,11 @@ class SASRecConfig:
             raise ConfigError(f"dropout is {self.dropout}; it is the share dropped, 0 <= share < 1")
         if not 0 <= self.gbce_t <= 1:
             raise ConfigError(f"gbce-t is {self.gbce_t}; 0 <= t <= 1")
-        chosen = ("norm", Norm), ("loss", Loss), ("padding", Padding), ("positions_from", Start)
-        for name, choices in chosen:
-            if getattr(self, name) not in choices.__args__:  # type: ignore[attr-defined]
-                allowed = ", ".join(choices.__args__)  # type: ignore[attr-defined]
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose one of {allowed}")
-
+        check_choices(self, norm=Norm, loss=Loss, padding=Padding, positions_from=Start)
+        if self.norm == "ligr" and not self.residual:
+            raise ConfigError(
+                "no-residual has no effect with norm 'ligr': its gates are on residual connections"
+            )
         if self.positions_from == "beginning" and self.padding != "hidden":
             raise ConfigError(
                 f"positions-from is 'beginning' and padding {self.padding!r}; padding stands "

@@ -20,7 +20,7 @@ from minisasrec.models.losses import next_item_loss
 from minisasrec.models.padding import PaddingShown, attend_with_padding, show_padding
 from minisasrec.models.sasrec import Block, FeedForward, SASRec, SelfAttention
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.models.shortcut import last_attention
+from minisasrec.models.shortcut import last_attention, last_row
 from minisasrec.nn import Embedding, Identity, LayerNorm, Linear, Module, Residual, dropout
 from minisasrec.nn.init import glorot_uniform
 from minisasrec.random import Keys, Seed
@@ -100,7 +100,7 @@ class PostNormBlock(PreNormBlock):
 
     def last(self, x: Tensor, inputs: Packed) -> Tensor:
         """The block's last row of each sequence."""
-        s = self.attention.last(x, x, inputs)
+        s = last_row(self.attention, x, x, inputs)
         x = self.attention_norm(self.attention_residual(x[inputs.last], s, None))
         return self.ffn_norm(self.ffn_residual(x, self.ffn(x, inputs), None))
 
@@ -120,7 +120,7 @@ class AuthorsBlock(PreNormBlock):
     def last(self, x: Tensor, inputs: Packed) -> Tensor:
         """The block's last row of each sequence."""
         q = self.attention_norm(x)
-        s = self.attention.last(q, x, inputs)
+        s = last_row(self.attention, q, x, inputs)
         z = self.ffn_norm(self._add(q[inputs.last], s))
         return self.ffn_residual(z, self.ffn(z, inputs), None)
 
@@ -170,7 +170,7 @@ class LiGRBlock(PreNormBlock):
     def last(self, x: Tensor, inputs: Packed) -> Tensor:
         """The block's last row of each sequence."""
         a = self.attention_norm(x)
-        s, x = self.attention.last(a, a, inputs), x[inputs.last]
+        s, x = last_row(self.attention, a, a, inputs), x[inputs.last]
         x = x + ops.gate(s, self.attention_gate(x))
         return x + ops.gate(self.ffn(self.ffn_norm(x), inputs), self.ffn_gate(x))
 

@@ -10,7 +10,7 @@ from minisasrec import kernels
 from minisasrec.autograd.op import Array, Backward, check_some, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.ops.dropout import add_dropout, check_dropout
-from minisasrec.ops.layer_norm import layer_norm
+from minisasrec.ops.layer_norm import check_norm, layer_norm
 from minisasrec.ops.matmul import linear
 from minisasrec.random import Key, make_key
 
@@ -91,6 +91,7 @@ def _(
     if x.shape[1] < kernels.matmul.lane_count(x.dtype):
         constants = {"rate": rate, "keys": keys, "slot_ids": slot_ids, "eps": eps}
         return feed_forward.definition(x, s, gamma, beta, *layers, **constants)
+    check_norm(x, eps)
     for key in keys:
         slot_ids = check_dropout("feed_forward", x, rate, key, slot_ids)
     x, s, gamma, beta, *weights = map(np.ascontiguousarray, (x, s, gamma, beta, *layers))

@@ -31,7 +31,7 @@ def layer_norm(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tup
     The paper's alpha is gamma here. The variance is that of the row itself (divided by d, not
     d - 1) and eps is inside the root. Raises `ShapeError` for d = 0, `ConfigError` for eps < 0.
     """
-    _check(x, eps)
+    check_norm(x, eps)
     eps = x.dtype.type(eps)
     rstd = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + eps)
     xhat = (x - x.mean(axis=-1, keepdims=True)) * rstd
@@ -52,7 +52,7 @@ def layer_norm(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tup
 
 @layer_norm.fast
 def _(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array, Backward]:
-    _check(x, eps)
+    check_norm(x, eps)
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
     gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
     y, mean, rstd = kernels.layer_norm.layer_norm_forward(rows, gamma, beta, eps)
@@ -65,7 +65,8 @@ def _(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array,
     return y.reshape(x.shape), backward
 
 
-def _check(x: Array, eps: float) -> None:
+def check_norm(x: Array, eps: float) -> None:
+    """Raise for rows without an element, and for an eps below 0."""
     check_some("layer_norm", x, "d", x.shape[-1], "mean")
     if not eps >= 0:
         raise ConfigError(f"layer_norm: eps is {eps}; it is added to the variance, eps >= 0")

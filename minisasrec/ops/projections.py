@@ -9,7 +9,7 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.autograd.op import Array, Backward, check_some, op
 from minisasrec.autograd.signature import Draw
-from minisasrec.ops.layer_norm import layer_norm
+from minisasrec.ops.layer_norm import check_norm, layer_norm
 from minisasrec.ops.matmul import linear
 
 Result = tuple[Array, Backward]
@@ -64,6 +64,7 @@ def _(x: Array, gamma: Array, beta: Array, *layers: Array, eps: float = 1e-8) ->
     d = x.shape[1]
     if d < kernels.matmul.lane_count(x.dtype):
         return norm_projections.definition(x, gamma, beta, *layers, eps=eps)
+    check_norm(x, eps)
     x, gamma, beta = map(np.ascontiguousarray, (x, gamma, beta))
     # a stack of transposed matrices would not be contiguous
     W, b = (np.ascontiguousarray(np.stack(layers[i::2])) for i in (0, 1))
