@@ -20,11 +20,11 @@ class MinisasrecError(Exception):
 
 
 class ShapeError(MinisasrecError, ValueError):
-    """Array shapes that do not fit an op's signature."""
+    """Arrays of a wrong shape or type, or ids outside of their table."""
 
 
 class GradientError(MinisasrecError, RuntimeError):
-    """A backward pass that cannot be right: non-scalar start, freed graph, wrong-shape gradient."""
+    """A gradient that cannot be right, or a use of a Tensor that would lose one."""
 
 
 class DataError(MinisasrecError, ValueError):

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from minisasrec.commands.cli import load_run, read_options, run_command
-from minisasrec.commands.report import final_rows, format_rows
+from minisasrec.commands.cli import load_run, print_json, read_options, run_command
+from minisasrec.commands.report import format_rows
 from minisasrec.data.split import parse_rule
 from minisasrec.errors import ConfigError
-from minisasrec.experiments.final_rows import users_drawn
+from minisasrec.experiments.final_rows import final_rows, users_drawn
 from minisasrec.learn.evaluation import Protocol
 from minisasrec.learn.known import NOTHING_HELD_OUT
 from minisasrec.learn.machine import MachineOptions
-from minisasrec.learn.runs import Run, to_plain
+from minisasrec.learn.runs import Run
 from minisasrec.terminal import show
 
 
@@ -66,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = final_rows(model, split, config, options.part, options.protocol)
     if options.json:
         result = {"run": str(options.run), "part": options.part, "rows": rows}
-        print(json.dumps(to_plain(result)))
+        print_json(result)
     else:
         whose = users_drawn(split, options.part, config.max_users)
         show(f"{split.dataset.name}, {options.part} part" + (f", {whose}" if whose else ""), "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -28,13 +27,13 @@ from minisasrec.commands.cli import (
     run_command,
 )
 from minisasrec.commands.description import describe
-from minisasrec.commands.report import example_recommendations, final_rows, format_rows
+from minisasrec.commands.report import example_recommendations, format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.registry import recognised
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError, ConfigError
 from minisasrec.exchange import start_from
-from minisasrec.experiments.final_rows import users_drawn
+from minisasrec.experiments.final_rows import final_rows, users_drawn
 from minisasrec.learn.config import (
     NO_NUMBERS,
     TrainConfig,
@@ -235,7 +234,7 @@ def _report(
 ) -> None:
     rows = result["test"]
     if config.json:
-        print(json.dumps({**result, "out": str(run.folder)}))
+        print_json({**result, "out": str(run.folder)})
         return
     if history.epochs:
         whose = users_drawn(split, "test", config.max_users)

@@ -9,11 +9,11 @@ import pytest
 from strategies import make_split, random_split
 
 from minisasrec.backends import use_backend
-from minisasrec.commands.report import final_rows, format_rows
+from minisasrec.commands.report import format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.sequences import pack_sequences
 from minisasrec.errors import ConfigError, DataError, TrainingError
-from minisasrec.experiments.final_rows import users_drawn
+from minisasrec.experiments.final_rows import final_rows, users_drawn
 from minisasrec.learn import metrics
 from minisasrec.learn.config import from_json, make_model
 from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols

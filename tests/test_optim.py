@@ -143,7 +143,8 @@ def test_a_gradient_that_is_not_finite(bad):
     p = Parameter(np.zeros(2))
     p.grad = np.array([1.0, bad])
     with pytest.raises(TrainingError, match="norm is not finite; lower the learning rate"):
-        Adam([p], clip_norm=1.0).step()
+        (optimizer := Adam([p], clip_norm=1.0)).step()
+    assert optimizer.steps == 0
     assert not p.data.any()
 
 

@@ -451,7 +451,7 @@ def test_parameters_as_in_scikit_learn() -> None:
 
 def test_evaluate_has_the_rows_of_the_command(tmp_path: Path) -> None:
     from minisasrec.commands.cli import load_run
-    from minisasrec.commands.report import final_rows
+    from minisasrec.experiments.final_rows import final_rows
     from minisasrec.learn.machine import MachineOptions
 
     recommender = fitted()

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from strategies import random_split
 
-from minisasrec.commands.report import final_rows
 from minisasrec.data.dataset import Dataset, DataWarning
 from minisasrec.data.split import Split, leave_one_out
 from minisasrec.errors import CheckpointError, TrainingError
+from minisasrec.experiments.final_rows import final_rows
 from minisasrec.learn import fit as training
 from minisasrec.learn.config import TrainConfig, make_model
 from minisasrec.learn.evaluation import Evaluation, evaluate

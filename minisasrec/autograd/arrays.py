@@ -1,4 +1,4 @@
-"""Arrays from what a caller gave, and words for what is none."""
+"""Make an array of what a caller gave, and say in an error what it is instead."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Evidence:
 
 
 def same(a: Array, b: Array, close: float = CLOSE) -> bool:
-    """Equal up to `close` times the largest entry; 0 is the same as nothing."""
+    """Equal up to `close` times the largest entry; False if b is all zeros."""
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return False
     size = np.abs(b).max(initial=0)

@@ -123,8 +123,8 @@ def second_look(
 def _extrapolate(slopes: Array, order: float, rounding: Array) -> tuple[Array, Array]:
     """The best limit of `slopes` as the step shrinks, and how far off it may be.
 
-    A limit is worth what it shares with the next one and with all those of smaller steps: where
-    these differ by more than rounding explains, the larger step has gone past a bend.
+    The error of a limit is its distance from the next one, and how far the limits of all smaller
+    steps are from it beyond what rounding explains: there the larger step has gone past a bend.
     """
     limits = slopes[1:] + (slopes[1:] - slopes[:-1]) / (order - 1)
     rounding = rounding[-len(limits) :]

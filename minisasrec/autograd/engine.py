@@ -29,8 +29,8 @@ MOST_WAITING = 4  # gradients of one tensor that wait to be summed: each of them
 class _Mode(threading.local):
     """How many blocks of `no_grad` this thread is inside.
 
-    They are counted, since generators may leave theirs in any order, and in a list, since one may
-    be left in another thread than it was entered in.
+    A count and not a flag: with generators, blocks can end in another order than they began. The
+    count is in a list that `no_grad` holds on to: a block can end in another thread than it began.
     """
 
     def __init__(self) -> None:
@@ -102,9 +102,9 @@ def topological_order(root: Tensor) -> list[Tensor]:
     """Every tensor that `root` was computed from, parents before children, `root` last.
 
     Why an order at all? Let b = 2a, c = 3b, d = b + c, so d = 8a. `b` feeds both `c` and `d`. A
-    walk that goes on from `b` as soon as the first gradient reaches it sends 1 to `a` and later
-    sends the other 3 once more or never, depending on which way it went first. In topological
-    order `b` is visited after both of its children, once, with the whole gradient 1 + 3 = 4.
+    walk that goes on from `b` as soon as the first gradient reaches it, 1, sends 2 to `a`, and for
+    the other, 3, it walks the same way again or never. In topological order `b` is visited after
+    both of its children, once, with the whole gradient 1 + 3 = 4, and sends 8.
 
     A stack in place of recursion, because a deep graph would reach Python's limit of recursion.
     """

@@ -87,7 +87,7 @@ def add_up(gradients: Sequence[Any]) -> Array:
 
 
 class Kept:
-    """The gradients that one walk has given to leaves; an op may send one array to two of them."""
+    """The arrays that one walk has stored in `.grad`; another leaf of one gets a copy."""
 
     def __init__(self) -> None:
         self._by_owner: dict[int, list[Array]] = {}

@@ -25,7 +25,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 COMPARED_WHOLE = 16_384  # elements: an array of up to so many is compared whole
 COMPARED = 256  # elements of a larger one, evenly spread
 
-# What NumPy calls an operator between an array and a Tensor, and which one of the Tensor it is
+# NumPy's name of an operator -> the method of Tensor that computes `array operator tensor`
 OF_ARRAYS = {
     **{"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__"},
     **{"matmul": "__rmatmul__", "power": "__rpow__", "equal": "__eq__", "not_equal": "__ne__"},

@@ -23,8 +23,8 @@ Entry = tuple[int, tuple[int, ...]]  # (number of the argument, index into it)
 class Judge:
     """Decides entry by entry, and looks again where the quick differences say no.
 
-    `numeric` holds the Jacobians as far as they are known, a kink's slope as near to backward's as
-    the slopes on both sides allow.
+    `numeric` holds the Jacobians as far as they are known; at a kink, the number between the slopes
+    of both sides that is nearest to what backward returned.
     """
 
     def __init__(

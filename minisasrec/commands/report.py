@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from minisasrec.data.split import Split
-from minisasrec.experiments.final_rows import Row, final_rows
+from minisasrec.experiments.final_rows import Row
 from minisasrec.learn import metrics
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models import Model
 from minisasrec.terminal import printable
 
-__all__ = ["example_recommendations", "final_rows", "format_rows"]
+__all__ = ["example_recommendations", "format_rows"]
 
 
 def format_rows(rows: list[Row]) -> str:

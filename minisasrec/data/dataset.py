@@ -33,7 +33,7 @@ from minisasrec.data.values import as_text, meant
 from minisasrec.errors import DataError
 
 PAD = "<pad>"
-MANY_DUPLICATES = 0.01  # from this share of rows that are the same as another one on, too
+MANY_DUPLICATES = 0.01  # so if more than this share of rows repeat another one
 GIANT_USER = 0.1  # a user with this share of all actions
 MANY_USERS = 20  # ... among so many users
 MANY_TIES = 0.2  # from this share of actions with equal times on, a note says so

@@ -240,9 +240,8 @@ class TextTable:
 
         separator, text = self._one_character(text)
         blanks = separator == BLANKS
-        zeros = (" " if blanks else separator).join(
-            ["0"] * (self.width + 1)
-        ) + "\n"  # a line that tells the width
+        between = " " if blanks else separator
+        zeros = between.join(["0"] * (self.width + 1)) + "\n"  # a line that tells the width
         wanted = sorted({*kinds, self.width - 1, self.width})
         if len(as_text) < len(kinds) and not _plain_integers(text, separator):
             ids = {p for p, kind in kinds.items() if kind == "id"}
@@ -293,10 +292,10 @@ class TextTable:
         again = bool(self.header_line) and self.header_line in text
         if several_lines or short or again or bool((extra != "").any()):
             lines, blank = self._check(text, line, len(frame))
-        place = self._places(text, line, lines)
+        place = self._places(line, lines)
         return Block(columns, place, blank)
 
-    def _places(self, text: str, line: int, lines: list[int] | None) -> Callable[[int], str]:
+    def _places(self, line: int, lines: list[int] | None) -> Callable[[int], str]:
         return lambda row: f"line {line + row if lines is None else lines[row]}"
 
     def _check(self, text: str, line: int, rows: int) -> tuple[list[int], NDArray[np.bool_]]:

@@ -22,8 +22,8 @@ from minisasrec.data.values import MISSING, Unusable, as_objects, shown, texts, 
 MISSING_TIMES = MISSING | {"0000-00-00", "0000-00-00 00:00:00"}  # MySQL's dates of nothing
 # the years 1973 to 2286 in seconds, milliseconds, microseconds and nanoseconds
 UNITS = {"seconds": 1e8, "milliseconds": 1e11, "microseconds": 1e14, "nanoseconds": 1e17}
-# 1900-01-02 and 2100: dates outside, and 1970-01-01 itself, are seldom those of an action
 DAY = 86_400  # seconds
+# 1900-01-02 and 2100: dates outside, and 1970-01-01 itself, are seldom those of an action
 EARLIEST, LATEST = -2_208_902_400, 4_102_444_800
 SPREAD = 100  # largest over smallest time: above this, epochs are not all of one unit
 EXPECTED = "the time must be a number >= 0, or a date such as 2024-05-31 12:00:00, all lines alike"
@@ -456,7 +456,7 @@ def clock_seconds(values: NDArray[Any]) -> NDArray[np.float64] | None:
 
 
 def within_a_day(clock: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Times of day as seconds below 86,400; numbers that are none are drawn together, in order."""
+    """Times of day as seconds below 86,400; larger numbers are scaled into one day, in order."""
     most = float(clock.max(initial=0))
     if most < 24:
         return clock * 3600
@@ -533,9 +533,7 @@ def kind_of(values: Sequence[Any], most: int = 20) -> str | None:
         return None
     numbers = _numbers(strings)
     if not np.isnan(numbers).any():
-        if all(
-            re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", s) for s in strings
-        ):
+        if all(map(DAY_NUMBER.fullmatch, strings)):
             return "day"
         return "moment" if numbers.min() >= 1e8 else "number"
     if all(map(CLOCK.fullmatch, strings)):

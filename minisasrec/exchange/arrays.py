@@ -48,7 +48,7 @@ def read_metadata(source: Source) -> dict[str, Any]:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Array]) -> None:
-    """Write a .safetensors or .npz file, whole or not at all."""
+    """Write a .safetensors or .npz file, whole or not at all. `ConfigError` for another ending."""
     path = at_home(Path(path))
     run = Run(path.parent)
     if path.suffix == ".safetensors":

@@ -74,7 +74,7 @@ class Experiment:
         return "resumable" if (self.folder / "last.safetensors").is_file() else "to do"
 
 
-_one_at_a_time = threading.Lock()  # the engine records one graph at a time in a process
+_one_at_a_time = threading.Lock()  # they share threads, memory and the data set that `load` keeps
 
 
 @functools.cache

@@ -34,10 +34,11 @@ ABLATION: dict[str, dict[str, Any]] = {  # the rows of Table IV as settings of S
     "2-heads": {"heads": 2},
 }
 
+# Sec. IV-C
 FACTORS: dict[str, tuple[float, ...]] = {
     "d": (10, 20, 30, 40, 50),
     "row_l2": (0.0001, 0.001, 0.01, 0.1, 1.0),
-}  # Sec. IV-C
+}
 DROPOUT: dict[str, tuple[float, ...]] = {"dropout": (0.0, 0.2, 0.5)}
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {  # the settings that are tried, by method
     **dict.fromkeys(("bpr", "fmc", "fpmc", "transrec"), FACTORS),

@@ -30,9 +30,8 @@ class Comparison:
         )
 
 
-Ranks = dict[
-    str, Array
-]  # of one experiment: "users" (U) and by protocol the ranks of their items (U)
+# of one experiment: "users" (U) and by protocol the ranks of their items (U)
+Ranks = dict[str, Array]
 
 
 def paired_differences(

@@ -109,13 +109,8 @@ def _markdown(columns: Sequence[Sequence[str]]) -> str:
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 
 
-WHOLE = (
-    "users",
-    "items",
-    "best epoch",
-    "epochs",
-    "threads",
-)  # numbers without digits after the point
+# numbers without digits after the point
+WHOLE = ("users", "items", "best epoch", "epochs", "threads")
 ROUGH = ("actions/user", "actions/item", "million actions", "training s", "s/epoch")
 
 

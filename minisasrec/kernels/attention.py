@@ -8,8 +8,9 @@ a long one at the end. In a task, queries are taken `STRIP` rows at a time. Thei
 all earlier keys, STRIP x n numbers, are used up before the next strip is made. The backward pass
 makes the scores again. Of the forward pass it needs two numbers a row, `tops` and `shares`:
 
-    top_t = max_s score_ts            share_t = 1 / sum_s exp(score_ts - top_t)
-    p_ts = exp(score_ts - top_t) share_t
+    score_ts = q_t . k_s              scale = 1 / sqrt(d / h)
+    top_t = max_s score_ts            share_t = 1 / sum_s exp(scale (score_ts - top_t))
+    p_ts = exp(scale (score_ts - top_t)) share_t
 
 The largest score is subtracted from a score before anything else: both may be so large that
 rounding them once is an error of more than 1, but their difference is exact where it matters.
@@ -138,10 +139,10 @@ def _forward_worker(counter, sequences, heads, drop, last_only, qkv, out, tops, 
         _transpose_head(k, begin, n, at, width, kt)
         for first in range(start, n, STRIP):
             rows = min(STRIP, n - first)
-            # score_ts = q_t . k_s / sqrt(width), s <= t
+            # score_ts = q_t . k_s, s <= t
             queries = View((q0 + first) * d + at, d, 1)
             _scores(q, queries, first, rows, kt, width, zeros, strip)
-            # p_t = softmax(score_t), up to the division by the row's sum
+            # p_t = softmax(scale score_t), up to the division by the row's sum
             for i in range(rows):
                 t = first + i
                 end = padded(min(first + padded(i + 1, TILE), n), lane)

@@ -106,7 +106,7 @@ class TrainConfig:
     clip_norm: float = 0.0
     """Scale gradients down to this common norm; 0 = off."""
     warm_up: int = 0
-    """Steps over which the learning rate rises from 0."""
+    """Steps over which the learning rate rises to --lr: lr / steps, 2 lr / steps, and so on."""
     weight_average: float = 0.0
     """Validate, keep and use a running mean of the weights: 0.999 is about that of the last 1,000
     steps. Training goes on from the weights themselves; 0 = off."""

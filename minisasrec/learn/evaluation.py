@@ -37,7 +37,7 @@ from minisasrec.data.split import Part, Split
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.kernels.chooser import ThreadChooser
 from minisasrec.learn import metrics
-from minisasrec.learn.recommendation import rankable, top_lists
+from minisasrec.learn.recommendation import ROWS_AT_ONCE, SCORES_AT_ONCE, rankable, top_lists
 from minisasrec.models.base import Model
 from minisasrec.random import make_key, random_uint32
 
@@ -47,8 +47,6 @@ PROTOCOLS = ("sampled", "full", "authors")
 
 NEGATIVES = 100  # sampled candidates beside the target (Sec. IV-D)
 LISTS = 10  # items of each user that final figures look at
-SCORES_AT_ONCE = 8_000_000  # scores that the full protocol holds at a time: 32 MB of float32
-ROWS_AT_ONCE = 16_384  # of histories, about: so many rows stay in the processor's last cache
 
 
 @dataclass(frozen=True)
@@ -243,7 +241,7 @@ def negatives_left(split: Split, users: Array | None = None, wanted: int = NEGAT
     """How many different items can be drawn as negatives for every user, or for each of `users`.
 
     Where repeats are allowed, all of the catalogue but the target; else what the user who has met
-    most has not met. Where there are `wanted` in any case, at least as many as it says.
+    most has not met. If a quick bound says `wanted` or more, it is returned: there may be more yet.
     """
     offsets, catalogue = split.dataset.offsets, split.catalogue
     size = int(catalogue.sum())

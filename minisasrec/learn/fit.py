@@ -94,9 +94,9 @@ def fit(
 ) -> History:
     """Train `model` in place on the train part; it ends with the weights that validated best.
 
-    Without `validation`, which a split needs not have then, it trains all epochs and ends with the
-    last weights. With `config.weight_average`, what is validated, kept and used is the running mean
-    of the weights.
+    Without `validation` it trains all epochs and ends with the last weights; the split needs no
+    validation part then. With `config.weight_average`, what is validated, kept and used is the
+    running mean of the weights.
 
     With `run`, every epoch is written to disk, and a run that was interrupted goes on where its
     last whole epoch ended: weights, optimiser and history are read back, and batches, negatives
@@ -329,9 +329,8 @@ def _save(
     # history first: a crash before the checkpoint leaves an epoch too many, which resuming drops;
     # then last: if best is lacking after a crash, it has the weights of last
     run.append_history(history.epochs[-1])
-    best = (
-        history.best if history.best_epoch else None
-    )  # no validation yet; JSON has no number for -inf
+    # without a validation yet the best is -inf, for which JSON has no number
+    best = history.best if history.best_epoch else None
     facts = {"epochs": len(history.epochs), "best_epoch": history.best_epoch, "best": best}
     arrays = {f"model.{name}": value for name, value in model.state().items()}
     arrays |= {f"adam.{name}": value for name, value in optimizer.state().items()}

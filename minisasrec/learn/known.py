@@ -71,8 +71,9 @@ def id_text(value: Any, what: str = "id") -> str:
 
 
 class Ids:
-    """Ids as given, and the number of each. `what` is "user" or "item"; `whole` if they go out as
-    whole numbers, as they came in."""
+    """Ids as given, and the number of each. `what` is "user" or "item"; `first` the number of the
+    first real one, 1 for items and 0 for users; `whole` if they go out as whole numbers, as they
+    came in."""
 
     def __init__(self, ids: Sequence[str], what: str, first: int, whole: bool) -> None:
         self.texts = [str(text) for text in ids]  # NumPy has a text type of its own
@@ -104,7 +105,7 @@ class Ids:
         return np.fromiter(found, np.int64, len(texts))
 
     def _as_read(self, text: str) -> int:
-        """The number of an id that stands otherwise in the data, -1 for an unknown one.
+        """The number of an id that is spelled differently in the data, -1 for an unknown one.
 
         Files and tables may have blanks around an id, two spellings of a letter, and 7.0 for 7
         where 7.5 is an id as well.

@@ -98,7 +98,7 @@ class HitRate(Metric):
 
 
 class NDCG(Metric):
-    """NDCG@k: a hit counts the less the later it comes; one item is right, so the best sum is 1."""
+    """NDCG@k: the lower a hit stands, the less it counts; one item is right, so the best is 1."""
 
     name = "NDCG"
 

@@ -15,7 +15,7 @@ import numpy as np
 from minisasrec.data.dataset import DataWarning, Repeats
 from minisasrec.data.sequences import pack
 from minisasrec.data.times import TimeColumn
-from minisasrec.data.values import Unusable
+from minisasrec.data.values import Unusable, as_objects
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.learn import frames
 from minisasrec.learn.known import Known
@@ -249,7 +249,7 @@ def _times(values: list[Any]) -> Array:
 def _array(values: Sequence[Any]) -> Array:
     """Ids as an array: whole numbers as such, all else as objects."""
     array = np.asarray(values)
-    return array if array.dtype.kind in "iu" else np.array([*values, None], object)[:-1]
+    return array if array.dtype.kind in "iu" else as_objects(values)
 
 
 def answer(

@@ -12,15 +12,8 @@ from minisasrec.errors import ConfigError
 from minisasrec.learn.config import TrainConfig, from_json, preset
 from minisasrec.models import MODELS
 
-NOT_SETTINGS = {
-    "model",
-    "seed",
-    "dataset",
-    "out",
-    "resume",
-    "json",
-    "dry_run",
-}  # of `train`, but not here
+# of `train`, but not here
+NOT_SETTINGS = {"model", "seed", "dataset", "out", "resume", "json", "dry_run"}
 
 
 def configure(

@@ -17,7 +17,7 @@ What differs from that paper and its code:
   users with few items would hardly be trained on. Near the end, targets that do not exist are left
   out.
 - A step takes the windows of `batch_size` users and not a fixed number of windows.
-- Each of the two layers' weights starts with Glorot's uniform distribution, not a normal one.
+- Weights start with Glorot's uniform distribution, not with a normal one.
 - ReLU comes after the maximum. ReLU never decreases, so the result is the same, from fewer numbers.
 """
 

@@ -106,7 +106,7 @@ class RecentPopularity(Popularity):
         return max((cls(split, days) for days in cls.WINDOWS), key=lambda m: m._gain(split))
 
     def _gain(self, split: Split) -> float:
-        """NDCG@10 on the validation part, the same list for all users; equal scores share ranks."""
+        """The sum of NDCG@10 over users, on the validation part; equal scores share ranks."""
         order = np.sort(np.where(split.catalogue, self.counts, -1))
         scores = self.counts[split.valid[split.valid > 0]]
         above = len(order) - np.searchsorted(order, scores, side="right")

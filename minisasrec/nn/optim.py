@@ -41,7 +41,8 @@ class Optimizer:
     def step(self, lr: float | None = None) -> None:
         """Change every parameter along its gradient; `lr` is that of this step only.
 
-        Raises `GradientError` for a gradient of another shape than its parameter.
+        Raises `GradientError` for a gradient of another shape than its parameter, `TrainingError`
+        for a norm that cannot be clipped; then nothing has changed.
         """
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is not None and np.shape(parameter.grad) != parameter.shape:
@@ -49,8 +50,9 @@ class Optimizer:
                     f"the gradient of {parameter.name or f'parameter {i}'} has shape "
                     f"{np.shape(parameter.grad)}, the parameter {parameter.shape}"
                 )
+        clip = self._clip_factor()
         self.steps += 1
-        settings = self._settings(self._clip_factor(), self.lr if lr is None else lr)
+        settings = self._settings(clip, self.lr if lr is None else lr)
         trained = []
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:

@@ -114,9 +114,8 @@ def _attend(
         dout = split(dy)
         dV = w.swapaxes(-1, -2) @ dout  # forward was: out = w V
         dp = dout @ V.swapaxes(-1, -2) * factor
-        dscores = (
-            p * (dp - (dp * p).sum(axis=-1, keepdims=True)) * scale
-        )  # softmax, as in softmax.py
+        # softmax, as in softmax.py
+        dscores = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) * scale
         return join(dscores @ K), join(dscores.swapaxes(-1, -2) @ Q), join(dV)
 
     return join(w @ V), backward
@@ -171,7 +170,8 @@ def packed_causal_attention(
 
     The definition is `causal_attention` once per sequence, nothing padded. `slot_ids` names the
     rows for dropout (0, 1, 2, ... by default), see `dropout.keep_mask`. They are consecutive within
-    a sequence, as the slots of its items in the padded batch are, or it is a `ShapeError`.
+    a sequence, as the slots of its items in the padded batch are; where rate > 0, others are a
+    `ShapeError`.
     """
     offsets, slot_ids = _check_packed(q, offsets, heads, rate, key, slot_ids)
     names = np.arange(len(q)) if slot_ids is None else slot_ids

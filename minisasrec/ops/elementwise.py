@@ -210,7 +210,7 @@ def sigmoid(x: Array) -> Result:
 
 @op("x (*), a (*) -> (*)", torch="x * a.sigmoid()", paper="beyond the paper: arXiv 2508.06450")
 def gate(x: Array, a: Array) -> Result:
-    """y = x sigmoid(a), of one shape: a learned share of each number goes on."""
+    """y = x sigmoid(a), element by element: a learned share of each number goes on."""
     share = stable_sigmoid(a)
 
     def backward(dy: Array) -> tuple[Array, ...]:

@@ -20,7 +20,7 @@ from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
 
 Result = tuple[Array, Backward]
 
-SCORES_AT_ONCE = 16_000_000
+SCORES_AT_ONCE = 16_000_000  # 64 MB of float32
 
 
 def _bce_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:

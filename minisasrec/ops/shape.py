@@ -83,7 +83,7 @@ def _concatenate_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
 
 
 @contextmanager
-def _teach(name: str, x: Array) -> Iterator[None]:
+def _as_shape_error(name: str, x: Array) -> Iterator[None]:
     """NumPy's complaint about an axis or an index, with the op's name and the shape before it."""
     try:
         yield
@@ -95,7 +95,7 @@ def _axes(name: str, x: Array, axis: Axis) -> tuple[int, ...]:
     """The axes that `axis` names, each counted from 0 on; None names all of them."""
     if axis is None:
         return tuple(range(x.ndim))
-    with _teach(name, x):
+    with _as_shape_error(name, x):
         named: Any = [axis] if np.ndim(axis) == 0 else axis  # a list, a tuple or an array
         axes = [operator.index(a) for a in named]
         for a in axes:
@@ -190,7 +190,7 @@ def transpose(x: Array, *, axes: Sequence[int] = ()) -> Result:
             raise ShapeError(f"transpose: swaps the last two axes, x has shape {x.shape}")
         axes = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
     axes = _axes("transpose", x, axes)  # argsort below would put -1 before 0
-    with _teach("transpose", x):
+    with _as_shape_error("transpose", x):
         y = x.transpose(axes)
 
     def backward(dy: Array) -> tuple[Array, ...]:
@@ -202,7 +202,7 @@ def transpose(x: Array, *, axes: Sequence[int] = ()) -> Result:
 @op("x (...) -> (?)", sample=_index_sample)
 def getitem(x: Array, *, index: Any) -> Result:
     """y = x[index], for any NumPy index; an element taken twice receives both gradients."""
-    with _teach("getitem", x):
+    with _as_shape_error("getitem", x):
         y = x[index]
 
     def backward(dy: Array) -> tuple[Array, ...]:
