@@ -35,12 +35,6 @@ LIVES: list[tuple[str, str, str, str]] = [
         "1 to 2",
         "argument i has the same name in a longer list of arguments",
     ),
-    (
-        "autograd/tensor.py",
-        "apart = x.size // COMPARED | 1  # an odd number, so that all columns are met",
-        "1 to 2",
-        "other elements of a large array are looked at; those are as good",
-    ),
     ("ops/attention.py", "_check_heads(name, q.shape[-1], heads)", "USub to UAdd", ONE_AXIS),
     (
         "ops/dropout.py",
