@@ -320,9 +320,7 @@ def test_help_shows_what_matters_to_the_model(capsys: pytest.CaptureFixture[str]
     assert "--row-l2" in shown["bpr"] and "--blocks" not in shown["bpr"]
     assert "--blocks" in shown["sasrec"] and "--row-l2" not in shown["sasrec"]
     assert "--d INT" not in shown["poprec"] and "--epochs" in shown["poprec"]
-    with pytest.raises(
-        ConfigError, match="--blocks, 2; --blocks goes with --model sasrec$"
-    ):
+    with pytest.raises(ConfigError, match="--blocks, 2; --blocks goes with --model sasrec$"):
         parse(["--model", "bpr", "--blocks", "2"])
 
 
