@@ -44,6 +44,7 @@ from minisasrec.learn.config import (
     preset,
     read_json,
     unchosen,
+    without_effect,
 )
 from minisasrec.learn.fit import History, finished, fit, selection
 from minisasrec.learn.known import Known
@@ -139,6 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         getattr(config, section) == getattr(default, section)
     ):
         say(f"note: {unchosen(config, known=recognised(split.dataset)[0])}")
+    for idle in without_effect(config, default):
+        say(f"note: {idle}")
     known = Known.of(split)
     if not config.keep_histories:
         known = known.without_histories(model)

@@ -23,9 +23,11 @@ from minisasrec.__main__ import COMMANDS
 from minisasrec.commands import cli
 from minisasrec.commands.cli import load_run, run_command
 from minisasrec.errors import CheckpointError
+from minisasrec.learn.config import preset, without_effect
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run
 from minisasrec.recommender import Recommender
+from minisasrec.train import parse
 
 FAST = ("--epochs", "2", "--n", "10", "--d", "8", "--blocks", "1", "--batch-size", "32")
 
@@ -303,6 +305,34 @@ def test_a_data_set_without_settings_of_its_own_says_so(clicks: Path, tmp_path: 
     )
     told = run("train", *data, "--out", "pop", "--model", "poprec", cwd=tmp_path).stderr
     assert "nobody has chosen" not in told
+
+
+def test_settings_without_effect_are_told() -> None:
+    """A student who types --negatives 5 beside softmax would else compare a run with itself."""
+    told = {}
+    for words in (
+        ("--loss", "softmax", "--negatives", "5"),
+        ("--loss", "bce", "--negatives", "5"),
+        ("--loss", "bce", "--gbce-t", "0.5", "--no-own-items"),
+        ("--loss", "gbce", "--gbce-t", "0.5"),
+        ("--model", "gru4rec", "--loss", "softmax", "--negatives", "5"),
+        ("--model", "gru4rec", "--loss", "bce", "--negatives", "5"),
+        ("--model", "poprec", "--negatives", "5"),
+    ):
+        config = parse(words)
+        told[words] = without_effect(config, preset(config.dataset, config.model))
+    assert list(told.values()) == [
+        ["--negatives has no effect with --loss softmax"],
+        [],
+        [
+            "--gbce-t has no effect with --loss bce",
+            "--no-own-items has no effect with --loss bce",
+        ],
+        [],
+        ["--negatives has no effect with --loss softmax"],
+        [],
+        [],
+    ]
 
 
 def test_a_runs_backend_holds_unless_the_command_names_one(

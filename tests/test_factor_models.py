@@ -301,7 +301,7 @@ def test_the_command_trains_evaluates_and_recommends(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (("--model", "bpr", "--d", "0"), "d is 0; it must be at least 1"),
-        (("--model", "fpmc", "--row-l2", "-1"), "row-l2 is -1.0; it must be 0 or more"),
+        (("--model", "fpmc", "--row-l2", "-1"), "row-l2 is -1.0; it must be at least 0"),
         (("--model", "transrec", "--lr", "-1"), "--lr is -1.0; it must be above 0"),
         (("--model", "brp"), "'brp'; choose one of sasrec, bpr, fmc, fpmc, transrec"),
     ],

@@ -25,7 +25,7 @@ from minisasrec.border import json_value, reading
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import NONE, Split
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
-from minisasrec.learn.config import TrainConfig, from_json, make_model
+from minisasrec.learn.config import ONLY_WITH, TrainConfig, from_json, make_model
 from minisasrec.learn.fit import SELECT, fit
 from minisasrec.learn.runs import NOTHING, NUMBER, Run, append_json, check_form, to_plain
 from minisasrec.models import MODELS, SequenceModel
@@ -80,8 +80,6 @@ DEFAULT: Space = {
     "loss": ["bce", "gbce", "softmax"],
     "negatives": [1, 4, 16],
 }
-# A setting that has an effect only beside certain values of another one is drawn only there.
-ONLY_WITH = {"negatives": ("loss", ("bce", "gbce", "bpr-max")), "gbce_t": ("loss", ("gbce",))}
 
 
 def default_space(config: TrainConfig, split: Split) -> Space:
@@ -340,10 +338,11 @@ class Search:
         return drawn
 
     def _has_effect(self, name: str, drawn: Record) -> bool:
-        if self.config.model != "sasrec" or name not in ONLY_WITH:
+        if name not in ONLY_WITH:
             return True
         other, wanted = ONLY_WITH[name]
-        return drawn.get(other, getattr(self.config.sasrec, other)) in wanted
+        section = getattr(self.config, MODELS[self.config.model][1])
+        return drawn.get(other, getattr(section, other)) in wanted
 
     def _suggest(self, trial: Any, name: str) -> Any:
         of = self._distribution(name)

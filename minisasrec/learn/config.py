@@ -25,7 +25,7 @@ from minisasrec.models import MODELS, Model, SequenceModel
 from minisasrec.models.caser import CaserConfig
 from minisasrec.models.factors import FactorConfig
 from minisasrec.models.gru4rec import GRU4RecConfig, GRU4RecPlusConfig
-from minisasrec.models.ranges import check_choices, check_numbers
+from minisasrec.models.ranges import check_choices, check_least, check_numbers, check_shares, flag
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import RecentConfig
 
@@ -151,27 +151,15 @@ class TrainConfig:
         """Raise `ConfigError` for a setting outside its range."""
         check_choices(self, model=ModelName, repeats=Repeats, order=Order, select=Selection)
         check_numbers(self)
-        at_least = {"epochs": 1, "batch_size": 1, "negatives": 1, "eval_every": 1, "patience": 0}
-        for name, low in (at_least | {"warm_up": 0, "max_users": 0, "seed": 0}).items():
-            if getattr(self, name) < low:
-                flag = "--" + name.replace("_", "-")
-                raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
+        check_least(self, epochs=1, batch_size=1, negatives=1, eval_every=1, patience=0, warm_up=0)
+        check_least(self, max_users=0, seed=0, l2=0, clip_norm=0)
         if not self.lr > 0:
             raise ConfigError(f"--lr is {self.lr}; it must be above 0")
         if not 0 <= self.beta2 < 1:
             raise ConfigError(f"--beta2 is {self.beta2}; 0 <= beta2 < 1")
         self.machine.check()
         object.__setattr__(self, "split", spelled_once(self.split))  # --resume compares
-        if not 0 <= self.weight_average < 1:
-            raise ConfigError(
-                f"--weight-average is {self.weight_average}; it is a share below 1, for example "
-                "0.999, and 0 = off"
-            )
-        for name in ("l2", "clip_norm"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be 0 or more"
-                )
+        check_shares(self, "weight_average", what="what the mean keeps each step, 0 = off")
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON has them; `from_json` reads it."""
@@ -253,6 +241,29 @@ def unchosen(config: TrainConfig, *others: TrainConfig, known: DatasetSpec | Non
         f"nobody has chosen settings of {config.model} for {Path(config.dataset).name}: it runs "
         f"with {', '.join(values)}; {advice}"
     )
+
+
+# A setting that has an effect only beside certain values of another one.
+NEED_NEGATIVES = ("bce", "gbce", "bpr", "bpr-max", "top1", "top1-max", "cross-entropy")
+ONLY_WITH = {
+    "negatives": ("loss", NEED_NEGATIVES),
+    "gbce_t": ("loss", ("gbce",)),
+    "own_items": ("loss", ("softmax",)),
+}
+
+
+def without_effect(config: TrainConfig, usual: TrainConfig) -> list[str]:
+    """What to say of settings that differ from `usual` and have no effect beside the others."""
+    section = MODELS[config.model][1]
+    values, before = (vars(c) | vars(getattr(c, section, c)) for c in (config, usual))
+    return [
+        f"{flag(name if values[name] else 'no_' + name)} has no effect with "
+        f"{flag(other)} {values[other]}"
+        for name, (other, wanted) in ONLY_WITH.items()
+        if name in values
+        and values[name] != before[name]
+        and values.get(other, wanted[0]) not in wanted
+    ]
 
 
 def from_json(values: dict[str, Any], base: TrainConfig | None = None) -> TrainConfig:

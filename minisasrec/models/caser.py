@@ -36,7 +36,7 @@ from minisasrec.data.sequences import Packed
 from minisasrec.errors import ConfigError, DataError
 from minisasrec.models.base import SequenceModel
 from minisasrec.models.losses import Loss, check_loss, next_item_loss
-from minisasrec.models.ranges import check_numbers
+from minisasrec.models.ranges import check_least, check_numbers, check_shares
 from minisasrec.nn import Embedding, Linear, Module, dropout
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.nn.module import Parameter
@@ -69,15 +69,11 @@ class CaserConfig:
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
         check_numbers(self)
-        for name, low in (("n", 1), ("L", 1), ("T", 1), ("d", 1), ("n_h", 0), ("n_v", 0)):
-            if getattr(self, name) < low:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
+        check_least(self, n=1, L=1, T=1, d=1, n_h=0, n_v=0)
+        check_shares(self, "dropout")
         check_loss(self.loss)
         if not self.n_h + self.n_v:
             raise ConfigError("n-h and n-v are both 0; Caser needs filters of one kind at least")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout is {self.dropout}; it is the share dropped, 0 <= share < 1")
 
 
 class HorizontalFilters(Module):

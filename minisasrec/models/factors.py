@@ -21,10 +21,10 @@ from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
-from minisasrec.errors import ConfigError, DataError
+from minisasrec.errors import DataError
 from minisasrec.models.base import SequenceModel
 from minisasrec.models.losses import check_loss, next_item_loss
-from minisasrec.models.ranges import check_numbers
+from minisasrec.models.ranges import check_least, check_numbers
 from minisasrec.random import Keys, Seed
 
 Array = np.ndarray
@@ -47,12 +47,8 @@ class FactorConfig:
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
         check_numbers(self)
-        for name in ("d", "n"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_least(self, d=1, n=1, row_l2=0)
         check_loss(self.loss, own=("bpr",))
-        if not self.row_l2 >= 0:
-            raise ConfigError(f"row-l2 is {self.row_l2}; it must be 0 or more")
 
 
 class FactorModel(SequenceModel):

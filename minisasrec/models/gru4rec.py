@@ -42,7 +42,7 @@ from minisasrec.data.sequences import Packed, Sequences
 from minisasrec.errors import ConfigError
 from minisasrec.models.base import SequenceModel
 from minisasrec.models.losses import check_loss, next_item_loss
-from minisasrec.models.ranges import check_numbers
+from minisasrec.models.ranges import check_least, check_numbers, check_shares
 from minisasrec.nn import Embedding, Linear, dropout
 from minisasrec.nn.init import constant, glorot_uniform
 from minisasrec.ops.ranking import RANKING_LOSSES
@@ -82,23 +82,12 @@ class GRU4RecConfig:
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
         check_numbers(self)
-        for name, low in (("n", 1), ("d", 1), ("in_batch", 0), ("samples", 0)):
-            if getattr(self, name) < low:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"{flag} is {getattr(self, name)}; it must be at least {low}")
+        check_least(self, n=1, d=1, in_batch=0, samples=0, alpha=0, regularization=0)
+        check_shares(self, "embedding_dropout", "dropout")
         if self.in_batch == 1 and not self.samples:
             raise ConfigError(
                 "in-batch is 1, which leaves a row without negatives; take 2 or more, or 0"
             )
-        for name in ("embedding_dropout", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise ConfigError(
-                    f"{flag} is {getattr(self, name)}; it is the share dropped, 0 <= share < 1"
-                )
-        for name in ("alpha", "regularization"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         check_loss(self.loss, own=RANKING_LOSSES)
 
 

@@ -1,4 +1,4 @@
-"""The ranges that numbers among the settings must keep, whatever they mean."""
+"""The ranges that settings must keep; each message names the option of the command."""
 
 from __future__ import annotations
 
@@ -22,13 +22,32 @@ def check_choices(settings: Any, **choices: Any) -> None:
             )
 
 
+def check_least(settings: Any, **least: int) -> None:
+    """Raise `ConfigError` for a number below its least value."""
+    for name, low in least.items():
+        if not (value := getattr(settings, name)) >= low:
+            raise ConfigError(f"{flag(name)} is {value}; it must be at least {low}")
+
+
+def check_shares(settings: Any, *names: str, what: str = "the share dropped") -> None:
+    """Raise `ConfigError` for a share that is not in [0, 1)."""
+    for name in names:
+        if not 0 <= (value := getattr(settings, name)) < 1:
+            raise ConfigError(f"{flag(name)} is {value}; it is {what}, 0 <= share < 1")
+
+
+def flag(name: str) -> str:
+    """A setting as the command spells it: `--weight-average`."""
+    return "--" + name.replace("_", "-")
+
+
 def check_numbers(settings: Any) -> None:
     """Raise `ConfigError` for a number that is NaN, infinite or absurdly large."""
     for field in dataclasses.fields(settings):
-        value, flag = getattr(settings, field.name), field.name.replace("_", "-")
+        value, told = getattr(settings, field.name), flag(field.name)
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"--{flag} is {value}; give a finite number")
+            raise ConfigError(f"{told} is {value}; give a finite number")
         most = LARGEST.get(field.name, COUNT)
         if isinstance(value, int) and not -most <= value <= most:
             digits = f"{value:,}" if abs(value) < 10**30 else "a number of 30 digits or more"
-            raise ConfigError(f"--{flag} is {digits}; it must be at most {most:,}")
+            raise ConfigError(f"{told} is {digits}; it must be at most {most:,}")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from minisasrec.errors import ConfigError
 from minisasrec.models.losses import Loss
-from minisasrec.models.ranges import check_choices, check_numbers
+from minisasrec.models.ranges import check_choices, check_least, check_numbers, check_shares
 
 Norm = Literal["pre", "post", "authors", "ligr"]
 Start = Literal["end", "beginning"]
@@ -67,13 +67,10 @@ class SASRecConfig:
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a setting outside its range."""
         check_numbers(self)
-        for name, low in (("n", 1), ("d", 1), ("blocks", 0), ("heads", 1)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        check_least(self, n=1, d=1, blocks=0, heads=1)
         if self.d % self.heads:
             raise ConfigError(f"heads is {self.heads}, which does not divide d = {self.d}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout is {self.dropout}; it is the share dropped, 0 <= share < 1")
+        check_shares(self, "dropout")
         if not 0 <= self.gbce_t <= 1:
             raise ConfigError(f"gbce-t is {self.gbce_t}; 0 <= t <= 1")
         check_choices(self, norm=Norm, loss=Loss, padding=Padding, positions_from=Start)
