@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,10 @@ def test_files_of_a_folder_do_not_go_in_circles() -> None:
 
     for module in graph:
         visit(module, ())
+
+
+def test_the_house_of_the_design_page_has_all_floors() -> None:
+    page = (ROOT.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    house = set(re.findall(r"\w+", page.split("```text\n")[1].split("```")[0]))
+    commands = set(FLOORS[-3]) | {"completion", "__main__"}  # the first line says: and so on
+    assert FLOOR.keys() - commands <= house
