@@ -317,6 +317,8 @@ def test_settings_without_effect_are_told() -> None:
         ("--loss", "gbce", "--gbce-t", "0.5"),
         ("--model", "gru4rec", "--loss", "softmax", "--negatives", "5"),
         ("--model", "gru4rec", "--loss", "bce", "--negatives", "5"),
+        ("--model", "gru4rec", "--loss", "top1", "--negatives", "5", "--in-batch", "64"),
+        ("--model", "gru4rec", "--loss", "top1", "--negatives", "5", "--in-batch", "0"),
         ("--model", "poprec", "--negatives", "5"),
     ):
         config = parse(words)
@@ -330,6 +332,8 @@ def test_settings_without_effect_are_told() -> None:
         ],
         [],
         ["--negatives has no effect with --loss softmax"],
+        [],
+        ["--negatives has no effect with --in-batch 64"],
         [],
         [],
     ]

@@ -12,7 +12,7 @@ from minisasrec.backends import use_backend
 from minisasrec.commands.report import format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import ConfigError, DataError, TrainingError
+from minisasrec.errors import CheckpointError, ConfigError, DataError, TrainingError
 from minisasrec.experiments.final_rows import final_rows, users_drawn
 from minisasrec.learn import metrics
 from minisasrec.learn.config import from_json, make_model
@@ -620,6 +620,27 @@ def test_the_markov_chain():
     assert scores[9] == 0 and 0 < scores[1] <= 1e-6  # only a trace for what never followed
     (seven,) = model.all_scores(np.arange(1), pack_sequences([[7]], model.n))
     assert seven.argmax() == 3 and seven.max() <= 1e-6
+    other = MarkovChain.of_size(3, split.popularity())
+    other.load_state(model.state())  # its length and decay, too
+    history = pack_sequences([[2, 1]], other.n)
+    np.testing.assert_array_equal(other.all_scores(np.arange(1), history), [scores])
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"counts": np.zeros(2)}, r"counts has shape \(2,\), the model needs \(7,\)"),
+        ({"counts": np.zeros((7, 1))}, "counts has shape"),
+        ({"counts": list("abcdefg")}, "counts is no array of numbers"),
+        ({"counts": np.full(7, np.inf)}, "counts holds NaN or infinity"),
+        ({}, "made of counts; got nothing"),
+    ],
+)
+def test_the_state_of_another_model(state, says):
+    model = Popularity.of_size(2, np.arange(7))
+    with pytest.raises(CheckpointError, match=says):
+        model.load_state(state)
+    assert model.counts.tolist() == [*range(7)]
 
 
 @pytest.mark.parametrize(
@@ -643,4 +664,16 @@ def test_scores_may_be_whole_numbers(split):
             return np.tile(np.arange(self.num_items + 1), (len(users), 1))
 
     assert top_items(Counts(), [1], 2) == [Counts.num_items, Counts.num_items - 1]
+    with pytest.raises(DataError, match="candidate 0 is no item of the model"):
+        top_items(Counts(), [1], 2, candidates=[0, 2])
+    with pytest.raises(DataError, match="is no item of the model, 1 to"):
+        top_items(Counts(), [1], 2, candidates=[2, Counts.num_items + 1])
+
+    class Unsigned(Counts):
+        def all_scores(self, users, histories):
+            return super().all_scores(users, histories).astype(np.uint8)
+
+    for protocol in PROTOCOLS:
+        by = [evaluate(each(), split, protocol=protocol).ranks for each in (Counts, Unsigned)]
+        np.testing.assert_array_equal(*by)
     assert np.isfinite(evaluate(Counts(), split, protocol="full").metrics()["MRR"])

@@ -14,7 +14,7 @@ from minisasrec.kernels.threads import threads
 from minisasrec.models import SASRec, SASRecConfig
 from minisasrec.models.layouts import attend
 from minisasrec.models.sasrec import Block, SelfAttention
-from minisasrec.nn import Embedding, LayerNorm, Linear
+from minisasrec.nn import Embedding, LayerNorm, Linear, Module
 from minisasrec.random import Keys
 
 ITEMS, N = 90, 12
@@ -177,13 +177,35 @@ class Shifted(SASRec):
         return super().forward(inputs, keys) + 1
 
 
-@pytest.mark.parametrize("changed", ["pre", "post", "authors", "ligr", "block", "model"])
+class Plain(Module):
+    """A block of a class of its own, with nothing of ours."""
+
+    def __init__(self):
+        self.layer = Linear(16, 16, 5)
+
+    def forward(self, x, inputs, keys=None):
+        return self.layer(x)
+
+
+class PlainAttention(Plain):
+    def forward(self, x, inputs, keys=None, x_q=None):
+        return self.layer(x)
+
+
+CHANGED = ["pre", "post", "authors", "ligr", "block", "model", "plain block", "plain attention"]
+
+
+@pytest.mark.parametrize("changed", CHANGED)
 def test_a_prediction_is_by_the_lines_that_were_trained(changed):
     norm = changed if changed in ("post", "authors", "ligr") else "pre"
     config = SASRecConfig(n=N, d=16, norm=norm)
     model = (Shifted if changed == "model" else SASRec)(ITEMS, config)
     if changed == "block":
         model.blocks = [Twice(config, 3)]
+    elif changed == "plain block":
+        model.blocks = [Plain()]
+    elif changed == "plain attention":
+        model.blocks[-1].attention = PlainAttention()
     elif changed != "model":
         for block in model.blocks:
             block.attention = Mean(config, 3)

@@ -238,6 +238,12 @@ def test_settings_outside_their_range(changes, says):
         small(**changes)
 
 
+def test_an_alpha_with_which_nothing_can_be_drawn():
+    for alpha, popularity in ((400.0, [0, 9, 9, 9, 9]), (1.0, [0, 0, 0, 0, 0])):
+        with pytest.raises(ConfigError, match="--alpha is .*no item can be drawn"):
+            GRU4Rec(4, small(samples=8, alpha=alpha), popularity=np.array(popularity))
+
+
 # --- training --------------------------------------------------------------------------------
 
 

@@ -110,3 +110,8 @@ def test_the_grid_has_every_cell_once_and_the_same_budget_for_each() -> None:
     for row in cells:
         config = row.config
         assert (config.lr, config.epochs, config.eval_every, config.patience) == (0.003, 201, 2, 20)
+
+
+def test_gbce_needs_negatives():
+    with pytest.raises(ConfigError, match="negatives is 0"):
+        gbce_beta(0, 10, 0.75)

@@ -195,7 +195,8 @@ def test_warm_up():
         (lambda p: SGD(p, lr=1.0, clip_norm=-1.0), "clip_norm is -1.0; it is a length"),
         (lambda p: SGD(p, lr=float("inf")), "learning rate is inf"),
         (lambda p: SGD(p, lr=1.0, clip_norm=float("nan")), "clip_norm is nan"),
-        (lambda p: Adam(p, eps=-1e-8), "eps is -1e-08; it must be 0 or more"),
+        (lambda p: Adam(p, eps=-1e-8), "eps is -1e-08; it must be above 0"),
+        (lambda p: Adam(p, eps=0.0), "eps is 0.0; it must be above 0"),  # 0 / 0 in rows unused yet
         (lambda p: Adam(p, l2=float("nan")), "l2 is nan"),
         (lambda p: Adam(p, beta1=1.0), "beta1 is 1.0; 0 <= beta1 < 1"),
         (lambda p: Adam(p, beta2=-0.1), "beta2 is -0.1"),
@@ -204,6 +205,28 @@ def test_warm_up():
 def test_settings_outside_their_range(make, says):
     with pytest.raises(ConfigError, match=says):
         make(parameters())
+
+
+@pytest.mark.parametrize("rate", [float("nan"), 0.0, -1.0])
+def test_the_rate_of_one_step_is_checked_like_the_first(rate):
+    (p,) = each = parameters()[:1]
+    optimizer, before = SGD(each, lr=1.0), p.data.copy()
+    p.grad = np.ones_like(p.data)
+    with pytest.raises(ConfigError, match="learning rate is"):
+        optimizer.step(lr=rate)
+    assert optimizer.steps == 0 and np.array_equal(p.data, before)
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+def test_weights_change_in_place_and_keep_their_type(make):
+    given = np.ones(3, np.float32)
+    p = Parameter(given)
+    optimizer = make([p], lr=0.1)
+    p.grad = np.ones(3)  # float64
+    optimizer.step()
+    held = p.data
+    optimizer.step()
+    assert held is p.data and held.dtype == np.float32 and (given == 1).all()
 
 
 def test_the_base_class_cannot_step():

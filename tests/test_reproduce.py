@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 
 from minisasrec import Tensor, reproduce
+from minisasrec.autograd.engine import no_grad
 from minisasrec.commands.cli import INTERRUPTED, run_command
 from minisasrec.data import DATASETS, load_dataset
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import DataError, ShapeError
+from minisasrec.errors import ConfigError, DataError, ShapeError
 from minisasrec.experiments import cluster, grids, paper, targets
 from minisasrec.experiments import experiment as kept
 from minisasrec.experiments.attention_maps import (
@@ -642,6 +643,9 @@ def test_an_estimate_goes_by_the_same_model() -> None:
     ]
     assert estimate(["bpr", "bpr", "fmc"], finished) == 3 + 3 + 9
     assert estimate(["caser"], finished) == 5  # the mean of all
+    failed = {"model": "bpr", "total_seconds": 0.0, "error": "the loss is NaN"}
+    assert estimate(["bpr"], [*finished, failed]) == 3  # a failed one says nothing of time
+    assert estimate(["bpr"], [failed]) == 0
 
 
 def test_the_table_leaves_out_what_nobody_has() -> None:
@@ -706,6 +710,12 @@ def test_no_difference_is_no_evidence() -> None:
     assert paired_bootstrap(np.tile([0.1, -0.1], 50)).p > 0.9
     with pytest.raises(ShapeError, match="one per user"):
         paired_bootstrap(np.array([]))
+    with pytest.raises(ShapeError, match="two users or more"):
+        paired_bootstrap(np.array([0.3]))  # no draw differs, which would look significant
+    with pytest.raises(DataError, match="hold NaN"):
+        paired_bootstrap(np.array([0.3, np.nan]))
+    with pytest.raises(ConfigError, match="samples is 0"):
+        paired_bootstrap(np.array([0.3, 0.2]), samples=0)
 
 
 def test_differences_are_of_the_same_user_and_seed() -> None:
@@ -735,6 +745,14 @@ def test_attention_maps_are_what_the_model_attends_to() -> None:
     for (weights,), start, end in zip(attention_maps(model, inputs), (0, 3), (3, 8), strict=True):
         assert np.allclose(weights @ v[start:end], out[start:end], atol=1e-6)
         assert np.array_equal(np.triu(weights, 1), np.zeros_like(weights))
+
+
+def test_attention_maps_need_a_graph_and_a_block() -> None:
+    inputs = pack_sequences([[3, 1, 4]], 8)
+    with pytest.raises(ConfigError, match="2 blocks and its graph 0 attentions"), no_grad():
+        next(attention_maps(small(), inputs))
+    with pytest.raises(ConfigError, match="0 blocks"):
+        mean_attention(small(blocks=0), [np.array([3, 1, 4])], 2, np.ones((10, 1)))
 
 
 @pytest.mark.parametrize("padding", ["visible", "zeroed"])

@@ -417,6 +417,22 @@ def test_the_window_is_the_one_that_validates_best() -> None:
         assert own == pytest.approx(gain)
 
 
+def test_new_items_are_misses_when_the_window_is_chosen() -> None:
+    """A catalogue of few items: a target outside of it would else have a rank up to 10."""
+    names = ["old"] * 16 + ["new"] * 4 + ["newest"] * 5  # .64 are for training
+    actions = [
+        (f"u{u}", f"{name}{u % 5}", NEW_YEAR + DAY * (k + u / 100))
+        for u in range(30)
+        for k, name in enumerate(names)
+    ]
+    split = split_of(log(actions, repeats="allow"), 0.8)
+    assert split.catalogue.sum() == 5 and not split.catalogue[split.valid[split.valid > 0]].any()
+    for days in RecentPopularity.WINDOWS:
+        model = RecentPopularity(split, days)
+        found = evaluate(model, split, "valid", "full").metrics()
+        assert found["NDCG@10"] == model._gain(split) == 0
+
+
 def test_recent_popularity_needs_dates() -> None:
     with pytest.raises(DataError, match="the times run from 0 to 9: these are no dates"):
         RecentPopularity.for_split(split_of(log(SHOP), 0.8))

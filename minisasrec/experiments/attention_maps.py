@@ -11,6 +11,7 @@ import numpy as np
 
 from minisasrec.autograd.engine import topological_order
 from minisasrec.data.sequences import Packed, pack_sequences
+from minisasrec.errors import ConfigError
 from minisasrec.models.padding import show_padding
 from minisasrec.models.sasrec import SASRec
 from minisasrec.ops.attention import attention_weights
@@ -26,7 +27,8 @@ def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iter
     Row t says how much position t looks at each s <= t; with several heads, their mean, or
     `by_head` each of them, (h, L, L). Nothing is dropped. Queries and keys are read from the graph
     of the forward pass, so this is what the model computes, whatever its settings. Where items can
-    attend to padding, a row sums to less than 1: the rest goes to padding.
+    attend to padding, a row sums to less than 1: the rest goes to padding. Raises `ConfigError`
+    for a model without blocks, and inside `no_grad`, where there is no graph.
     """
     hidden = model.config.padding == "hidden"
     shown: Any = inputs if hidden else show_padding(inputs)
@@ -35,6 +37,11 @@ def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iter
         for node in topological_order(model(inputs))
         if node.op is not None and node.op.name in ATTENTION
     ]
+    if len(nodes) != len(model.blocks) or not nodes:
+        raise ConfigError(
+            f"the model has {len(model.blocks)} blocks and its graph {len(nodes)} attentions: maps "
+            "need a block of this package at least, and a graph, so no no_grad()"
+        )
     heads = model.config.heads
     for start, end in itertools.pairwise(shown.offsets):
         past = np.tri(end - start, dtype=bool)

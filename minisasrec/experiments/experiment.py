@@ -314,12 +314,13 @@ def compute(
 def estimate(models: Sequence[str], finished: Sequence[Record]) -> float:
     """Seconds that experiments of these models will take, by the finished ones of the same model.
 
-    A model of which none is finished counts as the mean of all.
+    A model of which none is finished counts as the mean of all; one that failed does not count.
     """
     seconds: dict[str, list[float]] = {}
     for result in finished:
-        seconds.setdefault(result["model"], []).append(result["total_seconds"])
-    every = statistics.fmean(s for of_model in seconds.values() for s in of_model)
+        if "error" not in result:
+            seconds.setdefault(result["model"], []).append(result["total_seconds"])
+    every = statistics.fmean([s for of_model in seconds.values() for s in of_model] or [0.0])
     return sum(statistics.fmean(seconds.get(model, [every])) for model in models)
 
 

@@ -25,7 +25,7 @@ from minisasrec.border import json_value, reading
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import NONE, Split
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
-from minisasrec.learn.config import ONLY_WITH, TrainConfig, from_json, make_model
+from minisasrec.learn.config import DEPENDENT, TrainConfig, from_json, idle_beside, make_model
 from minisasrec.learn.fit import SELECT, fit
 from minisasrec.learn.runs import NOTHING, NUMBER, Run, append_json, check_form, to_plain
 from minisasrec.models import MODELS, SequenceModel
@@ -332,17 +332,11 @@ class Search:
 
     def _draw(self, trial: Any) -> Record:
         drawn: Record = {}
-        for name in sorted(self.space, key=lambda name: name in ONLY_WITH):  # these after the rest
-            if self._has_effect(name, drawn):
+        usual = vars(getattr(self.config, MODELS[self.config.model][1]))
+        for name in sorted(self.space, key=lambda name: name in DEPENDENT):  # these after the rest
+            if not idle_beside(name, usual | drawn):
                 drawn[name] = self._suggest(trial, name)
         return drawn
-
-    def _has_effect(self, name: str, drawn: Record) -> bool:
-        if name not in ONLY_WITH:
-            return True
-        other, wanted = ONLY_WITH[name]
-        section = getattr(self.config, MODELS[self.config.model][1])
-        return drawn.get(other, getattr(section, other)) in wanted
 
     def _suggest(self, trial: Any, name: str) -> Any:
         of = self._distribution(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minisasrec.errors import ShapeError
+from minisasrec.errors import ConfigError, DataError, ShapeError
 
 Array = np.ndarray
 
@@ -57,13 +57,19 @@ def paired_bootstrap(differences: Array, samples: int = 10_000, seed: int = 0) -
     U users are drawn from the U with replacement, `samples` times; each draw gives a mean. The
     interval holds the middle 95% of these means; p is twice the share of them that lies on the
     other side of 0, a mean of 0 counting for both (at least 2 / (samples + 1)). Raises
-    `ShapeError` without a user.
+    `ShapeError` for fewer than two users, since one says nothing of another; `DataError` for NaN
+    and infinity; `ConfigError` without a sample.
     """
     differences = np.asarray(differences, dtype=np.float64)
-    if differences.ndim != 1 or not len(differences):
+    if differences.ndim != 1 or len(differences) < 2:
         raise ShapeError(
-            f"paired_bootstrap: differences have shape {differences.shape}; needs one per user, (U)"
+            f"paired_bootstrap: differences have shape {differences.shape}; needs one per user, "
+            "(U), of two users or more"
         )
+    if not np.isfinite(differences).all():
+        raise DataError("paired_bootstrap: differences hold NaN or infinity; leave such users out")
+    if samples < 1:
+        raise ConfigError(f"paired_bootstrap: samples is {samples}; it must be at least 1")
     users = len(differences)
     # ranks are whole numbers, so few differences occur: how often each is drawn is multinomial
     values, counts = np.unique(differences, return_counts=True)

@@ -165,7 +165,11 @@ class Ranks:
         for metric in by:
             gain = partial(_by_user, metric)
             for protocol in protocols if pairs else ():
-                found = paired_bootstrap(paired_differences(pairs, protocol, gain))
+                differences = paired_differences(pairs, protocol, gain)
+                if len(differences) < 2:
+                    report.notes.append("no test of significance: both ranked fewer than two users")
+                    return
+                found = paired_bootstrap(differences)
                 what = {"metric": metric.label, "protocol": protocol}
                 report.differences.append({**of, **what, **asdict(found)})
 

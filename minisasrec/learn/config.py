@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import numpy as np
 
 from minisasrec.border import json_value, reading
 from minisasrec.budget import Weights
+from minisasrec.data.batches import Order
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.options import ReadingOptions
 from minisasrec.data.registry import DATASETS, SPARSE, DatasetSpec
@@ -33,7 +35,6 @@ from minisasrec.models.simple import RecentConfig
 NO_NUMBERS = {"dataset", "data_dir", "columns", "machine", "keep_histories", "out", "resume"}
 NO_NUMBERS |= {"detect_anomaly", "tensorboard", "dry_run", "json"}
 
-Order = Literal["every-user", "with-replacement"]
 Selection = Literal["sampled", "full"]
 ModelName = Literal[
     "sasrec",
@@ -243,13 +244,18 @@ def unchosen(config: TrainConfig, *others: TrainConfig, known: DatasetSpec | Non
     )
 
 
-# A setting that has an effect only beside certain values of another one.
-NEED_NEGATIVES = ("bce", "gbce", "bpr", "bpr-max", "top1", "top1-max", "cross-entropy")
-ONLY_WITH = {
-    "negatives": ("loss", NEED_NEGATIVES),
-    "gbce_t": ("loss", ("gbce",)),
-    "own_items": ("loss", ("softmax",)),
-}
+DEPENDENT = ("negatives", "gbce_t", "own_items")  # settings that others leave without effect
+
+
+def idle_beside(name: str, values: Mapping[str, Any]) -> str:
+    """Which of the settings in `values` leaves the one called `name` without effect, or ""."""
+    loss, per_position = values.get("loss"), ("bce", "gbce")
+    needed = {"gbce_t": "gbce", "own_items": "softmax"}
+    if loss != needed.get(name, loss) or (name == "negatives" and loss == "softmax"):
+        return "loss"
+    if name == "negatives" and loss not in per_position:  # GRU4Rec: negatives shared by a batch
+        return next((shared for shared in ("in_batch", "samples") if values.get(shared)), "")
+    return ""
 
 
 def without_effect(config: TrainConfig, usual: TrainConfig) -> list[str]:
@@ -259,10 +265,8 @@ def without_effect(config: TrainConfig, usual: TrainConfig) -> list[str]:
     return [
         f"{flag(name if values[name] else 'no_' + name)} has no effect with "
         f"{flag(other)} {values[other]}"
-        for name, (other, wanted) in ONLY_WITH.items()
-        if name in values
-        and values[name] != before[name]
-        and values.get(other, wanted[0]) not in wanted
+        for name in DEPENDENT
+        if name in values and values[name] != before[name] and (other := idle_beside(name, values))
     ]
 
 

@@ -66,7 +66,7 @@ class Evaluation:
     popularity: Array | None = None
 
     def metrics(self, k: int = 10) -> dict[str, float]:
-        """HR@k, NDCG@k, MRR and, of lists, coverage@k and novelty@k.
+        """HR@k, NDCG@k, MRR and, where lists of k items were kept, coverage@k and novelty@k.
 
         Raises `ConfigError` for k below 1.
         """
@@ -144,7 +144,8 @@ class Evaluator:
             scores = model.candidate_scores(users, histories, self.candidates[part])
             if self.protocol == "authors" and self.split.repeats == "forbid":
                 metrics.refuse_nan(scores)
-                ranks[part] = 1 + (-scores).argsort(axis=1).argsort(axis=1)[:, 0]
+                order = np.negative(scores, dtype=np.float64).argsort(axis=1)
+                ranks[part] = 1 + order.argsort(axis=1)[:, 0]
             else:
                 ranks[part] = metrics.rank_of_first(scores)
         ranks[self.missed] = np.inf

@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec.data.dataset import Repeats
 from minisasrec.data.sequences import Packed, pack, pack_sequences
-from minisasrec.errors import ConfigError
+from minisasrec.errors import ConfigError, DataError
 from minisasrec.learn.metrics import refuse_nan
 from minisasrec.models.base import NOBODY, Model
 
@@ -63,8 +63,14 @@ def recommend(
     `users` are numbers, `NOBODY` for somebody unknown; `histories` are whole, oldest item first.
     `candidates` are the numbers, ascending, of the items that may be recommended, by default all.
     A list with fewer items ends with 0, whose score is -inf. So many users are scored at a time
-    that memory does not grow with their number. Raises `TrainingError` for scores that are NaN.
+    that memory does not grow with their number. Raises `TrainingError` for scores that are NaN,
+    `DataError` for a candidate that is no item of the model.
     """
+    if candidates is not None:
+        candidates = np.asarray(candidates, np.intp)
+        odd = candidates[(candidates < 1) | (candidates > model.num_items)]
+        if len(odd):
+            raise DataError(f"candidate {odd[0]} is no item of the model, 1 to {model.num_items:,}")
     k = min(k, model.num_items)
     lists = np.zeros((len(users), k), np.int32)
     scores = np.full((len(users), k), -np.inf, np.float32)

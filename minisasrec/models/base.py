@@ -15,6 +15,7 @@ from minisasrec.data.sequences import Packed
 from minisasrec.data.split import Split
 from minisasrec.errors import CheckpointError
 from minisasrec.nn import Module
+from minisasrec.nn.module import array_of_numbers
 from minisasrec.random import Keys
 
 Array = np.ndarray
@@ -60,11 +61,16 @@ class Model:
                 f"{type(self).__name__} is made of {', '.join(self.arrays)}; got "
                 f"{', '.join(sorted(state)) or 'nothing'}"
             )
-        for name in self.arrays:
-            if not np.isfinite(np.asarray(state[name])).all():
-                raise CheckpointError(f"{name} holds NaN or infinity")
-        for name in self.arrays:
-            setattr(self, name, np.asarray(state[name]))
+        arrays = {name: array_of_numbers(name, state[name]) for name in self.arrays}
+        for name, array in arrays.items():
+            wanted = getattr(self, name, array).shape  # a size that the data decides is not known
+            if array.shape != wanted:
+                raise CheckpointError(
+                    f"{name} has shape {array.shape}, the model needs {wanted}: was it made of "
+                    "other data?"
+                )
+        for name, array in arrays.items():
+            setattr(self, name, array)
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """A score for every item, (B, |I| + 1); entry 0 belongs to padding and means nothing."""

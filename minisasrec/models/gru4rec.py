@@ -139,7 +139,13 @@ class GRU4Rec(SequenceModel):
         self.b = constant(3 * d, 0)
         self.output_bias = constant((num_items + 1, 1), 0)
         counts = np.ones(num_items) if popularity is None else popularity[1:]
-        self.chances = np.cumsum(counts.astype(np.float64) ** config.alpha)
+        with np.errstate(over="ignore"):  # told below
+            self.chances = np.cumsum(counts.astype(np.float64) ** config.alpha)
+        if not 0 < self.chances[-1] < np.inf:
+            raise ConfigError(
+                f"--alpha is {config.alpha}: popularity^alpha sums to {self.chances[-1]}, so no "
+                "item can be drawn; give an alpha nearer to 0"
+            )
         self.name_parameters()
 
     @classmethod

@@ -63,8 +63,11 @@ def next_item_loss(
 def gbce_beta(negatives: int, num_items: int, t: float) -> float:
     """The power of gBCE: alpha (t (1 - 1/alpha) + 1/alpha), alpha = k / (|I| - 1).
 
-    alpha is the share of negatives that is sampled; t = 0 gives 1, plain BCE.
+    alpha is the share of negatives that is sampled; t = 0 gives 1, plain BCE. Raises `ConfigError`
+    for k below 1.
     """
+    if negatives < 1:
+        raise ConfigError(f"gbce needs negatives; negatives is {negatives}, give 1 or more")
     alpha = min(negatives / max(num_items - 1, 1), 1.0)
     return alpha * (t * (1 - 1 / alpha) + 1 / alpha)
 

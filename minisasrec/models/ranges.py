@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from numbers import Integral, Real
 from typing import Any, get_args
 
 from minisasrec.errors import ConfigError
@@ -42,9 +43,12 @@ def flag(name: str) -> str:
 
 
 def check_numbers(settings: Any) -> None:
-    """Raise `ConfigError` for a number that is NaN, infinite or absurdly large."""
+    """Raise `ConfigError` for a number that is NaN, infinite or absurdly large, or no number."""
     for field in dataclasses.fields(settings):
         value, told = getattr(settings, field.name), flag(field.name)
+        kind = {"int": Integral, "float": Real}.get(str(field.type))
+        if kind and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise ConfigError(f"{told} is {value!r}; {field.type} was expected")
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{told} is {value}; give a finite number")
         most = LARGEST.get(field.name, COUNT)

@@ -36,10 +36,11 @@ def last_rows(model: Any, histories: Packed) -> Tensor:
 
 
 def _forward_alone(module: Any, shortcut: str = "last") -> bool:
-    """Whether a class has its own `forward`, but the shortcut of the class that it derives from."""
+    """Whether a class has its own `forward`, but no shortcut or that of a class it derives from."""
+    kinds = type(module).__mro__
 
     def depth(name: str) -> int:
-        return next(i for i, kind in enumerate(type(module).__mro__) if name in vars(kind))
+        return next((i for i, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
 
     return depth("forward") < depth(shortcut)
 

@@ -106,9 +106,12 @@ class RecentPopularity(Popularity):
         return max((cls(split, days) for days in cls.WINDOWS), key=lambda m: m._gain(split))
 
     def _gain(self, split: Split) -> float:
-        """The sum of NDCG@10 over users, on the validation part; equal scores share ranks."""
-        order = np.sort(np.where(split.catalogue, self.counts, -1))
-        scores = self.counts[split.valid[split.valid > 0]]
+        """The sum of NDCG@10 over users, on the validation part; equal scores share ranks.
+
+        As in every ranking here, a target that is not in the catalogue is a miss.
+        """
+        order = np.sort(self.counts[split.catalogue])
+        scores = self.counts[split.valid[(split.valid > 0) & split.catalogue[split.valid]]]
         above = len(order) - np.searchsorted(order, scores, side="right")
         equal = np.searchsorted(order, scores, side="right") - np.searchsorted(order, scores) - 1
         ranks = 1 + above + equal / 2
@@ -125,12 +128,11 @@ class MarkovChain(Model):
     `count(i -> j)` is how often j came right after i in a train sequence.
     """
 
-    n, decay = 3, 0.5
-    arrays = ("next_item", "share", "starts", "trace")
+    arrays = ("next_item", "share", "starts", "trace", "weights")
 
     def __init__(self, split: Split, length: int = 3, decay: float = 0.5) -> None:
         dataset = split.dataset
-        self.num_items, self.n, self.decay = dataset.num_items, length, decay
+        self.num_items, self.weights = dataset.num_items, decay ** np.arange(length)
         train = pack(
             dataset.items,
             dataset.offsets[:-1],
@@ -161,7 +163,14 @@ class MarkovChain(Model):
         """A chain that is still empty, for `load_state`."""
         model = cls.__new__(cls)
         model.num_items = len(popularity) - 1
+        model.starts = np.zeros(len(popularity) + 1, np.intp)
+        model.trace = np.zeros(len(popularity))
         return model
+
+    @property
+    def n(self) -> int:  # type: ignore[override]  # fixed with the weights
+        """L, the number of last items that count."""
+        return len(self.weights)
 
     def all_scores(self, users: Array, histories: Packed) -> Array:
         """The formula of the class, (B, |I| + 1)."""
@@ -171,5 +180,5 @@ class MarkovChain(Model):
         ):
             for age, item in enumerate(histories.items[start:end][::-1]):
                 follow = slice(self.starts[item], self.starts[item + 1])
-                scores[b, self.next_item[follow]] += self.decay**age * self.share[follow]
+                scores[b, self.next_item[follow]] += self.weights[age] * self.share[follow]
         return scores

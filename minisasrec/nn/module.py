@@ -92,20 +92,12 @@ class Module:
             )
         loaded = {}
         for name, parameter in parameters.items():
-            try:
-                given = np.asarray(state[name])
-                if given.dtype.kind not in "fiub":
-                    raise TypeError(f"it holds {given.dtype}")
-                array = given.astype(parameter.dtype, order="C")  # a copy
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise CheckpointError(f"{name} is no array of numbers: {error}") from None
+            array = array_of_numbers(name, state[name], parameter.dtype)
             if array.shape != parameter.shape:
                 raise CheckpointError(
                     f"weights do not fit the model: {name} has shape {array.shape}, the model "
                     f"needs {parameter.shape}"
                 )
-            if not np.isfinite(array).all():
-                raise CheckpointError(f"{name} holds NaN or infinity: the training had diverged")
             loaded[name] = array
         for name, parameter in parameters.items():
             parameter.data = loaded[name]
@@ -117,6 +109,20 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; subclasses define it."""
         raise TypeError(f"{type(self).__name__} has no forward")
+
+
+def array_of_numbers(name: str, value: Any, dtype: Any = None) -> np.ndarray:
+    """A copy of `value` as an array; raises `CheckpointError` unless it holds finite numbers."""
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "fiub":
+            raise TypeError(f"it holds {given.dtype}")
+        array = given.astype(dtype or given.dtype, order="C")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{name} is no array of numbers: {error}") from None
+    if not np.isfinite(array).all():
+        raise CheckpointError(f"{name} holds NaN or infinity: the training had diverged")
+    return array
 
 
 def _found_in(

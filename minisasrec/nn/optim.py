@@ -25,8 +25,7 @@ class Optimizer:
     """
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, clip_norm: float = 0.0) -> None:
-        if not 0 < lr < math.inf:
-            raise ConfigError(f"learning rate is {lr}; it must be above 0")
+        _check_rate(lr)
         if not clip_norm >= 0:
             raise ConfigError(f"clip_norm is {clip_norm}; it is a length, 0 = no clipping")
         self.parameters = _checked(parameters)
@@ -41,9 +40,12 @@ class Optimizer:
     def step(self, lr: float | None = None) -> None:
         """Change every parameter along its gradient; `lr` is that of this step only.
 
-        Raises `GradientError` for a gradient of another shape than its parameter, `TrainingError`
-        for a norm that cannot be clipped; then nothing has changed.
+        Raises `ConfigError` for a rate that is not above 0, `GradientError` for a gradient of
+        another shape than its parameter, `TrainingError` for a norm that cannot be clipped; then
+        nothing has changed.
         """
+        lr = self.lr if lr is None else lr
+        _check_rate(lr)
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is not None and np.shape(parameter.grad) != parameter.shape:
                 raise GradientError(
@@ -52,7 +54,7 @@ class Optimizer:
                 )
         clip = self._clip_factor()
         self.steps += 1
-        settings = self._settings(clip, self.lr if lr is None else lr)
+        settings = self._settings(clip, lr)
         trained = []
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
@@ -86,6 +88,11 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} has no _update")
 
 
+def _check_rate(lr: float) -> None:
+    if not 0 < lr < math.inf:
+        raise ConfigError(f"learning rate is {lr}; it must be above 0")
+
+
 def _checked(parameters: Sequence[Tensor]) -> list[Tensor]:
     """The parameters as a list, each of them once and a leaf."""
     if isinstance(parameters, Tensor):
@@ -115,8 +122,10 @@ class SGD(Optimizer):
     def _update(self, trained: list[int], settings: tuple[float, ...]) -> None:
         lr, factor = settings
         for i in trained:
-            parameter = self.parameters[i]
-            parameter.data = parameter.data - parameter.dtype.type(lr * factor) * parameter.grad
+            w, dw = self.parameters[i].own_data(), self.parameters[i].grad
+            assert dw is not None
+            w -= w.dtype.type(lr * factor) * np.asarray(dw, w.dtype)
+            self.parameters[i].mark_changed()
 
 
 class Adam(Optimizer):
@@ -144,9 +153,10 @@ class Adam(Optimizer):
         for name, value in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= value < 1:
                 raise ConfigError(f"Adam: {name} is {value}; 0 <= {name} < 1")
-        for name, value in (("eps", eps), ("l2", l2)):
-            if not value >= 0:
-                raise ConfigError(f"Adam: {name} is {value}; it must be 0 or more")
+        if not eps > 0:
+            raise ConfigError(f"Adam: eps is {eps}; it must be above 0, as it is divided by")
+        if not l2 >= 0:
+            raise ConfigError(f"Adam: l2 is {l2}; it must be 0 or more")
         self.beta1, self.beta2, self.eps, self.l2 = beta1, beta2, eps, l2
         self.m = [np.zeros(p.shape, p.dtype) for p in self.parameters]
         self.v = [np.zeros(p.shape, p.dtype) for p in self.parameters]
@@ -176,7 +186,7 @@ class Adam(Optimizer):
         self._join_small()
 
     def state(self) -> dict[str, np.ndarray]:
-        """What a resumed run needs, as arrays by name."""
+        """What a resumed run needs, as arrays by name; the next step changes them, so copy them."""
         state = {"steps": np.array([self.steps], np.int64)}
         for i in range(len(self.parameters)):
             state[f"m.{i}"], state[f"v.{i}"] = self.m[i], self.v[i]

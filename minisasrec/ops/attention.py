@@ -65,7 +65,8 @@ def _packed_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
 
 
 def _check_heads(name: str, d: int, heads: int) -> None:
-    if not isinstance(heads, int | np.integer) or not 1 <= heads <= d or d % heads:
+    whole = isinstance(heads, int | np.integer) and not isinstance(heads, bool)
+    if not whole or not 1 <= heads <= d or d % heads:
         raise ConfigError(f"{name}: {heads} heads do not divide d = {d}")
 
 
