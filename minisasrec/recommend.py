@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     warnings.simplefilter("always", DataWarning)
     recommender = load_recommender(options.run, options.machine, options.data_dir)
     if options.out is not None:
-        check_out(options.out, options.run, recommender)
+        read = (options.candidates, options.exclude)
+        check_out(options.out, options.run, recommender, read)
     asked = _asked(recommender, options)
     column = recommender.config.columns.item_column
     arguments: dict[str, Any] = {

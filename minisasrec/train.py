@@ -31,7 +31,7 @@ from minisasrec.commands.report import example_recommendations, format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.registry import recognised
 from minisasrec.data.split import Split
-from minisasrec.errors import CheckpointError, ConfigError
+from minisasrec.errors import CheckpointError, ConfigError, DataError
 from minisasrec.exchange import start_from
 from minisasrec.experiments.final_rows import final_rows, users_drawn
 from minisasrec.learn.config import (
@@ -130,7 +130,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         _show_data(config)
         return
-    split = load_split(config)
+    try:
+        split = load_split(config)
+    except DataError as error:
+        if config.resume and "no file or folder" in str(error):  # a run may be moved
+            raise DataError(f"{error}; if the log lies elsewhere by now, give --dataset") from None
+        raise
     model = make_model(config, split)
     if config.init_from and not config.resume:
         start_from(model, config.init_from, item_ids=split.dataset.item_ids)
@@ -276,7 +281,8 @@ def check_resumed(run: Run, config: TrainConfig, known: Known) -> None:
     """Raise `ConfigError` unless the run was begun with the same settings and data."""
     before, facts = run.settings()
     check_data(run, facts, known.fingerprint)
-    free = NO_NUMBERS - {"dataset", "columns"} | {"epochs", "patience"}
+    # the data may lie elsewhere by now: it is the same, as was just checked
+    free = NO_NUMBERS - {"columns"} | {"epochs", "patience"}
     for name, old, new in _differing(before, config, free):
         raise ConfigError(
             f"--{name.replace('_', '-')} is {new}, but the run in {run.folder} was started with "

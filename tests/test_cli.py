@@ -188,6 +188,24 @@ def test_a_run_is_not_overwritten_and_resumes_only_with_its_settings(
     assert done.returncode == 0 and json.loads(done.stdout)["epochs"] == 2
 
 
+def test_a_run_and_its_log_may_be_moved_apart(clicks: Path, tmp_path: Path) -> None:
+    columns = ("--user-column", "visitor", "--item-column", "page", "--time-column", "at")
+    shutil.copy(clicks, tmp_path / "log.csv")
+    fast = (*FAST, "--epochs", "1", *columns, "--out", "run")
+    run("train", "--dataset", "log.csv", *fast, cwd=tmp_path).check_returncode()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "run").rename(tmp_path / "new" / "run")
+    again = ("train", "--resume", "--out", "run", "--epochs", "2", "--json")
+    told = is_one_line(run(*again, cwd=tmp_path / "new"), 1)
+    assert "no file or folder log.csv; if the log lies elsewhere by now, give --dataset" in told
+    lines = clicks.read_text().splitlines(keepends=True)
+    (tmp_path / "other.csv").write_text("".join(lines[:-3]))
+    other = run(*again, "--dataset", "../other.csv", cwd=tmp_path / "new")
+    assert "was trained on other data than that read now" in is_one_line(other, 1)
+    done = run(*again, "--dataset", "../log.csv", cwd=tmp_path / "new")
+    assert done.returncode == 0 and json.loads(done.stdout)["epochs"] == 2
+
+
 def test_a_run_without_its_last_checkpoint_is_left_alone(
     trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

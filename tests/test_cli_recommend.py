@@ -349,11 +349,20 @@ def test_ids_of_whole_numbers_keep_their_type(tmp_path: Path) -> None:
         (("--items", "f2", "--scheduler", "tcp://x:1"), "--scheduler is for many users"),
         (("--all-users", "--out", "{films}/run/history.jsonl"), "a file of the run itself; give"),
         (("--all-users", "--out", "{films}/films.csv"), "films.csv, the log of this run; give"),
+        # the log is told by its name, too: a run may be asked from another folder
+        (("--all-users", "--out", "{films}/elsewhere/films.csv"), "the log of this run; give"),
+        (
+            ("--user", "u1", "--candidates", "{films}/some.csv", "--out", "{films}/some.csv"),
+            "some.csv, which is read here, too; give another name",
+        ),
         (("--user", "u1", "--keep-seen", "--repeats", "forbid"), "contradict each other"),
         (("--user", "u1", "--explain", "--out", "r.csv"), "--explain goes without --out"),
     ],
 )
 def test_wrong_options(ask: Any, films: Path, arguments: tuple[str, ...], says: str) -> None:
+    (films / "elsewhere").mkdir(exist_ok=True)
+    for name in ("elsewhere/films.csv", "some.csv"):
+        (films / name).write_text("item\nf2\n")
     assert says in ask(*(word.format(films=films) for word in arguments), code=2)
 
 

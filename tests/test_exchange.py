@@ -673,6 +673,7 @@ def test_a_model_starts_from_the_port_s_weights():
     ("settings", "match"),
     [
         ({"n": N + 5}, f"n = {N}, the model has n = {N + 5}"),
+        ({"n": N + 1}, f"n = {N}, the model has n = {N + 1}"),  # row 0 is zeros: the padding's
         ({"d": 2 * D}, f"d = {D}, the model has d = {2 * D}"),
         ({"blocks": 3}, "blocks = 2, the model has blocks = 3"),
         ({"output_projection": False}, "--output-projection"),

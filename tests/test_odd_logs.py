@@ -19,7 +19,7 @@ import pytest
 
 from minisasrec import Recommender
 from minisasrec.data import Dataset, DataWarning, build_dataset, load_dataset
-from minisasrec.errors import DataError
+from minisasrec.errors import ConfigError, DataError, MinisasrecError
 
 HEADER = "user,item,time\n"
 
@@ -255,6 +255,9 @@ def test_short_floats_hold_fewer_digits(form: str, tmp_path: Path) -> None:
     times = np.array([1_600_000_050, 1_600_000_000, 1_600_009_999], np.float32)
     with pytest.warns(DataWarning, match="to the nearest 128 only"):
         load(given(time=times))
+    prices = np.array([0.1, 0.2, 0.1], np.float32)  # 0.1 is 0.10000000149 as a long one
+    found = load(given(price=prices), where="price<=0.1")
+    assert sequences(found) == {"a": ["1", "3"]}
     with warnings.catch_warnings():
         warnings.simplefilter("error", DataWarning)
         assert sequences(load(given(time=np.array([3, 1.5, 2], np.float32)))) == {
@@ -303,6 +306,50 @@ def test_times_in_an_index_without_a_name_are_the_times() -> None:
     log = pd.DataFrame({"user": "a", "item": [1, 2]}, index=index)
     assert sequences(load(log)) == {"a": ["2", "1"]}
     assert sequences(load(log.assign(time=[5, 6]), time_column="index")) == {"a": ["2", "1"]}
+
+
+def test_times_in_an_index_of_a_parquet_file(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    times = pd.to_datetime(["2024-03-01", "2024-01-01", "2024-02-01"])
+    log = pd.DataFrame({"user": "a", "item": [3, 1, 2]}, index=times)
+    log.to_parquet(tmp_path / "log.parquet")
+    assert sequences(load(tmp_path / "log.parquet")) == sequences(load(log)) == IN_ORDER
+    plain = log.reset_index(drop=True).set_index(np.array([9, 8, 7]))
+    plain.to_parquet(tmp_path / "plain.parquet")
+    assert sequences(load(tmp_path / "plain.parquet")) == {"a": ["3", "1", "2"]}
+
+
+def test_the_condition_that_nothing_fulfils_is_named(tmp_path: Path) -> None:
+    content = "user,item,rating,event\na,1,5,view\nb,2,4,view\n"
+    for where, says in {
+        ("rating>=4", "event=buy"): "no row of 2 has event=buy; the column has 'view'",
+        ("rating>=5", "item=2"): "no row of 2 has all of rating>=5, item=2",
+        ("event~=view",): "there is no operator ~=",
+    }.items():
+        with pytest.raises(MinisasrecError, match=says):
+            read(tmp_path / "log.csv", content, where=where)
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "base64", "hex"])
+def test_a_codec_that_is_none_of_text(encoding: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a text encoding"):
+        read(tmp_path / "log.csv", HEADER + "a,1,1\n", encoding=encoding)
+
+
+def test_histories_of_a_sequential_file_are_told(tmp_path: Path) -> None:
+    content = "session_id:token\titem_id_list:token_seq\titem_id:token\ns1\ti1 i2\ti4\n"
+    assert "holds lists of items, which are not read" in read(tmp_path / "s.inter", content)[1]
+
+
+def test_large_numbers_as_floats_are_no_ids() -> None:
+    first = 2**53 + 100
+    users = [first + u for u in range(6) for _ in range(4)]
+    log = pd.DataFrame({"user": users, "item": [1, 2, 3, 4] * 6})
+    model = Recommender("poprec").fit(log, min_actions=0)
+    with pytest.raises(DataError, match="such large numbers lose digits as floats"):
+        model.recommend(users=[float(first + 1)], k=1)
+    with pytest.raises(ConfigError, match="holds a set, which has no order"):
+        model.recommend(histories=[{1, 2}], k=1)
 
 
 def test_a_type_that_arrow_lacks_is_read_without_it() -> None:
@@ -384,6 +431,12 @@ def test_dates_are_in_the_order_that_is_meant(dates: tuple[str, ...], tmp_path: 
         (("15012013", "20122012", "31012012"), 'at the end .* "%d%m%Y"'),
         (("1152013", "12202012", "1312012"), 'at the end .* "%m%d%Y"'),
         (("150120131405", "201220120000", "310120122359"), '"%d%m%Y%H%M"'),
+        (("310524", "130324", "150124"), 'in no order as they are: .* "%d%m%y"'),
+        (("010125", "123124", "021424"), '"%m%d%y"'),  # 011524 as a number is 11524
+        (("000215", "000101", "991230"), '"%y%m%d"'),
+        (("1503240800", "1402241000", "1501240930"), '"%d%m%y%H%M"'),
+        (("022024", "012024", "122023"), "%m%Y"),
+        (("02.2024", "01.2024", "12.2023"), '"%m.%Y"'),
     ],
 )
 def test_dates_that_may_be_read_in_two_ways_are_refused(
@@ -401,6 +454,12 @@ def test_dates_that_may_be_read_in_two_ways_are_refused(
         ("%G-W%V-%u", ("2024-W22-1", "2024-W21-5", "2024-W20-7")),
         ("%y-%m-%d", ("15-06-24", "03-05-24", "01-05-24")),
         ("s", ("31012012", "20122012", "15012013")),
+        ("%d%m%y", ("310524", "130324", "150124")),
+        ("%m%d%y", ("010125", "123124", "021424")),
+        ("%y%m%d", ("000215", "000101", "991230")),
+        ("%d%m%y%H%M", ("1503240800", "1402241000", "1501240930")),
+        ("%m%Y", ("022024", "012024", "122023")),
+        ("%m.%Y", ("01.2021", "10.2020", "12.2019")),  # 10.2020 as a number is 10.202
     ],
 )
 def test_a_time_format_is_obeyed(time_format: str, dates: tuple[str, ...], tmp_path: Path) -> None:
@@ -411,9 +470,187 @@ def test_a_time_format_is_obeyed(time_format: str, dates: tuple[str, ...], tmp_p
 
 
 @pytest.mark.parametrize("numbers", [(3, 2, 1), (1_385_000_000, 1_384_000_000, 1_383_000_000),
-                                     (20_130_115, 20_121_220, 20_120_131)])  # fmt: skip
+                                     (20_130_115, 20_121_220, 20_120_131),
+                                     (240_301, 240_228, 231_231), (1.5, 1.25, 1.125),
+                                     (150_100, 140_299, 130_000)])  # fmt: skip
 def test_numbers_that_are_no_dates_stay_numbers(numbers: tuple[int, ...], tmp_path: Path) -> None:
     assert dated(tmp_path / "log.csv", *map(str, numbers)) == IN_ORDER
+
+
+@pytest.mark.parametrize(
+    "zero", ["12/30/1899 9:05:00 AM|12/30/1899 1:05:00 PM|12/30/1899 1:05:00 AM",
+             "1970-01-01 09:05:00|1970-01-01 13:05:00|1970-01-01T01:05",
+             "31.12.1899 09:05|31.12.1899 13:05|31.12.1899 01:05"],
+)  # fmt: skip
+def test_a_time_of_day_may_have_a_date_of_nothing(zero: str, tmp_path: Path) -> None:
+    days = ("2024-05-31", "2024-05-31", "2024-06-01")
+    rows = [f"a,{i},{d},{t}\n" for i, d, t in zip("123", days, zero.split("|"), strict=True)]
+    log = "user,item,date,time\n" + "".join(rows[::-1])
+    found, notes = read(tmp_path / "log.csv", log)
+    assert found == IN_ORDER and "with the time of day in 'time'" in notes
+
+
+# --- which lines are rows -----------------------------------------------------------------------
+
+AS_COLUMNS = {"header": False, "columns": "item,user,time"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("log.csv", "#art,u,1\n#art,u,2\n#cat,u,3\nhome,u,4\n", AS_COLUMNS),
+        ("log.csv", "# of 2024, by hand\n#art,u,1\n#art,u,2\n#cat,u,3\nhome,u,4\n", AS_COLUMNS),
+        ("log.tsv", "#art\tu\t1\n#art\tu\t2\n#cat\tu\t3\nhome\tu\t4\n", AS_COLUMNS),
+        ("log.txt", "# user item\nu #art\nu #art\nu #cat\nu home\n", {}),
+        ("log.csv", "#item,user,time\n#art,u,1\n#art,u,2\n#cat,u,3\nhome,u,4\n", {}),
+    ],
+)
+def test_an_id_may_begin_with_the_mark_of_a_comment(
+    name: str, content: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    assert read(tmp_path / name, content, **options)[0] == {"u": ["#art", "#art", "#cat", "home"]}
+
+
+def test_users_may_begin_with_the_mark_of_a_comment(tmp_path: Path) -> None:
+    found = {"#1": ["7", "8"], "#2": ["7"]}
+    assert read(tmp_path / "log.txt", "#1 7\n#1 8\n#2 7\n")[0] == found
+    rows = "#1::7::5::100\n#1::8::5::101\n#2::7::5::102\n"
+    assert read(tmp_path / "log.dat", rows)[0] == found
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "says"),
+    [
+        ("log.csv", "u1,p1\nu1,p2\nu2,p1\n", {"columns": "user,item"}, "'u1' stands below, too"),
+        ("log.csv", "u1,p1\nu1,p2\n", {"user_column": "u1", "item_column": "p1"}, "--no-header"),
+        ("log.csv", "user,item,time\nu,p,1\n", {"header": False, "columns": "user,item,-"},
+         "looks like a header .*leave out --no-header"),
+        ("log.csv", "customer,product\nu,p\n", {"header": False, "columns": "user,item"},
+         "looks like a header"),
+        ("log.txt", "u i\n1 10\n1 20\n", {}, "all lines below have numbers there.*skip-lines 1"),
+    ],
+)  # fmt: skip
+def test_a_header_is_no_row_and_a_row_no_header(
+    name: str, content: str, options: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=says):
+        read(tmp_path / name, content, **options)
+
+
+def test_a_header_in_another_language_is_told(tmp_path: Path) -> None:
+    found, notes = read(tmp_path / "log.csv", "wer,was\na,1\na,2\n", columns="user,item")
+    assert found == {"a": ["1", "2"]} and "(wer, was) is taken for a header" in notes
+
+
+def test_a_header_that_comes_again_may_be_written_otherwise(tmp_path: Path) -> None:
+    again = ('"user","item"', "User,Item", "user, item ", "user,item,", "user,item")
+    content = "user,item\n" + "".join(f"a,{i}\n{line}\n" for i, line in enumerate(again))
+    found, notes = read(tmp_path / "log.csv", content)
+    assert found == {"a": ["0", "1", "2", "3", "4"]} and "5 line(s) repeat the header" in notes
+
+
+def test_rows_inside_quotes_are_told(tmp_path: Path) -> None:
+    """It is legal CSV, so it is read; but nobody writes titles that look like rows."""
+    rows = "".join(f"u,i{n},{n},T{n}\n" for n in range(5))
+    content = f'user,item,time,title\nu,X,0,"Open\n{rows}u,V,9,Vinyl 12"\nu,last,10,"two\nlines"\n'
+    found, notes = read(tmp_path / "log.csv", content)
+    assert found == {"u": ["X", "last"]}
+    assert "a quote opened in line 2 is closed in line 8" in notes
+    fine = 'user,item,time,title\nu,X,0,"two\nlines, of text"\nu,Y,1,T\n'
+    assert "a quote opened" not in read(tmp_path / "log.csv", fine)[1]
+
+
+@pytest.mark.parametrize(("separator", "given"), [("##", "##"), ("::", None), ("\u00a7", "\u00a7")])
+def test_a_long_separator_in_quotes_is_text(
+    separator: str, given: str | None, tmp_path: Path
+) -> None:
+    rows = ("user item time", f'"a{separator}b" 1 1', f'"a{separator}b" 2 2')
+    content = "".join(row.replace(" ", separator) + "\n" for row in rows)
+    options = {"separator": given} if given else {}
+    found = {f"a{separator}b": ["1", "2"]}
+    assert read(tmp_path / "log.csv", content, **options)[0] == found
+
+
+@pytest.mark.parametrize(
+    "name", ["log.csv", "log.tsv", "log.txt", "log.dat", "log.data", "log.csv.gz"]
+)
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_records_in_a_file_that_is_called_a_table(name: str, quote: str, tmp_path: Path) -> None:
+    rows = [f'{{"user": "a", "item": "i{n}", "time": {n}}}\n' for n in (2, 1)]
+    content = "".join(rows).replace('"', quote).encode()
+    content = gzip.compress(content) if name.endswith(".gz") else content
+    assert read(tmp_path / name, content)[0] == {"a": ["i1", "i2"]}
+
+
+def test_users_who_are_missing_at_the_top_only(tmp_path: Path) -> None:
+    """As a database sorts them: 250 rows without a user, 1,000 with one."""
+    rows = [f",s{n},{n % 9}" for n in range(250)] + [f"u{n % 7},s{n},{n % 9}" for n in range(1000)]
+    content = "\n".join(["user_id,session_id,item", *rows, ""])
+    found, notes = read(tmp_path / "log.csv", content, drop_missing=True)
+    assert len(found) == 7 and "250 of 1,250 rows were left out" in notes
+
+
+def test_a_text_that_excel_keeps(tmp_path: Path) -> None:
+    found = read(tmp_path / "log.csv", 'user,item\n="007",="01"\n="007",2\n')[0]
+    assert found == {"007": ["01", "2"]}
+
+
+# --- titles that lie beside a log ---------------------------------------------------------------
+
+
+def beside(path: Path, films: str) -> list[str] | None:
+    (path.parent / "movies.dat").write_text(films)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        dataset = load(path)
+    beside.notes = " ".join(dataset.warnings)  # type: ignore[attr-defined]
+    return None if dataset.titles is None else list(dataset.titles)[1:]
+
+
+FILMS = "1::Toy Story (1995)::Comedy\n2::Heat (1995)::Action\n"
+
+
+def test_titles_of_another_data_set_are_not_taken(tmp_path: Path) -> None:
+    log = tmp_path / "clicks.dat"
+    log.write_text("userid|itemid|time|title\nu|1|1|Red shoes\nu|2|2|Blue hat\n")
+    assert beside(log, FILMS) == ["Red shoes", "Blue hat"]
+    assert "movies.dat lies beside it and was not read" in beside.notes  # type: ignore[attr-defined]
+    log.write_text("userid|itemid|time\nu|1|1\nu|2|2\n")
+    assert beside(log, FILMS) is None
+    log.write_text("userid|movieid|time\nu|1|1\nu|2|2\n")
+    assert beside(log, FILMS) == ["Toy Story (1995)", "Heat (1995)"]
+    assert beside(log, "id\ttitle\n1\tToy Story\n") is None  # HetRec's: a note, and the log is read
+    assert "titles were not read" in beside.notes  # type: ignore[attr-defined]
+    log.write_text("u::1::5::1\nu::2::5::2\n")
+    assert beside(log, "MovieID::Title::Genres\n 1 :: A ::Comedy\n") == ["A", "2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"titles": ["x"]}, "titles is .*give a dict"),
+        ({"titles": {(7,): "x"}}, "titles: the entry .7"),
+        ({"titles": {7: {"a": 1}}}, "is an object"),
+        ({"categories": {7: [["a"]]}}, "categories: the entry 7"),
+    ],
+)
+def test_titles_that_are_none(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        build_dataset([1, 1, 1], [7, 8, 7], min_actions=0, **given)
+
+
+def test_titles_may_be_numbers_and_may_be_missing(tmp_path: Path) -> None:
+    log = [1, 1, 1, 1], [7, 8, 9, 7]
+    titles = {7: 1984, 8: np.nan, 9: pd.NA}
+    categories = {7: "Drama", 8: None, 9: ("A", 2)}
+    dataset = build_dataset(*log, titles=titles, categories=categories, min_actions=0)
+    assert list(dataset.titles or ())[1:] == ["1984", "8", "9"]
+    assert list(dataset.categories or ())[1:] == [("Drama",), (), ("A", "2")]
+    series = pd.Series(["A"], index=[7])
+    assert list(build_dataset(*log, titles=series, min_actions=0).titles or ())[1] == "A"
+    model = Recommender("poprec").fit(dataset)
+    model.save(tmp_path / "saved")
+    assert Recommender.load(tmp_path / "saved").known.items.texts[1:] == ["7", "8", "9"]
 
 
 # --- which columns ------------------------------------------------------------------------------

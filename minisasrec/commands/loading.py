@@ -39,13 +39,23 @@ def load_recommender(
     return Recommender.of(dataclasses.replace(config, machine=machine), known, model)
 
 
-def check_out(out: Path, run: Path, recommender: Recommender) -> None:
-    """Raise `ConfigError` for an --out that is a file of the run, or the log it was trained on."""
+def check_out(
+    out: Path, run: Path, recommender: Recommender, read: Sequence[Path | None] = ()
+) -> None:
+    """Raise `ConfigError` for an --out that is a file of the run, the log, or a file that is read.
+
+    A run says where its log was for the folder in which the training was started. So a file of the
+    log's name is taken for it, wherever it is.
+    """
     if out.name in ALL and out.parent.resolve() == run.resolve():
         raise ConfigError(f"--out is {out}, a file of the run itself; give another name")
     log = Path(recommender.config.dataset)
-    if out.is_file() and log.exists() and out.samefile(log):
+    if out.is_file() and (out.name == log.name or (log.exists() and out.samefile(log))):
         raise ConfigError(f"--out is {out}, the log of this run; give another name")
+
+    for file in read:
+        if file is not None and out.is_file() and file.is_file() and out.samefile(file):
+            raise ConfigError(f"--out is {out}, which is read here, too; give another name")
 
 
 def check_users(recommender: Recommender, users: Sequence[str]) -> None:

@@ -69,10 +69,13 @@ class Table(Protocol):
 
 def read_actions(table: Table, options: ReadingOptions) -> Actions:
     """The actions of a table, by the rules of docs/your-data.md. DataError names the row."""
-    header = Header(table.name, table.names)
+    header = Header(table.name, table.names, getattr(table, "names_line", ()))
     roles = choose(header, table.sample(), options, "header" in table.facts)
     builder = ActionsBuilder(header, roles, options)
-    for block in table.blocks(roles.kinds()):
+    kinds = roles.kinds()
+    if "%" in (options.time_format or ""):  # 10.2020 as a number would be 10.202
+        kinds |= {p: "text" for p in roles.time}
+    for block in table.blocks(kinds):
         builder.add(block)
     actions = builder.actions()
     actions.whole = actions.whole if table.typed else ()
@@ -88,13 +91,17 @@ class ActionsBuilder:
         """No rows yet."""
         self.header, self.roles, self.options = header, roles, options
         self.users, self.items = Ids(), Ids()
-        self.times = TimeColumn(options.time_format) if roles.time else None
+        self.times: TimeColumn | None = None
+        if roles.time:
+            name = header.names[roles.time[0]]
+            self.times = TimeColumn(options.time_format, name)
         self.clocks: list[NDArray[np.float64]] = []
         self.titles = None if roles.title is None else _Titles(roles.title_was_named)
         self.codes: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
         self.rows = self.missing = self.left_out = 0
         self.first_missing = ""
         self.seen_values: dict[str, dict[str, None]] = {}
+        self.held: dict[str, int] = {}  # how many rows each condition alone leaves
         self.no_numbers: dict[str, tuple[int, str]] = {}
 
     def add(self, block: Block) -> None:
@@ -169,7 +176,9 @@ class ActionsBuilder:
             shown = self.seen_values.setdefault(condition.text, {})
             if len(shown) < 6:
                 shown.update(dict.fromkeys(answers))
-            keep = keep & np.fromiter(map(answers.__getitem__, values), bool, len(values))
+            holds = np.fromiter(map(answers.__getitem__, values), bool, len(values))
+            self.held[condition.text] = self.held.get(condition.text, 0) + int(holds.sum())
+            keep = keep & holds
         self.left_out += before - int(keep.sum())
         return keep
 
@@ -305,7 +314,13 @@ class ActionsBuilder:
     def _nothing(self) -> None:
         source = self.header.source
         if self.rows and self.left_out == self.rows:
-            text, seen = next(iter(self.seen_values.items()))
+            none = [text for text, rows in self.held.items() if not rows]
+            if not none:
+                raise DataError(
+                    f"{source}: no row of {self.rows:,} has all of {', '.join(self.held)}, though "
+                    "some have each"
+                )
+            text, seen = none[0], self.seen_values[none[0]]
             shown = ", ".join(map(repr, list(seen)[:6]))
             raise DataError(f"{source}: no row of {self.rows:,} has {text}; the column has {shown}")
         if self.missing:
@@ -341,7 +356,11 @@ class ActionsBuilder:
             notes.append(
                 f"the column {column!r} is not taken as titles: "
                 + why_not.format(item=repr(names[code]))
-                + f"; if it is, {spelled('title_column', column)}"
+                + (
+                    ""
+                    if self.roles.title_was_named
+                    else f"; if it is, {spelled('title_column', column)}"
+                )
             )
             return None
         if self.titles.renamed:

@@ -101,11 +101,18 @@ def simple(name: Any) -> str:
 class Header:
     """The names of a table's columns."""
 
-    def __init__(self, source: str, names: Sequence[Any]) -> None:
-        """``source`` is how errors call the table."""
+    def __init__(self, source: str, names: Sequence[Any], line: Sequence[str] = ()) -> None:
+        """``source`` is how errors call the table, ``line`` the header line if there is one."""
+        self.line = line
         self.source = source
         self.columns = [str(name).strip() for name in names]
         self.names = [simple(name) for name in self.columns]
+
+    def has_user_and_item(self) -> bool:
+        """Whether there is a usual name of a user and one of an item."""
+        return not {*USER_COLUMNS}.isdisjoint(self.names) and not {*ITEM_COLUMNS}.isdisjoint(
+            self.names
+        )
 
     def listed(self) -> str:
         """All names, for an error."""
@@ -170,6 +177,7 @@ def choose(
             f"{header.source}: user_column and item_column are both {header.columns[user]!r}: name "
             f"another by {spelled('user_column')} or {spelled('item_column')}"
         )
+    _check_first_line(header, sample, options, (user, item), notes)
     roles = Roles(user, item, notes=notes)
     roles.where = [(header.named(c.column, "--where (where=)"), c) for c in conditions(options)]
     _time(header, sample, options, roles)
@@ -180,6 +188,27 @@ def choose(
         titles = header.usual(TITLE_COLUMNS, "title_column")
         roles.title = next((t for t in titles if t not in (user, item, *roles.time)), None)
     return roles
+
+
+def _check_first_line(
+    header: Header,
+    sample: Sequence[Sequence[Any]],
+    options: ReadingOptions,
+    ids: Sequence[int],
+    notes: list[str],
+) -> None:
+    """Whether the line that is taken for the header is a row: `DataError` if an id comes again."""
+    if not header.line or not {*USER_COLUMNS, *ITEM_COLUMNS}.isdisjoint(map(simple, header.line)):
+        return
+    first = f"{header.source}: the first line ({', '.join(header.line)[:80]})"
+    for p in ids:
+        if header.line[p] in map(str, sample[p]):
+            raise DataError(
+                f"{first} would be the header, but {header.line[p]!r} stands below, too: is it a "
+                f"row? {spelled('header')}"
+            )
+    if options.columns:
+        notes.append(f"{first} is taken for a header and left out; if it is a row: --no-header")
 
 
 def _user(
@@ -220,6 +249,12 @@ def _item(
     if found and header.names[found[0]] in PLACES:  # it may be where the user was
         found = [*header.usual(PAGES, "item_column"), *found]
     name = header.columns
+    for column in name:
+        if re.fullmatch(r"(?i)item.*:token_seq", column):  # RecBole's sequential files
+            notes.append(
+                f"the column {column!r} holds lists of items, which are not read: one row for each "
+                "action is expected"
+            )
     if len(found) > 1 and _differ(sample[found[0]], sample[found[1]]):
         notes.append(
             f"the item is the column {name[found[0]]!r}; {name[found[1]]!r} could be the item, "

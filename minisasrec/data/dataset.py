@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,7 +29,7 @@ from minisasrec.data.builder import read_actions
 from minisasrec.data.columns import NO_TIME
 from minisasrec.data.frames import FrameTable
 from minisasrec.data.options import FILTERS, Filter, ReadingOptions, spelled
-from minisasrec.data.values import as_text, meant
+from minisasrec.data.values import Unusable, as_text, meant
 from minisasrec.errors import DataError
 
 PAD = "<pad>"
@@ -406,7 +406,8 @@ def build_actions(
     if timestamps is not None:
         columns["time"] = timestamps
     for name, column in columns.items():
-        if isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
+        no_order = (str, bytes, set, frozenset, Mapping)
+        if isinstance(column, no_order) or not hasattr(column, "__len__"):
             raise DataError(
                 f"the column of {name}s is {column!r:.60}; give a list, an array or a Series with "
                 "one value for each action"
@@ -418,10 +419,28 @@ def build_actions(
     actions = read_actions(FrameTable(columns, "columns"), ReadingOptions())
     actions.notes = [note for note in actions.notes if note != NO_TIME.format("columns")]
     if titles is not None:
-        actions.titles = {as_text(k): v for k, v in titles.items()}
+        actions.titles = {k: t for k, v in _given("titles", titles) if (t := as_text(v))}
     if categories is not None:
-        actions.categories = {as_text(k): tuple(v) for k, v in categories.items()}
+        actions.categories = {
+            k: tuple(map(as_text, v if isinstance(v, (tuple, list, set, frozenset)) else [v]))
+            for k, v in _given("categories", categories)
+            if isinstance(v, (tuple, list, set, frozenset)) or as_text(v)
+        }
     return actions
+
+
+def _given(what: str, by_item: Any) -> Iterator[tuple[str, Any]]:
+    """The entries of a dict, or of a Series with items for its index; raises `DataError`."""
+    if not hasattr(by_item, "items") or not hasattr(by_item, "keys"):
+        raise DataError(f"{what} is {by_item!r:.60}; give a dict, item id -> its {what}")
+    for key, value in by_item.items():
+        try:
+            as_text(value[0] if isinstance(value, (tuple, list)) and value else "")
+            if not isinstance(value, (tuple, list, set, frozenset)):
+                as_text(value)
+            yield as_text(key), value
+        except Unusable as error:
+            raise DataError(f"{what}: the entry {key!r}: {value!r:.60} {error}") from None
 
 
 def emit_warnings(dataset: Dataset, stacklevel: int = 3) -> None:

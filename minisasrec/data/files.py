@@ -285,7 +285,7 @@ def codecs_name(encoding: str, source: Source) -> str:
     try:
         name = codecs.lookup(encoding).name
         codecs.getincrementaldecoder(encoding)
-        b"".decode(encoding)
+        b"text".decode(encoding, "ignore")  # rot13 and base64 are codecs, but not of text
     except LookupError as error:
         raise DataError(
             f"cannot read {source}: {error}; common encodings are utf-8, cp1252 and latin-1"

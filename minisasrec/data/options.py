@@ -181,6 +181,11 @@ class Condition:
                 "value, for example event=purchase or rating>=4"
             )
         column, operator, value = match.groups()
+        if column[-1] in "~^:*":
+            raise ConfigError(
+                f"--where (where=) is {text!r}: there is no operator {column[-1]}{operator}, only "
+                "= != >= <= > <"
+            )
         operator = "=" if operator == "==" else operator
         values = (
             tuple(tidy(v) for v in value.split(","))  # as the fields are

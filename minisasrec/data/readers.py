@@ -80,22 +80,18 @@ class Headerless:
         Options that tell the columns or the separator, a header, or a first line with the marks of
         a table make it a table like any other.
         """
-        if options.given().keys() & {"columns", "separator", "header", "user_column"}:
-            return _text_table(source, options)
         names = self.columns.split()
+        if self.is_table(source, options):
+            return _text_table(source, options)
         number, first = _first_line(source, options)
         fields = first.split(self.separator)
-        if {simple(field) for field in fields} & {*USER_COLUMNS, *ITEM_COLUMNS}:
-            return _text_table(source, options)
-        if first and len(fields) != len(names):
-            marks = set(",\t;|") - {self.separator}
-            if any(mark in first for mark in marks):
-                return _text_table(source, options)
+        if first and not first.startswith("# ") and len(fields) != len(names):
             help = spelled("columns", suggestion(fields))
             raise DataError(
                 f"{source} line {number}: expected {self.layout}, got {len(fields)} field(s): "
                 f"{' '.join(map(repr, fields))[:80]}; if it has other columns, name them by "
-                f"--no-header {help}"
+                f"--no-header {help}; if something else stands between fields, "
+                f"{spelled('separator')}"
             )
         table = TextTable(
             source,
@@ -108,6 +104,21 @@ class Headerless:
         if "time" not in names:
             actions.notes = [note for note in actions.notes if "time column" not in note]
         return actions
+
+    def is_table(self, source: Source, options: ReadingOptions) -> bool:
+        """Whether a file is a table like any other, and not of this format."""
+        if options.given().keys() & {"columns", "separator", "header", "user_column"}:
+            return True
+        first = _first_line(source, options)[1]
+        fields = first.split(self.separator)
+        named = [simple(field) for field in fields if simple(field)]
+        if named == self.columns.split():  # its own columns, perhaps after a #
+            return False
+        if {*named} & {*USER_COLUMNS, *ITEM_COLUMNS}:
+            return True
+        marks = set(",\t;|") - {self.separator}
+        other = len(fields) != len(self.columns.split())
+        return bool(first) and other and any(mark in first for mark in marks)
 
 
 def _first_line(source: Source, options: ReadingOptions) -> tuple[int, str]:
@@ -129,15 +140,47 @@ def read_movielens(
     """ML-1M: ``user::item::rating::time`` and, for titles, ``MovieID::Title::Genre|Genre``."""
     actions = _ml_1m(ratings, None, options)
     if movies is not None:
-        _add_films(actions, movies)
+        _add_what_lies_beside(actions, movies, _add_films, _ml_1m.is_table(ratings, options))
     return actions
 
 
+def _add_what_lies_beside(
+    actions: Actions, titles: Source, add: Callable[[Actions, Source], None], table: bool
+) -> None:
+    """Titles from a file of MovieLens; for a table only if it is of movies and has none itself.
+
+    Nobody asked for that file, so beside a table it costs a note, and not the log.
+    """
+    if not table:
+        add(actions, titles)
+    elif actions.titles is not None or not simple(actions.reading["item"]).startswith("movie"):
+        actions.notes.append(f"{titles.path.name} lies beside it and was not read")
+    else:
+        try:
+            add(actions, titles)
+        except DataError as error:
+            actions.notes.append(f"titles were not read: {error}")
+
+
 def _add_films(actions: Actions, movies: Source) -> None:
-    actions.titles, actions.categories = {}, {}
+    titles, categories = {}, {}
     for line, row in _item_rows(movies, "::", "MovieID::Title::Genres"):
-        actions.titles[row[0]] = row[1]
-        actions.categories[row[0]] = _genres(row[2], movies, line)
+        titles[tidy(row[0])] = tidy(row[1])
+        categories[tidy(row[0])] = _genres(tidy(row[2]), movies, line)
+    actions.titles, actions.categories = titles, categories
+
+
+def _add_items(actions: Actions, items: Source) -> None:
+    titles, categories = {}, {}
+    layout = "|".join(["id", "title", "date", "video date", "URL", *["genre flag"] * 19])
+    for _, row in _item_rows(items, "|", layout):
+        titles[tidy(row[0])] = tidy(row[1])
+        categories[tidy(row[0])] = tuple(
+            genre
+            for genre, flag in zip(ML_100K_GENRES, row[5:], strict=True)
+            if flag == "1" and genre != "unknown"
+        )
+    actions.titles, actions.categories = titles, categories
 
 
 def read_authors_ml_1m(
@@ -183,15 +226,7 @@ def read_ml_100k(
     """ML-100K: tab-separated ``u.data``; ``u.item`` with ``|`` and 19 genre flags at the end."""
     actions = _ml_100k(data, None, options)
     if items is not None:
-        actions.titles, actions.categories = {}, {}
-        layout = "|".join(["id", "title", "date", "video date", "URL", *["genre flag"] * 19])
-        for _, row in _item_rows(items, "|", layout):
-            actions.titles[row[0]] = row[1]
-            actions.categories[row[0]] = tuple(
-                genre
-                for genre, flag in zip(ML_100K_GENRES, row[5:], strict=True)
-                if flag == "1" and genre != "unknown"
-            )
+        _add_what_lies_beside(actions, items, _add_items, _ml_100k.is_table(data, options))
     return actions
 
 
@@ -504,13 +539,18 @@ class ParquetTable:
         texts = [f.name for f in schema if types.is_string(f.type) or types.is_large_string(f.type)]
         self.file = parquet.ParquetFile(stream, read_dictionary=texts)
         source.check_rows(self.file.metadata.num_rows)
-        self.names = [name for name in self.file.schema_arrow.names if name != "__index_level_0__"]
+        # pandas' row numbers are no column, but an index of times is
+        index = "__index_level_0__"
+        times = any(f.name == index and types.is_timestamp(f.type) for f in schema)
+        self.in_file = [n for n in self.file.schema_arrow.names if n != index or times]
+        called = "index" if "time" in self.in_file else "time"  # as of a frame in memory
+        self.names = [called if name == index else name for name in self.in_file]
         self.facts: dict[str, str] = {}
         self.notes = []
 
     def sample(self) -> Sequence[Sequence[Any]]:
         """The first values of each column."""
-        for batch in self.file.iter_batches(batch_size=SAMPLE, columns=self.names):
+        for batch in self.file.iter_batches(batch_size=SAMPLE, columns=self.in_file):
             columns = [arrow_column(batch.column(p)).tolist() for p in range(len(self.names))]
             return [[str(v) if hasattr(v, "isoformat") else v for v in c] for c in columns]
         return [[] for _ in self.names]
@@ -518,9 +558,9 @@ class ParquetTable:
     def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
         """All rows; see `Table`."""
         first, bar = 0, self.source.bar()
-        wanted = [self.names[p] for p in kinds]
+        wanted = [self.in_file[p] for p in kinds]
         for batch in self.file.iter_batches(batch_size=10 * RECORDS, columns=wanted):
-            columns = {p: arrow_column(batch.column(self.names[p])) for p in kinds}
+            columns = {p: arrow_column(batch.column(self.in_file[p])) for p in kinds}
             yield Block(columns, _numbered("row", first))
             first += batch.num_rows
             bar.update(batch.num_rows)

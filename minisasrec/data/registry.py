@@ -8,6 +8,7 @@ the docs and the tests are made from it, so a new data set is one entry here.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import re
@@ -613,6 +614,7 @@ IN_FRAMES = frozenset(
 )
 IN_RECORDS = IN_FRAMES | {"encoding", "skip_lines"}
 IN_TEXT = frozenset(f.name for f in fields(ReadingOptions))
+TEXT = (readers.read_movielens, readers.read_ml_100k, readers.read_table, readers.read_pairs)
 TAKEN = {  # the options that mean something for a format
     readers.read_parquet: IN_FRAMES,
     readers.read_excel: IN_FRAMES | {"skip_lines"},
@@ -685,8 +687,17 @@ def _form_of_file(source: Source, folder: Path) -> tuple[FileFormat, Source, Sou
             f"{', '.join(FORMS_BY_SUFFIX)} (each also with .gz) and .zip; for a file of a public "
             "data set give the data set's name and --data-dir (data_dir=)"
         )
+    if form.read in TEXT and _holds_records(source):
+        return FileFormat((), readers.read_json_lines), source, None
     names = tuple(name.format(stem=Path(source.name).stem) for name in form.companions)
     return form, source, files.find(folder, names) if names else None
+
+
+def _holds_records(source: Source) -> bool:
+    """Whether a file that is called a table has an object on each line: {"user": 1, ...}."""
+    with source.open() as stream:
+        head = stream.read(1024).removeprefix(codecs.BOM_UTF8)
+    return re.match(rb"""\s*\{\s*(["'])[^"'\n]+\1\s*:""", head) is not None
 
 
 def _companions(source: Source) -> tuple[str, ...]:

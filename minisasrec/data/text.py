@@ -20,7 +20,7 @@ from minisasrec.data.builder import Block
 from minisasrec.data.columns import Header, suggestion
 from minisasrec.data.files import LONGEST_LINE, Source
 from minisasrec.data.options import ReadingOptions, spelled
-from minisasrec.data.values import looks_like_data, tidy
+from minisasrec.data.values import as_objects, looks_like_data, tidy
 from minisasrec.errors import DataError
 
 MOST_COLUMNS = 10_000
@@ -57,7 +57,10 @@ class TextTable:
         line, first = next(self._blocks, (1, ""))
         line, first = self._skip(line, first, options.skip_lines)
         separator = options.field_separator() or separator
-        line, first, hint = self._preamble(line, first, separator)
+        given = options.names() or (columns.split(",") if columns else [])
+        # without a header a line that begins with # may be a row: #art,u1,1000
+        rows_of = len(given) if columns or not options.header else 0
+        line, first, hint = self._preamble(line, first, separator, rows_of)
         if not first.strip():
             expected = columns.replace(",", " ") if columns else "a header line with column names"
             raise DataError(f"{source} is empty: expected {expected}")
@@ -69,15 +72,24 @@ class TextTable:
         self.quoted = _is_quoted(head, separator) if quoted is None else quoted
         self.first_line = line
         self._first = first
-        self.header = options.header and columns is None
         records = islice(self._records(first, line, strict=False), FIRST_ROWS)
         first_fields, *below = [fields for _, fields in records] or [[]]
-        self.header_line = first.partition("\n")[0] if self.header else ""
+        self.header = options.header and columns is None
+        if columns and not options.names() and options.header:  # a format that has none has one
+            named = Header(self.name, first_fields).names
+            self.header = named == Header(self.name, given).names
         self.header_fields = [tidy(f) for f in first_fields]
+        self._header_again = self._how_a_header_begins() if self.header else None
         self.headers_again = 0
+        self.swallowed: tuple[int, int] | None = None  # from where to where a quote holds rows
         if self.header and _have_row_numbers(below, len(first_fields)):
             first_fields = ["", *first_fields]
-        given = options.names() or (columns.split(",") if columns else [])
+        if not self.header and _stands_out(first_fields, below):
+            raise DataError(
+                f"{self.name} line {line} looks like a header ({', '.join(first_fields)[:80]}): "
+                f"all lines below have numbers there; leave it out by --skip-lines 1 (skip_lines=1)"
+            )
+        self.names_line = [tidy(f) for f in first_fields] if self.header else []
         self._name_columns(first_fields, given, options)
         self.width = len(self.names)
         self.layout = (
@@ -95,7 +107,15 @@ class TextTable:
         """What the text's encoding has to say, and what was passed over."""
         again = self.headers_again
         passed = f"{again:,} line(s) repeat the header and were left out: were files put together?"
-        return [*self.text.notes, *([passed] if again else [])]
+        notes = [*self.text.notes, *([passed] if again else [])]
+        if self.swallowed:
+            first, last = self.swallowed
+            notes.append(
+                f"a quote opened in line {first} is closed in line {last}, and lines between look "
+                "like rows: if that quote is a letter like others, double it, since these rows are "
+                "a part of its field now"
+            )
+        return notes
 
     @property
     def facts(self) -> dict[str, str]:
@@ -119,8 +139,13 @@ class TextTable:
             at = end + 1
         return line + lines, first[at:]
 
-    def _preamble(self, line: int, first: str, told: str | None) -> tuple[int, str, str | None]:
-        """Leave out blank lines, comments and Excel's ``sep=;`` before the table."""
+    def _preamble(
+        self, line: int, first: str, told: str | None, width: int
+    ) -> tuple[int, str, str | None]:
+        """Leave out blank lines, comments and Excel's ``sep=;`` before the table.
+
+        `width` is the number of fields of a table without a header, else 0.
+        """
         hint, at = None, 0
         while at < len(first):
             end = _end_of_line(first, at)
@@ -130,7 +155,11 @@ class TextTable:
                 pass
             elif match := SEPARATOR_LINE.fullmatch(text):
                 hint = {"\\t": "\t"}.get(match[1], match[1])
-            elif text.startswith("#") and not _is_header_comment(now, below, told or hint):
+            elif text.startswith("#") and not (
+                _is_row(now, told or hint, width)
+                if width
+                else _is_header_comment(now, below, told or hint)
+            ):
                 pass
             else:
                 break
@@ -150,7 +179,7 @@ class TextTable:
         if given:
             looks = Header(self.name, fields)
             same = looks.names == Header(self.name, given).names
-            if not self.header and same:
+            if not self.header and (same or looks.has_user_and_item()):
                 raise DataError(
                     f"{self.name} line {self.first_line} looks like a header "
                     f"({', '.join(fields)[:80]}): leave out {spelled('header')}"
@@ -183,17 +212,16 @@ class TextTable:
             )
 
     def sample(self) -> Sequence[Sequence[Any]]:
-        """The first values of each column."""
-        columns: list[list[str]] = [[] for _ in self.names]
-        for number, (_, fields) in enumerate(self._records(self._first, 1, strict=False)):
-            if self._is_header(fields):
-                continue
-            if len(fields) == self.width:
-                for column, value in zip(columns, fields, strict=True):
-                    column.append(value.strip())
-            if number > SAMPLE:
-                break
-        return columns
+        """Values of each column: the first, and more from all over the first block.
+
+        A database may sort the rows without a user to the top.
+        """
+        records = [r for _, r in self._records(self._first, 1, strict=False)]
+        rows = [r for r in records if len(r) == self.width and not self._is_header(r)]
+        rows = rows[:SAMPLE] + rows[SAMPLE :: max(1, (len(rows) - SAMPLE) // (4 * SAMPLE))]
+        return [[value.strip() for value in column] for column in zip(*rows, strict=True)] or [
+            [] for _ in self.names
+        ]
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """All rows with their lines, each with one field for each column: for small files."""
@@ -279,21 +307,29 @@ class TextTable:
             texts |= other
 
     def _one_character(self, text: str) -> tuple[str, str]:
-        if len(self.separator) == 1 or self.separator == BLANKS:
+        if self.separator == BLANKS or (len(self.separator) == 1 and self.separator.isascii()):
             return self.separator, text
         return ONE_CHARACTER, text.replace(self.separator, ONE_CHARACTER)
 
     def _block(self, text: str, line: int, frame: Any, kinds: Mapping[int, str]) -> Block:
-        columns = {p: frame[p].to_numpy() for p in kinds}
+        columns = {p: self._put_back(frame[p].to_numpy(), text) for p in kinds}
         several_lines = self.quoted and '"' in text and len(frame) != _count_lines(text)
         last, extra = (frame[p].to_numpy() for p in (self.width - 1, self.width))
         lines, blank = None, None
         short = last.dtype.kind == "O" and bool((last == "").any())
-        again = bool(self.header_line) and self.header_line in text
+        again = self._header_again is not None and self._header_again.search(text) is not None
         if several_lines or short or again or bool((extra != "").any()):
             lines, blank = self._check(text, line, len(frame))
         place = self._places(line, lines)
         return Block(columns, place, blank)
+
+    def _put_back(self, column: NDArray[Any], text: str) -> NDArray[Any]:
+        """The separator inside quotes, which stands for itself there."""
+        if column.dtype.kind != "O" or self.separator == BLANKS or '"' not in text:
+            return column
+        if self._one_character("")[0] == self.separator:
+            return column
+        return as_objects([v.replace(ONE_CHARACTER, self.separator) for v in column.tolist()])
 
     def _places(self, line: int, lines: list[int] | None) -> Callable[[int], str]:
         return lambda row: f"line {line + row if lines is None else lines[row]}"
@@ -313,10 +349,33 @@ class TextTable:
                 self.headers_again += 1
                 continue
             self._check_width(number, fields)
+        self._look_inside_quotes(text.split("\n"), line, lines)
         return lines, blank
 
+    def _look_inside_quotes(self, lines: Sequence[str], line: int, begins: Sequence[int]) -> None:
+        """Remember the first record of several lines in which one looks like a row of its own."""
+        ends = [*begins[1:], line + len(lines) - (not lines[-1])]
+        for begin, end in zip(begins, ends, strict=False):
+            inside = lines[begin + 1 - line : end - line]
+            if self.width > 2 and any(
+                one.count(self.separator) == self.width - 1 for one in inside
+            ):
+                self.swallowed = self.swallowed or (begin, end - 1)
+
+    def _how_a_header_begins(self) -> re.Pattern[str]:
+        """The first field of a header, in quotes or not, and what is after it."""
+        between = r"\s" if self.separator == BLANKS else re.escape(self.separator)
+        first = re.escape(self.header_fields[0])
+        return re.compile(rf'(?im)^[ "]*{first}[ "]*(?:{between}|$)')
+
     def _is_header(self, fields: Sequence[str]) -> bool:
-        return self.header and [tidy(f) for f in fields] == self.header_fields
+        if not self.header or len(fields) < (width := len(self.header_fields)):
+            return False
+        again = [tidy(f).strip('"') for f in fields]
+        same = [f.casefold() for f in again[:width]] == [
+            f.strip('"').casefold() for f in self.header_fields
+        ]
+        return same and not any(again[width:])
 
     def _check_width(self, line: int, fields: Sequence[str]) -> None:
         if len(fields) < self.width or any(f.strip() for f in fields[self.width :]):
@@ -357,7 +416,12 @@ class TextTable:
                         f"end of its field ({error}); if quotes are letters like others here, "
                         "double them, or save the file with tabs between the fields"
                     ) from None
-                yield begins, fields
+                yield (
+                    begins,
+                    fields
+                    if separator == self.separator
+                    else [f.replace(separator, self.separator) for f in fields],
+                )
                 begins = line + reader.line_num
         finally:
             csv.field_size_limit(limit)
@@ -412,11 +476,26 @@ def _end_of_line(text: str, start: int) -> int:
 
 def _is_header_comment(line: str, below: str, separator: str | None) -> bool:
     """Whether ``# user,item`` is a header: the line below it has as many fields."""
-    if below.startswith("#"):  # a comment goes on; before anything is counted in half a million
-        return False
     separator = separator or _most_frequent(line)
+    if below.startswith("#"):  # a comment goes on, unless ids begin with #
+        return Header("", line.split(separator)).has_user_and_item()
     fields = line.count(separator)
     return fields > 0 and fields == below.count(separator)
+
+
+def _is_row(line: str, separator: str | None, width: int) -> bool:
+    """Whether ``#art,u1,1000`` is a row; in a comment there is a blank after the mark."""
+    separator = separator or _most_frequent(line)
+    fields = line.split() if separator == BLANKS else line.split(separator)
+    return len(fields) == width and fields[0].strip() != "#" and not line[1:2].isspace()
+
+
+def _stands_out(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether the first line has words where all lines below have whole numbers: a header."""
+    if len(below) < 2 or any(re.search(r"\d", field) for field in first):
+        return False
+    rows = [fields for fields in below if len(fields) == len(first)]
+    return len(rows) == len(below) and all(f.strip().isdecimal() for row in rows for f in row[:2])
 
 
 def _plain_integers(text: str, separator: str) -> bool:

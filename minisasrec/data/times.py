@@ -45,11 +45,16 @@ DURATION = re.compile(r"-?\d+ days?\b")  # as pandas writes one: 0 days 00:00:03
 CLOCK_ALONE = re.compile(r"\d{1,2}(:\d{2})+")
 NOT_PLAIN = re.compile(r"(?i)utc|gmt|sept\b|[ap]\. ?m\.|[\[(]")
 YEAR_LAST = re.compile(r"\d{1,2}([./])\d{1,2}\1\d{2}(?!\d)")
+DATE_NAME = re.compile("dat|day|tag|fecha|month|monat")
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
 DECIMAL_COMMA = re.compile(r"\d{4,},\d+")  # no thousands: those would have a comma before, too
 LONGEST_DATE = 100  # characters; a field of 70,000 would take seconds to tell from one
 CLOCK_IN = re.compile(r":|\dT\d")
+# what Access, Excel and others write before a time of day that has no date
+NO_DATE = re.compile(
+    r"(1899-12-3[01]|12/3[01]/1899|3[01][./]12[./]1899|1970-01-01)[ T](?=\d{1,2}:)"
+)
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[Mm]?\.?")
 
 
@@ -207,9 +212,10 @@ class _Dates:
 class TimeColumn:
     """Takes blocks of a column of times; `result` are numbers to sort by."""
 
-    def __init__(self, time_format: str | None = None) -> None:
-        """``time_format`` as in `ReadingOptions`."""
+    def __init__(self, time_format: str | None = None, name: str = "") -> None:
+        """``time_format`` as in `ReadingOptions`; ``name`` is the column's, in small letters."""
         self.time_format = time_format
+        self.called_a_date = DATE_NAME.search(name) is not None
         self.kind = "number" if time_format in TIME_UNITS else None
         self.numbers: list[NDArray[Any]] = []
         self.coarse = 0.0  # how far apart the numbers of a short type are, if they are whole ones
@@ -344,6 +350,13 @@ class TimeColumn:
                 f"are in no order as numbers: {spelled('time_format', pattern)}, or "
                 f"{spelled('time_format', 's')} if they are numbers"
             )
+        if not self.time_format and self.called_a_date and (patterns := _two_digit_years(times)):
+            raise Unusable(
+                f"the dates are numbers (such as {times[0]}), which are in no order as they are: "
+                f"say how they are written by {spelled('time_format', patterns[0])}"
+                + "".join(f", or {pattern}" for pattern in patterns[1:])
+                + f", or {spelled('time_format', 's')} if they count something"
+            )
         times, notes = (times, []) if self.time_format else one_unit(times)
         if self.coarse:
             notes.append(
@@ -407,6 +420,50 @@ def _year_at_the_end(times: NDArray[Any]) -> str | None:
     return None
 
 
+def _two_digit_years(times: NDArray[Any]) -> list[str]:
+    """The patterns by which 310524 or 12.2023 are dates, if that is not the order of the numbers.
+
+    Dates of the future are left out if another pattern gives none.
+    """
+    if len(np.unique(times)) < 3:
+        return []
+    found: dict[str, NDArray[Any]] = {}
+    if times.dtype.kind == "f":  # 1.2024 was 01.2024
+        whole = np.rint(times * 10**4)
+        if np.allclose(whole, times * 10**4, rtol=0, atol=1e-6) and whole.max() < 10**6:
+            found = _dates_by({"%m.%Y": "m.Y"}, whole.astype(np.int64), 0)
+    else:
+        found = _dates_by({"%d%m%y": "dmy", "%m%d%y": "mdy", "%y%m%d": "ymd"}, times, 0)
+        found |= _dates_by({"%m%Y": "m.Y"}, times, 0)
+        date, clock = np.divmod(times, 10**4)
+        if len(np.unique(date)) > 2 and (clock < 2400).all() and (clock % 100 < 60).all():
+            ways = {"%d%m%y%H%M": "dmy", "%m%d%y%H%M": "mdy", "%y%m%d%H%M": "ymd"}
+            found |= _dates_by(ways, date, clock)
+    now = int(time.strftime("%Y%m%d")) * 10**4 + 2400
+    likely = {p: dates for p, dates in found.items() if dates.max() <= now} or found
+    order = np.argsort(times, kind="stable")
+    wrong = any((np.diff(dates[order]) < 0).any() for dates in likely.values())
+    return list(likely) if wrong else []
+
+
+def _dates_by(ways: dict[str, str], date: NDArray[Any], clock: Any) -> dict[str, NDArray[Any]]:
+    """For each pattern by which all numbers of five or six digits are dates: YYYYmmddHHMM."""
+    found: dict[str, NDArray[Any]] = {}
+    if date.max() < 10**4 or date.max() >= 10**6:
+        return found
+    pairs = date // 10**4, date // 100 % 100, date % 100
+    for pattern, parts in ways.items():
+        if parts == "m.Y":
+            year, month, day = date % 10**4, date // 10**4, np.ones_like(date)
+        else:
+            year, month, day = (pairs[parts.index(part)] for part in "ymd")
+            year = year + np.where(year < 69, 2000, 1900)  # as strptime reads them
+        good = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+        if (good & (year >= 1900) & (year < 2100)).all():
+            found[pattern] = ((year * 100 + month) * 100 + day) * 10**4 + clock
+    return found
+
+
 def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Epochs in seconds, milliseconds and so on, mixed, are put right; a note says so."""
     if not len(times) or times.max() < max(1e8, SPREAD * float(times.min())):
@@ -443,7 +500,7 @@ def clock_seconds(values: NDArray[Any]) -> NDArray[np.float64] | None:
         return None
     seconds = np.empty(len(strings))
     for row, text in enumerate(strings):
-        match = CLOCK.fullmatch(text)
+        match = CLOCK.fullmatch(NO_DATE.sub("", text))
         if match is None:
             seconds[row] = number = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else np.nan
             if np.isnan(number):
@@ -536,7 +593,7 @@ def kind_of(values: Sequence[Any], most: int = 20) -> str | None:
         if all(map(DAY_NUMBER.fullmatch, strings)):
             return "day"
         return "moment" if numbers.min() >= 1e8 else "number"
-    if all(map(CLOCK.fullmatch, strings)):
+    if all(map(CLOCK.fullmatch, strings)) or all(map(NO_DATE.match, strings)):
         return "clock"
     if all(np.isnan(_Dates(order).read(strings)).any() for order in DAY_ORDERS):
         return None

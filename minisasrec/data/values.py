@@ -41,6 +41,8 @@ def tidy(text: str) -> str:
     True
     """
     text = text.strip()
+    if text[:2] == '="' and text[-1] == '"' and len(text) > 3:  # for Excel, to keep 007 a text
+        text = text[2:-1]
     return text if text.isascii() else unicodedata.normalize("NFC", text.strip(AROUND))
 
 
@@ -70,7 +72,8 @@ def as_text(value: Any) -> str:
             raise Unusable(
                 f"is {float(value)!r}: such large numbers lose digits as floats; read as text"
             )
-        return repr(float(value))
+        short = isinstance(value, np.floating) and value.itemsize < 8 and not value.is_integer()
+        return str(value) if short else repr(float(value))  # 0.1, and not 0.10000000149
     return tidy(str(value))
 
 

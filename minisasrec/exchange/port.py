@@ -119,8 +119,11 @@ def start_from(
             "best.safetensors beside it"
         )
     theirs = clean(arrays)
-    rows = len(theirs.get("pos_emb.weight", ()))
-    found = sizes(theirs, model.n if rows in (model.n, model.n + 1) else None)
+    positions = theirs.get("pos_emb.weight")
+    rows = 0 if positions is None else len(positions)
+    # n rows of which the first is zeros are the padding's and n - 1 positions
+    fits = rows == model.n + 1 or (rows == model.n and positions is not None and positions[0].any())
+    found = sizes(theirs, model.n if fits else None)
     _check_settings(model.config, "output_projection")
     for name, size in found.items():
         ours = model.num_items if name == "num_items" else getattr(model.config, name)

@@ -21,7 +21,7 @@ from minisasrec.data.dataset import PAD, Dataset, Repeats
 from minisasrec.data.registry import DATASETS
 from minisasrec.data.split import LEAVE_ONE_OUT, NONE, Split, units_per_day
 from minisasrec.data.times import one_unit
-from minisasrec.data.values import meant, tidy
+from minisasrec.data.values import as_text, meant, tidy, whole_up_to
 from minisasrec.errors import CheckpointError, ConfigError, DataError, MinisasrecError
 from minisasrec.learn.runs import CONFIG, HISTORIES, ITEMS, USERS, Run, check_form, to_safetensors
 from minisasrec.models.base import Model
@@ -66,7 +66,12 @@ def id_text(value: Any, what: str = "id") -> str:
     if np.isinf(float(value)):
         raise DataError(f"{what} is {value!r}; ids are text or finite numbers")
     if not float(value).is_integer():
-        return repr(float(value))  # as a log with such ids is read
+        return as_text(value)  # as a log with such ids is read
+    if abs(float(value)) >= whole_up_to(getattr(value, "dtype", np.dtype(np.float64))):
+        raise DataError(
+            f"{what} is {value!r}: such large numbers lose digits as floats; give text or whole "
+            "numbers"
+        )
     return str(int(float(value)))
 
 

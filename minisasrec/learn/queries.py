@@ -7,7 +7,7 @@ the items that may be recommended, and `answer` makes the table.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -192,11 +192,13 @@ def _histories(users: Any, histories: Any) -> tuple[list[Any] | None, list[list[
             raise ConfigError(f"histories is {histories!r}; give lists of item ids: [[...], ...]")
         lists = []
         for history in histories:
-            if isinstance(history, str | bytes) or not hasattr(history, "__iter__"):
+            if isinstance(history, str | bytes | Mapping) or not hasattr(history, "__iter__"):
                 raise ConfigError(
                     f"histories holds {history!r}; it is a list of lists of item ids, such as "
                     f"[[{history!r}]]"
                 )
+            if isinstance(history, set | frozenset):
+                raise ConfigError("histories holds a set, which has no order; give lists")
             lists.append(history.tolist() if hasattr(history, "tolist") else list(history))
         if users is None:
             return None, lists
