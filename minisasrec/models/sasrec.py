@@ -1,6 +1,6 @@
 """SASRec: self-attentive sequential recommendation (Kang & McAuley, 2018), Sec. III.
 
-    E_i = M_{s_i} + P_i                       embedding layer      III-A
+    E_i = sqrt(d) M_{s_i} + P_i               embedding layer      III-A
     S   = SA(E)                               self-attention       III-B
     F   = FFN(S)                              point-wise FFN       III-B
     x + Dropout(g(LayerNorm(x)))              around each g        III-C

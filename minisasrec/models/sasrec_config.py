@@ -43,7 +43,7 @@ class SASRecConfig:
     norm: Norm = "pre"
     """pre: x + Dropout(g(LN(x))), the paper's text. post: LN(x + Dropout(g(x))). authors: the
     released code: LN on the query only, residual from the normalised query, and its dropouts.
-    ligr: x + sigmoid(x W + b) * Dropout(g(LN(x))), with SwiGLU for the FFN (arXiv 2502.03417)."""
+    ligr: x + sigmoid(x W + b) * Dropout(g(LN(x))), with SwiGLU for the FFN (arXiv 2508.06450)."""
     padding: Padding = "hidden"
     """hidden: nothing attends to padding. visible: items attend to it, as in the public PyTorch
     port. zeroed: the same, with padding set to zero before each block, as that port before 2025."""
