@@ -111,7 +111,7 @@ def draw_bars(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """Paper and ours, a group of bars for each row."""
     draw_metric(report)
@@ -122,7 +122,7 @@ def draw_table3(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """Bars, and whether SASRec differs from the best comparison method by more than chance."""
     draw_metric(report)
@@ -188,7 +188,7 @@ def draw_tuning(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """Bars, and which setting of each method validated best."""
     draw_metric(report)
@@ -210,7 +210,7 @@ def draw_grid(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """A bar for each loss of each network, with the spread over seeds; what differs from SASRec's.
 
@@ -258,7 +258,7 @@ def draw_grid_tuning(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """Lines, and the value of each cell that validates best, also as presets/DATASET/grid.json."""
     ndcg = values_of(report.records, "NDCG@10", "ours")
@@ -291,7 +291,7 @@ def draw_table5(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """NDCG@10 and training time over n."""
     x = {row.name: row.x for row in rows}
@@ -310,7 +310,7 @@ def draw_figure2(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """NDCG@10 over d, a line for each method."""
     ndcg = values_of(report.records, "NDCG@10", "ours")
@@ -328,7 +328,7 @@ def draw_figure3(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """Validation NDCG@10 over the seconds spent in training, first seed."""
     named, points = {}, []
@@ -350,7 +350,7 @@ def draw_figure4(
     split: Split,
     rows: list[Row],
     experiments: list[list[Experiment]],
-    protocols: Sequence[Protocol] = ("sampled",),
+    protocols: Sequence[Protocol],
 ) -> None:
     """Mean attention among the last positions by block, and between items of four categories."""
     users = split.eval_users("test")

@@ -11,8 +11,8 @@ authors   what the authors' released code does, flaws included, to compare with 
           validation item or the target itself may be among them; they are drawn anew at every
           call; ties fall as an unstable sort leaves them.
 
-This is so where the data set forbids repeats (`Split.repeats`). A target that its user had met
-before is then a miss in the first two, of rank infinity, since it would not be recommended; the
+These rules hold where the data set forbids repeats (`Split.repeats`). A target that its user had
+met before is then a miss in the first two, of rank infinity, since it would not be recommended; the
 third keeps it, as the authors' code does. Where repeats are allowed, items met before are
 candidates like all others: sampled draws from all items but the target, full ranks the whole
 catalogue, authors draws from all items and lets ties share a rank. To leave met items out there
@@ -82,7 +82,9 @@ class Evaluator:
     `max_users` users are taken at random where there are more (0 = all; the paper takes 10,000),
     `negatives` is the number of sampled candidates beside the target. With `lists` the full
     protocol keeps so many of each user's best items, for metrics that look at items. At most
-    `batch_size` users are ranked at a time, fewer if their histories are long.
+    `batch_size` users are ranked at a time, fewer if their histories are long. Raises `ConfigError`
+    for a number or a protocol that cannot be, `DataError` if there is nobody to evaluate or too
+    few items to draw from.
     """
 
     def __init__(
@@ -242,7 +244,7 @@ def negatives_left(split: Split, users: Array | None = None, wanted: int = NEGAT
     """How many different items can be drawn as negatives for every user, or for each of `users`.
 
     Where repeats are allowed, all of the catalogue but the target; else what the user who has met
-    most has not met. If a quick bound says `wanted` or more, it is returned: there may be more yet.
+    most has not met. If a quick lower bound is `wanted` or more, that bound is returned.
     """
     offsets, catalogue = split.dataset.offsets, split.catalogue
     size = int(catalogue.sum())

@@ -73,7 +73,7 @@ class History:
         }
 
     def should_stop(self, patience: int) -> bool:
-        """True at a validation that `patience` epochs or more have brought no better result.
+        """True at a validation if the best result is at least `patience` epochs old.
 
         Between two validations nothing is known, so nothing is decided there. 0 = never stop.
         """

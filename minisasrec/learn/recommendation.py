@@ -38,8 +38,8 @@ def top_lists(ranked: Array, k: int) -> Array:
     `ranked` (B, |I| + 1) comes from `rankable`. Of equal scores the lower item number comes first.
     """
     k = min(k, ranked.shape[1])
-    # at least k scores are as good as the k-th best of the maxima of 4 k pieces of the row (each
-    # maximum is one of them), so that only those few need sorting
+    # Cut the row into 4 k pieces: at least k scores reach the k-th largest maximum of the pieces,
+    # the k largest maxima themselves. Only scores that reach it are sorted.
     pieces = np.arange(0, ranked.shape[1], max(1, ranked.shape[1] // (4 * k)))
     least = np.partition(np.maximum.reduceat(ranked, pieces, axis=1), -k, axis=1)[:, -k]
     lists = np.zeros((len(ranked), k), np.int32)

@@ -13,7 +13,7 @@ from minisasrec.backends import backend
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
 from minisasrec.data.split import Split
-from minisasrec.errors import CheckpointError
+from minisasrec.errors import CheckpointError, DataError
 from minisasrec.nn import Module
 from minisasrec.nn.module import array_of_numbers
 from minisasrec.random import Keys
@@ -113,6 +113,33 @@ class SequenceModel(Module, Model):
         if backend() == "numba":
             return kernels.embedding.gather_dot(vectors, items, candidates)
         return np.einsum("bd,bcd->bc", vectors, items[candidates])
+
+
+class UserModel(SequenceModel):
+    """A model that has a vector of each user it was trained with, and scores for these only."""
+
+    needs_user: ClassVar[bool] = True
+    num_users: int
+
+    @classmethod
+    def of_size(
+        cls, num_users: int, popularity: Array, settings: Any = None, seed: int = 0
+    ) -> UserModel:
+        """The untrained model for so many users and the items of `popularity`."""
+        make: Any = cls
+        model: UserModel = make(num_users, len(popularity) - 1, settings, seed)
+        return model
+
+    def check_users(self, users: Array) -> Array:
+        """`users` as they are. Raises `DataError` for a user without a vector in the model."""
+        unknown = users[(users < 0) | (users >= self.num_users)]
+        if len(unknown):
+            raise DataError(
+                f"{type(self).__name__} keeps a vector per user and has none for user number "
+                f"{unknown[0]} (it knows 0 to {self.num_users - 1}); name a user of the data set, "
+                "or use a model that goes by the history alone, such as sasrec or fmc"
+            )
+        return users
 
 
 def dot_products(x: Array, items: Array) -> Array:

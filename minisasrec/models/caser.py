@@ -24,7 +24,6 @@ What differs from that paper and its code:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -33,8 +32,8 @@ from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
-from minisasrec.errors import ConfigError, DataError
-from minisasrec.models.base import SequenceModel
+from minisasrec.errors import ConfigError
+from minisasrec.models.base import UserModel
 from minisasrec.models.losses import Loss, check_loss, next_item_loss
 from minisasrec.models.ranges import check_least, check_numbers, check_shares
 from minisasrec.nn import Embedding, Linear, Module, dropout
@@ -90,10 +89,8 @@ class HorizontalFilters(Module):
         return ops.relu(ops.max_over_time(ops.horizontal_convolution(windows, self.F, self.b)))
 
 
-class Caser(SequenceModel):
+class Caser(UserModel):
     """The model for `num_users` users and items 1 to num_items (0 is padding)."""
-
-    needs_user = True
 
     def __init__(
         self,
@@ -124,22 +121,9 @@ class Caser(SequenceModel):
         self.output = Parameter(np.pad(output, ((0, 0), (0, 1))))
         self.name_parameters()
 
-    @classmethod
-    def of_size(
-        cls, num_users: int, popularity: Array, settings: Any = None, seed: int = 0
-    ) -> Caser:
-        """The untrained model for so many users and the items of `popularity`."""
-        return cls(num_users, len(popularity) - 1, settings, seed)
-
     def forward(self, windows: Array, users: Array, keys: Keys | None = None) -> Tensor:
         """[z, P_u, 1] for each of B windows (B L) of item ids and its user (B), (B, 2 d + 1)."""
-        known = (users >= 0) & (users < self.num_users)
-        if not known.all():
-            raise DataError(
-                f"Caser has a vector for each of the {self.num_users} users it was trained on and "
-                f"none for user number {users[~known][0]}; for anybody else take a model that goes "
-                "by the history alone, such as sasrec or gru4rec"
-            )
+        users = self.check_users(users)
         E = self.item_embedding(windows)
         found = []
         if self.config.n_v:

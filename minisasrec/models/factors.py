@@ -12,7 +12,7 @@ item that came next should score higher than an item that the user never met.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.data.batches import Batch
 from minisasrec.data.sequences import Packed
-from minisasrec.errors import DataError
-from minisasrec.models.base import SequenceModel
+from minisasrec.models.base import UserModel
 from minisasrec.models.losses import check_loss, next_item_loss
 from minisasrec.models.ranges import check_least, check_numbers
 from minisasrec.random import Keys, Seed
@@ -51,14 +50,12 @@ class FactorConfig:
         check_loss(self.loss, own=("bpr",))
 
 
-class FactorModel(SequenceModel):
+class FactorModel(UserModel):
     """A model with r(u, i, j) = q(u, i) . w(j), trained by BPR on (u, i, j, negative).
 
     Subclasses define its vectors (`create`), q (`query`), w (`items`) and what an example reads
     of them (`reads`).
     """
-
-    needs_user: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -71,13 +68,6 @@ class FactorModel(SequenceModel):
         self.num_users, self.num_items, self.n = num_users, num_items, self.config.n
         self.create(self.config.d, Seed.of(seed))
         self.name_parameters()
-
-    @classmethod
-    def of_size(
-        cls, num_users: int, popularity: Array, settings: Any = None, seed: int = 0
-    ) -> FactorModel:
-        """The untrained model for so many users and the items of `popularity`."""
-        return cls(num_users, len(popularity) - 1, settings, seed)
 
     def create(self, d: int, seed: Seed) -> None:
         """Make the vectors, each table with a seed of its own."""
@@ -131,14 +121,3 @@ class FactorModel(SequenceModel):
         """W as an array, (|I| + 1, D)."""
         with no_grad():
             return self.items().data
-
-    def check_users(self, users: Array) -> Array:
-        """`users` as they are. Raises `DataError` for a user without a vector in the model."""
-        unknown = users[(users < 0) | (users >= self.num_users)]
-        if len(unknown):
-            raise DataError(
-                f"{type(self).__name__} keeps a vector per user and has none for user number "
-                f"{unknown[0]} (it knows 0 to {self.num_users - 1}); name a user of the data set, "
-                "or use a model that goes by the history alone, such as sasrec or fmc"
-            )
-        return users

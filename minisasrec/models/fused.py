@@ -14,9 +14,9 @@ from minisasrec import ops
 from minisasrec.data.sequences import Packed, Sequences
 from minisasrec.models.sasrec import Block, FeedForward, SASRec, SelfAttention
 from minisasrec.nn import Embedding, LayerNorm, Linear, Residual
+from minisasrec.ops.attention import NO_KEY
 from minisasrec.random import Key, Keys
 
-NO_KEY = Key(0, 0)
 PARTS = {
     "attention_norm": LayerNorm,
     "attention": SelfAttention,

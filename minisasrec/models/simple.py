@@ -99,7 +99,7 @@ class RecentPopularity(Popularity):
     ) -> RecentPopularity:
         """Count the window, or the one of `WINDOWS` with the best NDCG@10 on the validation part.
 
-        That is of one list for all users, of the whole catalogue: what a user has met stays in it.
+        All users get the same list of the whole catalogue; what a user has met is not taken out.
         """
         if settings is not None and settings.days is not None:
             return cls(split, settings.days)

@@ -21,7 +21,8 @@ class Optimizer:
     """Base: holds the parameters, clears their gradients, clips them by their common norm.
 
     Weights change in place, but an array that a caller gave stays as it is: its parameter gets a
-    copy before the first change.
+    copy before the first change. Raises `ConfigError` for a rate or a norm outside its range, and
+    for what is no parameter.
     """
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, clip_norm: float = 0.0) -> None:
@@ -135,7 +136,8 @@ class Adam(Optimizer):
     v <- beta2 v + (1 - beta2) g^2        running mean of its square
     w <- w - lr * mhat / (sqrt(vhat) + eps),   mhat = m / (1 - beta1^t),  vhat = v / (1 - beta2^t)
 
-    beta2 = .98 is the authors' setting. `l2` adds l2 * w to the gradient (of l2/2 |w|^2).
+    beta2 = .98 is the authors' setting. `l2` adds l2 * w to the gradient (of l2/2 |w|^2). Raises
+    `ConfigError` for a setting outside its range.
     """
 
     def __init__(

@@ -137,7 +137,8 @@ def causal_attention(
 
     A query may see the real items up to its own slot. A padded slot, which nothing reads, sees
     itself, so that its softmax is defined. `rate` drops attention weights (the authors' code
-    does, the paper's text does not).
+    does, the paper's text does not). Raises `ShapeError` for `real` of another shape,
+    `ConfigError` for heads that do not divide d and for a rate that is no share.
     """
     _check_heads("causal_attention", q.shape[-1], heads)
     check_dropout("causal_attention", q, rate, key, None)
@@ -172,7 +173,8 @@ def packed_causal_attention(
     The definition is `causal_attention` once per sequence, nothing padded. `slot_ids` names the
     rows for dropout (0, 1, 2, ... by default), see `dropout.keep_mask`. They are consecutive within
     a sequence, as the slots of its items in the padded batch are; where rate > 0, others are a
-    `ShapeError`.
+    `ShapeError`, as are offsets that do not lead from 0 to T. Raises `ConfigError` for heads that
+    do not divide d and for a rate that is no share.
     """
     offsets, slot_ids = _check_packed(q, offsets, heads, rate, key, slot_ids)
     names = np.arange(len(q)) if slot_ids is None else slot_ids

@@ -74,6 +74,7 @@ def dropout(x: Array, *, rate: float, key: Key, slot_ids: Array | None = None) -
     """y = x * keep / (1 - rate): each element is dropped with probability `rate`.
 
     The others are enlarged, so that the expected value is still x and prediction needs no change.
+    Raises `ConfigError` unless 0 <= rate < 1, `ShapeError` unless there is a slot id for each row.
     """
     slot_ids = check_dropout("dropout", x, rate, key, slot_ids)
     factor = x.dtype.type(1 / (1 - rate))

@@ -104,7 +104,7 @@ def div(a: Array, b: Array) -> Result:
 
 @op("x (...) -> (...)", torch="factor * x", sample=_with_factor)
 def scale(x: Array, *, factor: float) -> Result:
-    """y = factor * x, for a plain number (no gradient for the factor)."""
+    """y = factor * x, for a plain number (no gradient for the factor); else `ConfigError`."""
     factor = _number("scale", "factor", x, factor)
 
     def backward(dy: Array) -> tuple[Array, ...]:
@@ -133,7 +133,7 @@ def _number(name: str, constant: str, x: Array, value: float) -> float:
 
 @op("x (...) -> (...)", torch="x ** float(exponent)", sample=_with_exponent)
 def power(x: Array, *, exponent: float) -> Result:
-    """y = x^p, for a plain number p (no gradient for the exponent)."""
+    """y = x^p, for a plain number p (no gradient for the exponent); else `ConfigError`."""
     p = _number("power", "exponent", x, exponent)
 
     def backward(dy: Array) -> tuple[Array, ...]:
@@ -284,7 +284,7 @@ def log_sigmoid(x: Array) -> Result:
     sample=_with_mask,
 )
 def masked_fill(x: Array, *, mask: Array, value: float) -> Result:
-    """y = value where `mask` is true, x elsewhere; `mask` broadcasts to the shape of x."""
+    """y = value where `mask` is true, x elsewhere; `mask` broadcasts to x, else `ShapeError`."""
     mask = as_array("masked_fill", mask)
     try:
         mask = np.broadcast_to(mask.astype(bool), x.shape)

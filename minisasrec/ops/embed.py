@@ -48,7 +48,7 @@ def embed(
     """y_t = Dropout(factor M[ids_t] + P[slots_t]), (T d); item 0 is padding and reads as zero.
 
     It is `embedding` twice, `scale`, `add` and `dropout`. Raises `ShapeError` for ids outside
-    their table, or if there is not one slot per id.
+    their table, or if there is not one slot per id, and what `dropout` raises.
     """
     ids, slots = _check(M, P, ids, slots)
     factor = M.dtype.type(factor)

@@ -56,7 +56,8 @@ def feed_forward(
     """y = z + Dropout(FFN(LayerNorm(z))) with z = x + Dropout(s), s being what attention returns.
 
     It is `add_dropout`, `layer_norm`, twice `linear`, and `add_dropout` again; `keys` are those of
-    the two dropouts. As one op it takes a few rows at a time through all of them.
+    the two dropouts. As one op it takes a few rows at a time through all of them. Raises what
+    these ops raise.
     """
     check_some("feed_forward", x, "d", x.shape[-1], "mean")
     z, z_backward = add_dropout.definition(x, s, rate=rate, key=keys[0], slot_ids=slot_ids)

@@ -64,7 +64,8 @@ def _softmax_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:
 def bce_with_logits(logits: Array, *, targets: Array) -> Result:
     """Mean over all elements of -[y log s + (1 - y) log(1 - s)], s = sigmoid(logit), y = target.
 
-    log(1 - sigmoid(x)) is log sigmoid(-x), so no logarithm ever sees a 0.
+    log(1 - sigmoid(x)) is log sigmoid(-x), so no logarithm ever sees a 0. Raises `ShapeError` for
+    targets of another shape, and where there is no element.
     """
     targets = np.asarray(targets)
     if targets.shape != logits.shape:

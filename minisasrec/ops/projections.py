@@ -42,7 +42,7 @@ def norm_projections(
     """y = (a W_q + b_q, a W_k + b_k, a W_v + b_v), (3 T d), with a = LayerNorm(x).
 
     It is `layer_norm` and three times `linear`. As one op it reads x once, and the three gradients
-    of a are summed where they are made.
+    of a are summed where they are made. Raises what `layer_norm` raises.
     """
     check_some("norm_projections", x, "d", x.shape[-1], "mean")
     a, norm_backward = layer_norm.definition(x, gamma, beta, eps=eps)

@@ -59,7 +59,7 @@ def ranking_loss(
 
     `allowed` (T k) is False where a negative does not count; a row without any is left out.
     `weight` is the lambda of bpr-max and nothing to the others. Raises `ConfigError` for a loss of
-    another name.
+    another name, `ShapeError` for `allowed` of another shape.
     """
     allowed = _check(negative, allowed, loss)
     N = allowed.sum(axis=1, keepdims=True)

@@ -41,7 +41,7 @@ def packed_gru(x: Array, U: Array, b: Array, *, offsets: Array) -> Result:
     is its input times the input weights plus their bias. Sequence b owns rows offsets[b] to
     offsets[b + 1]. The reset gate r works on the product h U_n, as in torch.nn.GRU and cuDNN; Cho
     et al. (2014), and with them the GRU4Rec paper, write (r h) U_n. Then one product with U serves
-    all three parts.
+    all three parts. Raises `ShapeError` unless g = 3 d and the offsets lead from 0 to T.
     """
     offsets = _check("packed_gru", x, U, offsets)
     d = len(U)

@@ -115,7 +115,10 @@ def _spread(dy: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
 
 @op("x (...) -> (?)", sample=_axis_sample)
 def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
-    """y = sum of x over `axis` (over everything by default)."""
+    """y = sum of x over `axis` (over everything by default), which y lacks or has with length 1.
+
+    Raises `ShapeError` for an axis that x does not have.
+    """
     axes = _axes("sum", x, axis)
 
     def backward(dy: Array) -> tuple[Array, ...]:
@@ -126,7 +129,10 @@ def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
 
 @op("x (...) -> (?)", sample=_axis_sample)
 def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
-    """y = mean of x over `axis` (over everything by default)."""
+    """y = mean of x over `axis` (over everything by default), shaped as by `sum`.
+
+    Raises `ShapeError` for an axis that x does not have, and where there is nothing to average.
+    """
     axes = _axes("mean", x, axis)
     count = x.dtype.type(math.prod(x.shape[i] for i in axes))
     if not count:
@@ -142,7 +148,8 @@ def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
 def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = largest element of x along `axis` (of all by default).
 
-    The first of equal ones receives the gradient.
+    The first of equal ones receives the gradient. y has the shape that `sum` gives. Raises
+    `ShapeError` for an axis that x does not have, and where there is no element.
     """
     axes = _axes("max", x, axis)
     others = [i for i in range(x.ndim) if i not in axes]
@@ -166,7 +173,10 @@ def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Result:
 
 @op("x (...) -> (?)", torch="x.reshape(shape)", sample=_reshape_sample)
 def reshape(x: Array, *, shape: int | Sequence[int]) -> Result:
-    """y = the elements of x in the same order, in another shape; one length may be -1."""
+    """y = the elements of x in the same order, in another shape; one length may be -1.
+
+    Raises `ShapeError` if they do not fill that shape.
+    """
     try:
         y = x.reshape(shape)
     except (TypeError, ValueError):
@@ -184,7 +194,10 @@ def reshape(x: Array, *, shape: int | Sequence[int]) -> Result:
     sample=_transpose_sample,
 )
 def transpose(x: Array, *, axes: Sequence[int] = ()) -> Result:
-    """y = x with its axes in the order `axes`; with none given the last two swap."""
+    """y = x with its axes in the order `axes`; with none given the last two swap.
+
+    Raises `ShapeError` for axes that are not those of x, each once.
+    """
     if axes is None or np.size(axes) == 0:
         if x.ndim < 2:
             raise ShapeError(f"transpose: swaps the last two axes, x has shape {x.shape}")
@@ -201,7 +214,10 @@ def transpose(x: Array, *, axes: Sequence[int] = ()) -> Result:
 
 @op("x (...) -> (?)", sample=_index_sample)
 def getitem(x: Array, *, index: Any) -> Result:
-    """y = x[index], for any NumPy index; an element taken twice receives both gradients."""
+    """y = x[index], for any NumPy index; an element taken twice receives both gradients.
+
+    Raises `ShapeError` for an index that does not fit x.
+    """
     with _as_shape_error("getitem", x):
         y = x[index]
 
@@ -215,7 +231,10 @@ def getitem(x: Array, *, index: Any) -> Result:
 
 @op("x (?)+ -> (?)", torch="torch.cat(x, dim=axis)", sample=_concatenate_sample)
 def concatenate(*arrays: Array, axis: int = 0) -> Result:
-    """y = the arrays one after another along `axis`; they may be given as one list, too."""
+    """y = the arrays one after another along `axis`; they may be given as one list, too.
+
+    Raises `ShapeError` unless they agree on all other axes.
+    """
     seen = ", ".join(str(a.shape) for a in arrays)
     try:
         y = np.concatenate(arrays, axis)
