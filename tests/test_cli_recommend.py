@@ -7,7 +7,9 @@ import gzip
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,10 @@ import pytest
 from minisasrec import recommend, similar, train
 from minisasrec.commands import tables
 from minisasrec.commands.cli import run_command
+from minisasrec.commands.loading import check_out
 from minisasrec.commands.titles import Titles, plain
 from minisasrec.data import build_dataset, leave_one_out
-from minisasrec.errors import DataError, TrainingError
+from minisasrec.errors import ConfigError, DataError, TrainingError
 from minisasrec.learn.known import Known
 from minisasrec.recommender import Recommender
 
@@ -349,8 +352,6 @@ def test_ids_of_whole_numbers_keep_their_type(tmp_path: Path) -> None:
         (("--items", "f2", "--scheduler", "tcp://x:1"), "--scheduler is for many users"),
         (("--all-users", "--out", "{films}/run/history.jsonl"), "a file of the run itself; give"),
         (("--all-users", "--out", "{films}/films.csv"), "films.csv, the log of this run; give"),
-        # the log is told by its name, too: a run may be asked from another folder
-        (("--all-users", "--out", "{films}/elsewhere/films.csv"), "the log of this run; give"),
         (
             ("--user", "u1", "--candidates", "{films}/some.csv", "--out", "{films}/some.csv"),
             "some.csv, which is read here, too; give another name",
@@ -360,10 +361,17 @@ def test_ids_of_whole_numbers_keep_their_type(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options(ask: Any, films: Path, arguments: tuple[str, ...], says: str) -> None:
-    (films / "elsewhere").mkdir(exist_ok=True)
-    for name in ("elsewhere/films.csv", "some.csv"):
-        (films / name).write_text("item\nf2\n")
+    (films / "some.csv").write_text("item\nf2\n")
     assert says in ask(*(word.format(films=films) for word in arguments), code=2)
+
+
+def test_the_log_is_told_by_its_name_from_another_folder(films: Path, tmp_path: Path) -> None:
+    """A run says where its log was for the folder in which it was started."""
+    (tmp_path / "films.csv").write_text("user,item\n")
+    for dataset, refused in (("films.csv", True), (str(films / "films.csv"), False)):
+        of = SimpleNamespace(config=SimpleNamespace(dataset=dataset))
+        with pytest.raises(ConfigError, match="the log of this run") if refused else nullcontext():
+            check_out(tmp_path / "films.csv", films / "run", of)  # type: ignore[arg-type]
 
 
 def test_unknown_items_have_near_names(ask: Any) -> None:

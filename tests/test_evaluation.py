@@ -624,6 +624,12 @@ def test_the_markov_chain():
     other.load_state(model.state())  # its length and decay, too
     history = pack_sequences([[2, 1]], other.n)
     np.testing.assert_array_equal(other.all_scores(np.arange(1), history), [scores])
+    longer = pack_sequences([[3, 3, 2, 1]], 4)  # only the last two count
+    np.testing.assert_array_equal(model.all_scores(np.arange(1), longer), [scores])
+    before = {name: array for name, array in model.state().items() if name != "weights"}
+    other = MarkovChain.of_size(3, split.popularity())
+    other.load_state(before)  # as runs of earlier versions have it
+    assert other.weights.tolist() == [1, 0.5, 0.25]
 
 
 @pytest.mark.parametrize(

@@ -314,6 +314,10 @@ def test_times_in_an_index_of_a_parquet_file(tmp_path: Path) -> None:
     log = pd.DataFrame({"user": "a", "item": [3, 1, 2]}, index=times)
     log.to_parquet(tmp_path / "log.parquet")
     assert sequences(load(tmp_path / "log.parquet")) == sequences(load(log)) == IN_ORDER
+    for frame in (log.assign(event_time=[1, 2, 3]), log.assign(date=["2024-01-01"] * 3)):
+        frame.to_parquet(tmp_path / "two.parquet")  # another column is the time
+        assert sequences(load(tmp_path / "two.parquet")) == sequences(load(frame))
+        assert sequences(load(frame)) == {"a": ["3", "1", "2"]}
     plain = log.reset_index(drop=True).set_index(np.array([9, 8, 7]))
     plain.to_parquet(tmp_path / "plain.parquet")
     assert sequences(load(tmp_path / "plain.parquet")) == {"a": ["3", "1", "2"]}
@@ -472,14 +476,16 @@ def test_a_time_format_is_obeyed(time_format: str, dates: tuple[str, ...], tmp_p
 @pytest.mark.parametrize("numbers", [(3, 2, 1), (1_385_000_000, 1_384_000_000, 1_383_000_000),
                                      (20_130_115, 20_121_220, 20_120_131),
                                      (240_301, 240_228, 231_231), (1.5, 1.25, 1.125),
-                                     (150_100, 140_299, 130_000)])  # fmt: skip
+                                     (150_100, 140_299, 130_000), (40_556, 40_550, 40_544),
+                                     (10_134, 10_129, 10_124), (50_318, 50_309, 50_300),
+                                     (2_011_010_323, 2_011_010_212, 2_011_010_100)])  # fmt: skip
 def test_numbers_that_are_no_dates_stay_numbers(numbers: tuple[int, ...], tmp_path: Path) -> None:
     assert dated(tmp_path / "log.csv", *map(str, numbers)) == IN_ORDER
 
 
 @pytest.mark.parametrize(
     "zero", ["12/30/1899 9:05:00 AM|12/30/1899 1:05:00 PM|12/30/1899 1:05:00 AM",
-             "1970-01-01 09:05:00|1970-01-01 13:05:00|1970-01-01T01:05",
+             "1970-01-01 09:05:00|1970-01-01 13:05:00|1970-01-01T01:05:00",
              "31.12.1899 09:05|31.12.1899 13:05|31.12.1899 01:05"],
 )  # fmt: skip
 def test_a_time_of_day_may_have_a_date_of_nothing(zero: str, tmp_path: Path) -> None:
@@ -522,7 +528,6 @@ def test_users_may_begin_with_the_mark_of_a_comment(tmp_path: Path) -> None:
     ("name", "content", "options", "says"),
     [
         ("log.csv", "u1,p1\nu1,p2\nu2,p1\n", {"columns": "user,item"}, "'u1' stands below, too"),
-        ("log.csv", "u1,p1\nu1,p2\n", {"user_column": "u1", "item_column": "p1"}, "--no-header"),
         ("log.csv", "user,item,time\nu,p,1\n", {"header": False, "columns": "user,item,-"},
          "looks like a header .*leave out --no-header"),
         ("log.csv", "customer,product\nu,p\n", {"header": False, "columns": "user,item"},
@@ -537,9 +542,62 @@ def test_a_header_is_no_row_and_a_row_no_header(
         read(tmp_path / name, content, **options)
 
 
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("u,i,t\nu,v,1\nw,i,2\n", {"columns": "user,item,time"}),
+        (
+            "konto,seite,zeit\nu,seite,1\nu,shop,2\n",
+            {"user_column": "konto", "item_column": "seite"},
+        ),
+        ("utente,articolo,data\nu,v,1\nw,i,2\n", {"columns": "user,item,time"}),
+    ],
+)
+def test_words_above_numbers_are_a_header(
+    content: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    found, notes = read(tmp_path / "log.csv", content, **options)
+    assert sum(map(len, found.values())) == 2 and "header" not in notes
+
+
+COMMENTS = {
+    "log.txt": ("#generated 2024-05-31\n1 10\n1 11\n", {"1": ["10", "11"]}),
+    "log.csv": ("#Shop, May, 2024\n#exported by x\n\nu,7,1\nu,8,2\n", {"u": ["7", "8"]}),
+    "other.csv": ("#user,item,time\n#exported by x\nu,7,1\nu,8,2\n", {"u": ["7", "8"]}),
+    "three.txt": ("#my first log\nu a 1\nu b 2\n", {"u": ["a", "b"]}),
+}
+
+
+@pytest.mark.parametrize("name", COMMENTS)
+def test_comments_above_rows_are_no_rows(name: str, tmp_path: Path) -> None:
+    content, wanted = COMMENTS[name]
+    options = {} if name == "log.txt" else {"header": False, "columns": "user,item,time"}
+    found, _ = read(tmp_path / name, content, **options)
+    assert found == wanted
+
+
+@pytest.mark.parametrize("below", ["# one row for each purchase", "#"])
+def test_a_comment_above_a_header_is_none(below: str, tmp_path: Path) -> None:
+    content = f"# user,item,time\n{below}\nuser,item,time\nu,7,1\nu,8,2\n"
+    assert read(tmp_path / "log.csv", content)[0] == {"u": ["7", "8"]}
+
+
+def test_the_advice_to_skip_lines_counts_those_above(tmp_path: Path) -> None:
+    content = "# c\n\nkunde,ware,wann\n1,10,100\n1,11,101\n2,10,102\n"
+    options: dict[str, Any] = {"header": False, "columns": "user,item,time"}
+    with pytest.raises(DataError, match="--skip-lines 3"):
+        read(tmp_path / "log.csv", content, **options)
+    assert len(read(tmp_path / "log.csv", content, **options, skip_lines=3)[0]) == 2
+    content = "NULL,NULL,NULL\n1,10,100\n1,11,101\n2,10,102\n"
+    assert len(read(tmp_path / "log.csv", content, **options, drop_missing=True)[0]) == 2
+
+
 def test_a_header_in_another_language_is_told(tmp_path: Path) -> None:
-    found, notes = read(tmp_path / "log.csv", "wer,was\na,1\na,2\n", columns="user,item")
-    assert found == {"a": ["1", "2"]} and "(wer, was) is taken for a header" in notes
+    found, notes = read(tmp_path / "log.csv", "wer,was\na,x\na,y\n", columns="user,item")
+    assert found == {"a": ["x", "y"]} and "line 1 (wer, was) is taken for a header" in notes
+    options = {"user_column": "u1", "item_column": "p1"}
+    notes = read(tmp_path / "log.csv", "u1,p1\nu1,p2\nu2,p1\n", **options)[1]
+    assert "line 1 (u1, p1) is taken for a header and left out" in notes
 
 
 def test_a_header_that_comes_again_may_be_written_otherwise(tmp_path: Path) -> None:
@@ -556,8 +614,9 @@ def test_rows_inside_quotes_are_told(tmp_path: Path) -> None:
     found, notes = read(tmp_path / "log.csv", content)
     assert found == {"u": ["X", "last"]}
     assert "a quote opened in line 2 is closed in line 8" in notes
-    fine = 'user,item,time,title\nu,X,0,"two\nlines, of text"\nu,Y,1,T\n'
-    assert "a quote opened" not in read(tmp_path / "log.csv", fine)[1]
+    for text in ("two\nlines, of text", "Fresh, crisp.\nSweet, ripe, round, long.\nend"):
+        fine = f'user,item,time,title\nu,X,0,"{text}"\nu,Y,1,T\n'
+        assert "a quote opened" not in read(tmp_path / "log.csv", fine)[1]
 
 
 @pytest.mark.parametrize(("separator", "given"), [("##", "##"), ("::", None), ("\u00a7", "\u00a7")])
@@ -615,8 +674,11 @@ def test_titles_of_another_data_set_are_not_taken(tmp_path: Path) -> None:
     log.write_text("userid|itemid|time|title\nu|1|1|Red shoes\nu|2|2|Blue hat\n")
     assert beside(log, FILMS) == ["Red shoes", "Blue hat"]
     assert "movies.dat lies beside it and was not read" in beside.notes  # type: ignore[attr-defined]
-    log.write_text("userid|itemid|time\nu|1|1\nu|2|2\n")
+    log.write_text("userid|itemid|time\nu|tea|1\nu|2|2\nu|cup|3\n")
     assert beside(log, FILMS) is None
+    assert "titles of 1 of 3 items, so it is of other data" in beside.notes  # type: ignore[attr-defined]
+    log.write_text("user_id::item_id::rating::timestamp\nu::1::5::1\nu::2::5::2\n")
+    assert beside(log, FILMS) == ["Toy Story (1995)", "Heat (1995)"]
     log.write_text("userid|movieid|time\nu|1|1\nu|2|2\n")
     assert beside(log, FILMS) == ["Toy Story (1995)", "Heat (1995)"]
     assert beside(log, "id\ttitle\n1\tToy Story\n") is None  # HetRec's: a note, and the log is read
@@ -630,8 +692,10 @@ def test_titles_of_another_data_set_are_not_taken(tmp_path: Path) -> None:
     [
         ({"titles": ["x"]}, "titles is .*give a dict"),
         ({"titles": {(7,): "x"}}, "titles: the entry .7"),
-        ({"titles": {7: {"a": 1}}}, "is an object"),
+        ({"titles": {7: {"a": 1}}}, "is no text"),
         ({"categories": {7: [["a"]]}}, "categories: the entry 7"),
+        ({"titles": {7: ["a"]}}, "titles: the entry 7.* is no text"),
+        ({"titles": {7: b"a"}}, "titles: the entry 7.* is no text"),
     ],
 )
 def test_titles_that_are_none(given: dict[str, Any], says: str) -> None:
@@ -642,10 +706,14 @@ def test_titles_that_are_none(given: dict[str, Any], says: str) -> None:
 def test_titles_may_be_numbers_and_may_be_missing(tmp_path: Path) -> None:
     log = [1, 1, 1, 1], [7, 8, 9, 7]
     titles = {7: 1984, 8: np.nan, 9: pd.NA}
-    categories = {7: "Drama", 8: None, 9: ("A", 2)}
+    categories: dict[Any, Any] = {7: "Drama", 8: None, 9: ("A", 2, None)}
     dataset = build_dataset(*log, titles=titles, categories=categories, min_actions=0)
     assert list(dataset.titles or ())[1:] == ["1984", "8", "9"]
     assert list(dataset.categories or ())[1:] == [("Drama",), (), ("A", "2")]
+    several = {7: np.array(["A", "B"]), 8: pd.Index(["C"]), 9: map(str, [1, 2])}
+    dataset = build_dataset(*log, categories=several, titles={7: True, 8: 1e17}, min_actions=0)
+    assert list(dataset.categories or ())[1:] == [("A", "B"), ("C",), ("1", "2")]
+    assert list(dataset.titles or ())[1:3] == ["True", "1e+17"]
     series = pd.Series(["A"], index=[7])
     assert list(build_dataset(*log, titles=series, min_actions=0).titles or ())[1] == "A"
     model = Recommender("poprec").fit(dataset)

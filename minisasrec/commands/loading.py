@@ -44,13 +44,13 @@ def check_out(
 ) -> None:
     """Raise `ConfigError` for an --out that is a file of the run, the log, or a file that is read.
 
-    A run says where its log was for the folder in which the training was started. So a file of the
-    log's name is taken for it, wherever it is.
+    A run says where its log was for the folder in which the training was started. Where there is
+    no such file, one of the log's name is taken for it.
     """
     if out.name in ALL and out.parent.resolve() == run.resolve():
         raise ConfigError(f"--out is {out}, a file of the run itself; give another name")
     log = Path(recommender.config.dataset)
-    if out.is_file() and (out.name == log.name or (log.exists() and out.samefile(log))):
+    if out.is_file() and (out.samefile(log) if log.exists() else out.name == log.name):
         raise ConfigError(f"--out is {out}, the log of this run; give another name")
 
     for file in read:

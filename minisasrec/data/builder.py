@@ -69,7 +69,8 @@ class Table(Protocol):
 
 def read_actions(table: Table, options: ReadingOptions) -> Actions:
     """The actions of a table, by the rules of docs/your-data.md. DataError names the row."""
-    header = Header(table.name, table.names, getattr(table, "names_line", ()))
+    line, at = getattr(table, "names_line", ()), getattr(table, "first_line", 1)
+    header = Header(table.name, table.names, line, at)
     roles = choose(header, table.sample(), options, "header" in table.facts)
     builder = ActionsBuilder(header, roles, options)
     kinds = roles.kinds()

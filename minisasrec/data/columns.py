@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec.data.options import Condition, ReadingOptions, conditions, spelled
-from minisasrec.data.times import are_of_the_days, kind_of, whole_number
+from minisasrec.data.times import are_of_1970, are_of_the_days, kind_of, whole_number
 from minisasrec.data.values import MISSING, Unusable, as_text, looks_like_data
 from minisasrec.errors import DataError
 
@@ -98,12 +98,19 @@ def simple(name: Any) -> str:
     return re.sub(r"[\W_]+", "", str(name).split(":")[0]).lower()
 
 
+def index_name(columns: Sequence[Any]) -> str:
+    """What an index of times is called that has no name: "time" if no other column is one."""
+    return "time" if {*TIME_COLUMNS}.isdisjoint(map(simple, columns)) else "index"
+
+
 class Header:
     """The names of a table's columns."""
 
-    def __init__(self, source: str, names: Sequence[Any], line: Sequence[str] = ()) -> None:
-        """``source`` is how errors call the table, ``line`` the header line if there is one."""
-        self.line = line
+    def __init__(
+        self, source: str, names: Sequence[Any], line: Sequence[str] = (), at: int = 1
+    ) -> None:
+        """``source`` is how errors call the table, ``line`` its header line, number ``at``."""
+        self.line, self.at = line, at
         self.source = source
         self.columns = [str(name).strip() for name in names]
         self.names = [simple(name) for name in self.columns]
@@ -180,6 +187,13 @@ def choose(
     _check_first_line(header, sample, options, (user, item), notes)
     roles = Roles(user, item, notes=notes)
     roles.where = [(header.named(c.column, "--where (where=)"), c) for c in conditions(options)]
+    for p, condition in roles.where:  # names are found without their marks, but ~= is no =
+        if condition.column[-1] in "~^:*" and condition.column != header.columns[p]:
+            sign = condition.column[-1] + condition.operator
+            raise DataError(
+                f"--where (where=) is {condition.text!r}: there is no operator {sign}, only "
+                "= != >= <= > <"
+            )
     _time(header, sample, options, roles)
     if options.title_column is not None:
         roles.title = header.named(options.title_column, "title_column")
@@ -200,14 +214,20 @@ def _check_first_line(
     """Whether the line that is taken for the header is a row: `DataError` if an id comes again."""
     if not header.line or not {*USER_COLUMNS, *ITEM_COLUMNS}.isdisjoint(map(simple, header.line)):
         return
-    first = f"{header.source}: the first line ({', '.join(header.line)[:80]})"
-    for p in ids:
-        if header.line[p] in map(str, sample[p]):
-            raise DataError(
-                f"{first} would be the header, but {header.line[p]!r} stands below, too: is it a "
-                f"row? {spelled('header')}"
-            )
-    if options.columns:
+    kinds = [
+        (kind_of([name]), kind_of(below)) for name, below in zip(header.line, sample, strict=True)
+    ]
+    if any(below and not above for above, below in kinds):
+        return  # a word stands above numbers or dates
+    first = f"{header.source}: line {header.at} ({', '.join(header.line)[:80]})"
+    names = [header.line[p] for p in ids if header.line[p] in map(str, sample[p])]
+    again = next(filter(None, names), None)
+    if again and options.columns:
+        raise DataError(
+            f"{first} would be the header, but {again!r} stands below, too: if it is a row, "
+            f"{spelled('header')}; if not, that and --skip-lines {header.at}"
+        )
+    if again or options.columns:
         notes.append(f"{first} is taken for a header and left out; if it is a row: --no-header")
 
 
@@ -292,6 +312,9 @@ def _time(
     free = [p for p in range(len(name)) if p not in (roles.user, roles.item)]
     usual = [p for p in header.usual(TIME_COLUMNS, "time_column") if p in free]
     kinds = {p: kind_of(sample[p]) for p in free}
+    for p in free:  # the date of a time that has none, or of a clock that began at 0
+        if kinds[p] == "moment" and header.names[p] in CLOCK_COLUMNS and are_of_1970(sample[p]):
+            kinds[p] = "clock"
     days = [p for p in usual if kinds[p] == "day"]
     clocks = [p for p in free if kinds[p] == "clock"]
     if not days and clocks:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -419,28 +419,38 @@ def build_actions(
     actions = read_actions(FrameTable(columns, "columns"), ReadingOptions())
     actions.notes = [note for note in actions.notes if note != NO_TIME.format("columns")]
     if titles is not None:
-        actions.titles = {k: t for k, v in _given("titles", titles) if (t := as_text(v))}
+        actions.titles = dict(_by_raw_id("titles", titles, _title))
     if categories is not None:
-        actions.categories = {
-            k: tuple(map(as_text, v if isinstance(v, (tuple, list, set, frozenset)) else [v]))
-            for k, v in _given("categories", categories)
-            if isinstance(v, (tuple, list, set, frozenset)) or as_text(v)
-        }
+        actions.categories = dict(_by_raw_id("categories", categories, _categories))
     return actions
 
 
-def _given(what: str, by_item: Any) -> Iterator[tuple[str, Any]]:
+def _by_raw_id(what: str, given: Any, read: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
     """The entries of a dict, or of a Series with items for its index; raises `DataError`."""
-    if not hasattr(by_item, "items") or not hasattr(by_item, "keys"):
-        raise DataError(f"{what} is {by_item!r:.60}; give a dict, item id -> its {what}")
-    for key, value in by_item.items():
+    if not hasattr(given, "items") or not hasattr(given, "keys"):
+        raise DataError(f"{what} is {given!r:.60}; give a dict, item id -> its {what}")
+    for key, value in given.items():
         try:
-            as_text(value[0] if isinstance(value, (tuple, list)) and value else "")
-            if not isinstance(value, (tuple, list, set, frozenset)):
-                as_text(value)
-            yield as_text(key), value
+            if (found := read(value)) != "":
+                yield as_text(key), found
         except Unusable as error:
             raise DataError(f"{what}: the entry {key!r}: {value!r:.60} {error}") from None
+
+
+def _title(value: Any) -> str:
+    """A title as text; "" if it is missing."""
+    if isinstance(value, (bytes, Mapping, Iterable)) and not isinstance(value, str):
+        raise Unusable("is no text")
+    try:
+        return as_text(value)
+    except Unusable:  # True, or a number that would be no id
+        return str(value)
+
+
+def _categories(value: Any) -> tuple[str, ...]:
+    """One category, or all that are in a list or another iterable; none if it is missing."""
+    many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    return tuple(name for name in map(_title, value if many else [value]) if name)
 
 
 def emit_warnings(dataset: Dataset, stacklevel: int = 3) -> None:

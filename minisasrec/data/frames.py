@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minisasrec.data.builder import Block
+from minisasrec.data.columns import index_name
 from minisasrec.data.values import as_objects
 from minisasrec.errors import DataError
 
@@ -106,7 +107,7 @@ def _without_index(frame: Any) -> Any:
 
     index = frame.index
     if isinstance(index, pandas.DatetimeIndex) and index.name is None:
-        return frame.reset_index(names="index" if "time" in frame.columns else "time")
+        return frame.reset_index(names=index_name(frame.columns))
     names = [] if isinstance(index, pandas.RangeIndex) else list(index.names)
     if not any(name is not None for name in names):
         return frame

@@ -181,11 +181,6 @@ class Condition:
                 "value, for example event=purchase or rating>=4"
             )
         column, operator, value = match.groups()
-        if column[-1] in "~^:*":
-            raise ConfigError(
-                f"--where (where=) is {text!r}: there is no operator {column[-1]}{operator}, only "
-                "= != >= <= > <"
-            )
         operator = "=" if operator == "==" else operator
         values = (
             tuple(tidy(v) for v in value.split(","))  # as the fields are
@@ -236,6 +231,11 @@ def number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def is_number(field: str) -> bool:
+    """Whether a field of a text, perhaps in quotes, is a number."""
+    return number(field.strip().strip('"')) is not None
 
 
 def conditions(options: ReadingOptions) -> Iterable[Condition]:

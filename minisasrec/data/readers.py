@@ -29,6 +29,7 @@ from minisasrec.data.columns import (
     TITLE_COLUMNS,
     USER_COLUMNS,
     Header,
+    index_name,
     simple,
     suggestion,
 )
@@ -147,19 +148,29 @@ def read_movielens(
 def _add_what_lies_beside(
     actions: Actions, titles: Source, add: Callable[[Actions, Source], None], table: bool
 ) -> None:
-    """Titles from a file of MovieLens; for a table only if it is of movies and has none itself.
+    """Titles from a file of MovieLens; for a table if it has none itself and is of these films.
 
     Nobody asked for that file, so beside a table it costs a note, and not the log.
     """
+    name = titles.path.name
     if not table:
         add(actions, titles)
-    elif actions.titles is not None or not simple(actions.reading["item"]).startswith("movie"):
-        actions.notes.append(f"{titles.path.name} lies beside it and was not read")
+    elif actions.titles is not None:
+        actions.notes.append(f"{name} lies beside it and was not read")
     else:
         try:
             add(actions, titles)
         except DataError as error:
             actions.notes.append(f"titles were not read: {error}")
+            return
+        found = sum(map({*(actions.titles or ())}.__contains__, actions.item_ids))
+        items = len(actions.item_ids)
+        actions.notes.append(
+            f"{name} lies beside it and has titles of {found:,} of {items:,} items"
+        )
+        if found < items / 2:
+            actions.notes[-1] += ", so it is of other data and not taken"
+            actions.titles = actions.categories = None
 
 
 def _add_films(actions: Actions, movies: Source) -> None:
@@ -543,7 +554,7 @@ class ParquetTable:
         index = "__index_level_0__"
         times = any(f.name == index and types.is_timestamp(f.type) for f in schema)
         self.in_file = [n for n in self.file.schema_arrow.names if n != index or times]
-        called = "index" if "time" in self.in_file else "time"  # as of a frame in memory
+        called = index_name(self.in_file)  # as of a frame in memory
         self.names = [called if name == index else name for name in self.in_file]
         self.facts: dict[str, str] = {}
         self.notes = []

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from minisasrec.data.builder import Block
 from minisasrec.data.columns import Header, suggestion
 from minisasrec.data.files import LONGEST_LINE, Source
-from minisasrec.data.options import ReadingOptions, spelled
-from minisasrec.data.values import as_objects, looks_like_data, tidy
+from minisasrec.data.options import ReadingOptions, is_number, spelled
+from minisasrec.data.values import MISSING, as_objects, looks_like_data, tidy
 from minisasrec.errors import DataError
 
 MOST_COLUMNS = 10_000
@@ -79,7 +79,8 @@ class TextTable:
             named = Header(self.name, first_fields).names
             self.header = named == Header(self.name, given).names
         self.header_fields = [tidy(f) for f in first_fields]
-        self._header_again = self._how_a_header_begins() if self.header else None
+        self._plain_header = [*map(_plain, first_fields)]
+        self._header_again = self._how_a_header_looks() if self.header else None
         self.headers_again = 0
         self.swallowed: tuple[int, int] | None = None  # from where to where a quote holds rows
         if self.header and _have_row_numbers(below, len(first_fields)):
@@ -87,7 +88,8 @@ class TextTable:
         if not self.header and _stands_out(first_fields, below):
             raise DataError(
                 f"{self.name} line {line} looks like a header ({', '.join(first_fields)[:80]}): "
-                f"all lines below have numbers there; leave it out by --skip-lines 1 (skip_lines=1)"
+                f"all lines below have numbers there; leave it out by --skip-lines {line} "
+                f"(skip_lines={line}); if it is a row, move it below another one"
             )
         self.names_line = [tidy(f) for f in first_fields] if self.header else []
         self._name_columns(first_fields, given, options)
@@ -147,6 +149,7 @@ class TextTable:
         `width` is the number of fields of a table without a header, else 0.
         """
         hint, at = None, 0
+        row = re.search("(?m)^[^#\\s].*$", first) if width else None  # that is surely one
         while at < len(first):
             end = _end_of_line(first, at)
             now, below = first[at:end], first[end + 1 : _end_of_line(first, end + 1)]
@@ -156,7 +159,7 @@ class TextTable:
             elif match := SEPARATOR_LINE.fullmatch(text):
                 hint = {"\\t": "\t"}.get(match[1], match[1])
             elif text.startswith("#") and not (
-                _is_row(now, told or hint, width)
+                _is_row(now, row and row[0], told or hint, width)
                 if width
                 else _is_header_comment(now, below, told or hint)
             ):
@@ -317,7 +320,7 @@ class TextTable:
         last, extra = (frame[p].to_numpy() for p in (self.width - 1, self.width))
         lines, blank = None, None
         short = last.dtype.kind == "O" and bool((last == "").any())
-        again = self._header_again is not None and self._header_again.search(text) is not None
+        again = self._header_again is not None and self._repeats_header(text)
         if several_lines or short or again or bool((extra != "").any()):
             lines, blank = self._check(text, line, len(frame))
         place = self._places(line, lines)
@@ -349,33 +352,41 @@ class TextTable:
                 self.headers_again += 1
                 continue
             self._check_width(number, fields)
-        self._look_inside_quotes(text.split("\n"), line, lines)
+        if not self.swallowed and self.quoted and len(lines) < _count_lines(text):
+            self._look_inside_quotes(text, line)
         return lines, blank
 
-    def _look_inside_quotes(self, lines: Sequence[str], line: int, begins: Sequence[int]) -> None:
-        """Remember the first record of several lines in which one looks like a row of its own."""
-        ends = [*begins[1:], line + len(lines) - (not lines[-1])]
-        for begin, end in zip(begins, ends, strict=False):
-            inside = lines[begin + 1 - line : end - line]
-            if self.width > 2 and any(
-                one.count(self.separator) == self.width - 1 for one in inside
-            ):
-                self.swallowed = self.swallowed or (begin, end - 1)
+    def _look_inside_quotes(self, text: str, line: int) -> None:
+        """Remember the first record of several lines in which one looks like a row of its own:
+        as many fields, and a number wherever the record has one."""
+        lines = text.split("\n")
+        records = [*self._records(text, line, strict=True), (line + _count_lines(text), [])]
+        for (begin, fields), (end, _) in pairwise(records):
+            numbers = [p for p, field in enumerate(fields) if is_number(field)]
+            for one in lines[begin + 1 - line : end - line] if numbers else ():
+                parts = one.split(self.separator)
+                if len(parts) == self.width and all(is_number(parts[p]) for p in numbers):
+                    self.swallowed = (begin, end - 1)
+                    return
 
-    def _how_a_header_begins(self) -> re.Pattern[str]:
-        """The first field of a header, in quotes or not, and what is after it."""
-        between = r"\s" if self.separator == BLANKS else re.escape(self.separator)
-        first = re.escape(self.header_fields[0])
-        return re.compile(rf'(?im)^[ "]*{first}[ "]*(?:{between}|$)')
+    def _how_a_header_looks(self) -> re.Pattern[str]:
+        """A line with the fields of the header, in quotes or not."""
+        between = r"\s+" if self.separator == BLANKS else re.escape(self.separator)
+        fields = rf'[ "]*{between}[ "]*'.join(re.escape(f.strip('"')) for f in self.header_fields)
+        return re.compile(rf'(?im)^[ "]*{fields}[ "]*(?:{between}|$)')
+
+    def _repeats_header(self, text: str) -> bool:
+        assert self._header_again is not None
+        longest = max(self.header_fields, key=len)  # to look for a text is ten times as fast
+        spellings = {longest, longest.lower(), longest.upper(), longest.capitalize()}
+        some = not longest.isascii() or any(each in text for each in spellings)
+        return some and self._header_again.search(text) is not None
 
     def _is_header(self, fields: Sequence[str]) -> bool:
-        if not self.header or len(fields) < (width := len(self.header_fields)):
+        header, width = self._plain_header, len(self._plain_header)
+        if not self.header or len(fields) < width or _plain(fields[0]) != header[0]:
             return False
-        again = [tidy(f).strip('"') for f in fields]
-        same = [f.casefold() for f in again[:width]] == [
-            f.strip('"').casefold() for f in self.header_fields
-        ]
-        return same and not any(again[width:])
+        return [*map(_plain, fields[:width])] == header and not any(map(tidy, fields[width:]))
 
     def _check_width(self, line: int, fields: Sequence[str]) -> None:
         if len(fields) < self.width or any(f.strip() for f in fields[self.width :]):
@@ -432,6 +443,11 @@ class TextTable:
         raise DataError(f"{self.name} line {line}: a quote is opened and never closed")
 
 
+def _plain(name: str) -> str:
+    """A column's name without quotes and capital letters."""
+    return tidy(name).strip('"').casefold()
+
+
 def _count_lines(text: str) -> int:
     return text.count("\n") + (not text.endswith("\n"))
 
@@ -477,22 +493,35 @@ def _end_of_line(text: str, start: int) -> int:
 def _is_header_comment(line: str, below: str, separator: str | None) -> bool:
     """Whether ``# user,item`` is a header: the line below it has as many fields."""
     separator = separator or _most_frequent(line)
-    if below.startswith("#"):  # a comment goes on, unless ids begin with #
-        return Header("", line.split(separator)).has_user_and_item()
+    if below.startswith("#") and not Header("", line.split(separator)).has_user_and_item():
+        return False  # a comment goes on; a header is followed by ids that begin with #
     fields = line.count(separator)
     return fields > 0 and fields == below.count(separator)
 
 
-def _is_row(line: str, separator: str | None, width: int) -> bool:
-    """Whether ``#art,u1,1000`` is a row; in a comment there is a blank after the mark."""
+def _is_row(line: str, row: str | None, separator: str | None, width: int) -> bool:
+    """Whether ``#art,u1,1000`` is a row: as many fields, and numbers where a sure row has some.
+
+    In a comment there is a blank after the mark, or after a comma.
+    """
     separator = separator or _most_frequent(line)
-    fields = line.split() if separator == BLANKS else line.split(separator)
-    return len(fields) == width and fields[0].strip() != "#" and not line[1:2].isspace()
+
+    def fields(text: str) -> list[str]:
+        return text.split() if separator == BLANKS else text.split(separator)
+
+    mine, sure = fields(line), fields(row or line)
+    if len(mine) != width or mine[0].strip() == "#" or line[1:2].isspace():
+        return False
+    if len(sure) == width:
+        same = all(is_number(a) == is_number(b) for a, b in zip(mine[1:], sure[1:], strict=True))
+        blanks = sum(f[:1].isspace() for f in mine[1:]) > sum(f[:1].isspace() for f in sure[1:])
+        return same and not blanks
+    return True
 
 
 def _stands_out(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
     """Whether the first line has words where all lines below have whole numbers: a header."""
-    if len(below) < 2 or any(re.search(r"\d", field) for field in first):
+    if len(below) < 2 or any(f.strip() in MISSING or re.search(r"\d", f) for f in first):
         return False
     rows = [fields for fields in below if len(fields) == len(first)]
     return len(rows) == len(below) and all(f.strip().isdecimal() for row in rows for f in row[:2])

@@ -45,16 +45,15 @@ DURATION = re.compile(r"-?\d+ days?\b")  # as pandas writes one: 0 days 00:00:03
 CLOCK_ALONE = re.compile(r"\d{1,2}(:\d{2})+")
 NOT_PLAIN = re.compile(r"(?i)utc|gmt|sept\b|[ap]\. ?m\.|[\[(]")
 YEAR_LAST = re.compile(r"\d{1,2}([./])\d{1,2}\1\d{2}(?!\d)")
-DATE_NAME = re.compile("dat|day|tag|fecha|month|monat")
+DATE_NAMES = frozenset("date day datum tag fecha data jour month monat tdat".split())
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
 DECIMAL_COMMA = re.compile(r"\d{4,},\d+")  # no thousands: those would have a comma before, too
 LONGEST_DATE = 100  # characters; a field of 70,000 would take seconds to tell from one
 CLOCK_IN = re.compile(r":|\dT\d")
 # what Access, Excel and others write before a time of day that has no date
-NO_DATE = re.compile(
-    r"(1899-12-3[01]|12/3[01]/1899|3[01][./]12[./]1899|1970-01-01)[ T](?=\d{1,2}:)"
-)
+NO_DATE = re.compile(r"(1899-12-3[01]|12/3[01]/1899|3[01][./]12[./]1899)[ T](?=\d{1,2}:)")
+OF_1970 = re.compile(r"1970-01-01[ T](?=\d{1,2}:)")
 CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[Mm]?\.?")
 
 
@@ -215,7 +214,7 @@ class TimeColumn:
     def __init__(self, time_format: str | None = None, name: str = "") -> None:
         """``time_format`` as in `ReadingOptions`; ``name`` is the column's, in small letters."""
         self.time_format = time_format
-        self.called_a_date = DATE_NAME.search(name) is not None
+        self.called_a_date = name in DATE_NAMES or name.endswith(("date", "datum"))
         self.kind = "number" if time_format in TIME_UNITS else None
         self.numbers: list[NDArray[Any]] = []
         self.coarse = 0.0  # how far apart the numbers of a short type are, if they are whole ones
@@ -423,7 +422,8 @@ def _year_at_the_end(times: NDArray[Any]) -> str | None:
 def _two_digit_years(times: NDArray[Any]) -> list[str]:
     """The patterns by which 310524 or 12.2023 are dates, if that is not the order of the numbers.
 
-    Dates of the future are left out if another pattern gives none.
+    Nobody acts in the future: patterns that lead there are not meant. All of five digits are
+    rather days that are counted, as spreadsheets do.
     """
     if len(np.unique(times)) < 3:
         return []
@@ -439,8 +439,10 @@ def _two_digit_years(times: NDArray[Any]) -> list[str]:
         if len(np.unique(date)) > 2 and (clock < 2400).all() and (clock % 100 < 60).all():
             ways = {"%d%m%y%H%M": "dmy", "%m%d%y%H%M": "mdy", "%y%m%d%H%M": "ymd"}
             found |= _dates_by(ways, date, clock)
+        if _dates_by({"%Y%m%d%H": "Ymd"}, times // 100, times % 100 * 100):
+            return []  # 2024053114 sorts as it is
     now = int(time.strftime("%Y%m%d")) * 10**4 + 2400
-    likely = {p: dates for p, dates in found.items() if dates.max() <= now} or found
+    likely = {p: dates for p, dates in found.items() if dates.max() <= now}
     order = np.argsort(times, kind="stable")
     wrong = any((np.diff(dates[order]) < 0).any() for dates in likely.values())
     return list(likely) if wrong else []
@@ -449,16 +451,19 @@ def _two_digit_years(times: NDArray[Any]) -> list[str]:
 def _dates_by(ways: dict[str, str], date: NDArray[Any], clock: Any) -> dict[str, NDArray[Any]]:
     """For each pattern by which all numbers of five or six digits are dates: YYYYmmddHHMM."""
     found: dict[str, NDArray[Any]] = {}
-    if date.max() < 10**4 or date.max() >= 10**6:
+    whole_year = "Ymd" in ways.values()
+    if not whole_year and not 10**5 <= date.max() < 10**6:
         return found
     pairs = date // 10**4, date // 100 % 100, date % 100
     for pattern, parts in ways.items():
         if parts == "m.Y":
             year, month, day = date % 10**4, date // 10**4, np.ones_like(date)
+        elif parts == "Ymd":
+            year, month, day = date // 10**4, date // 100 % 100, date % 100
         else:
             year, month, day = (pairs[parts.index(part)] for part in "ymd")
             year = year + np.where(year < 69, 2000, 1900)  # as strptime reads them
-        good = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+        good = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (clock < 2400)
         if (good & (year >= 1900) & (year < 2100)).all():
             found[pattern] = ((year * 100 + month) * 100 + day) * 10**4 + clock
     return found
@@ -500,7 +505,7 @@ def clock_seconds(values: NDArray[Any]) -> NDArray[np.float64] | None:
         return None
     seconds = np.empty(len(strings))
     for row, text in enumerate(strings):
-        match = CLOCK.fullmatch(NO_DATE.sub("", text))
+        match = CLOCK.fullmatch(OF_1970.sub("", NO_DATE.sub("", text)))
         if match is None:
             seconds[row] = number = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else np.nan
             if np.isnan(number):
@@ -601,6 +606,12 @@ def kind_of(values: Sequence[Any], most: int = 20) -> str | None:
     return (
         "moment" if any(CLOCK_IN.search(s) and not midnight.search(s) for s in strings) else "day"
     )
+
+
+def are_of_1970(values: Sequence[Any]) -> bool:
+    """Whether all times have the date 1970-01-01."""
+    given = [str(v) for v in values if not _is_missing_time(v)]
+    return bool(given) and all(map(OF_1970.match, given))
 
 
 def _is_missing_time(value: Any) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -167,6 +168,10 @@ class MarkovChain(Model):
         model.trace = np.zeros(len(popularity))
         return model
 
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """As of every model; chains that were saved before their weights were have L = 3, 1/2."""
+        super().load_state({"weights": 0.5 ** np.arange(3), **state})
+
     @property
     def n(self) -> int:  # type: ignore[override]  # fixed with the weights
         """L, the number of last items that count."""
@@ -178,7 +183,7 @@ class MarkovChain(Model):
         for b, (start, end) in enumerate(
             zip(histories.offsets[:-1], histories.offsets[1:], strict=True)
         ):
-            for age, item in enumerate(histories.items[start:end][::-1]):
+            for age, item in enumerate(histories.items[start:end][::-1][: self.n]):
                 follow = slice(self.starts[item], self.starts[item + 1])
                 scores[b, self.next_item[follow]] += self.weights[age] * self.share[follow]
         return scores
