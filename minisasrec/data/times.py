@@ -425,27 +425,31 @@ def _two_digit_years(times: NDArray[Any]) -> list[str]:
     Nobody acts in the future: patterns that lead there are not meant. All of five digits are
     rather days that are counted, as spreadsheets do.
     """
-    if len(np.unique(times)) < 3:
+    some = times[:: max(1, len(times) // 1000)]  # most columns are settled by these
+    if len(times) < 3 or not _as_dates(some) or len(np.unique(times)) < 3:
         return []
-    found: dict[str, NDArray[Any]] = {}
-    if times.dtype.kind == "f":  # 1.2024 was 01.2024
-        whole = np.rint(times * 10**4)
-        if np.allclose(whole, times * 10**4, rtol=0, atol=1e-6) and whole.max() < 10**6:
-            found = _dates_by({"%m.%Y": "m.Y"}, whole.astype(np.int64), 0)
-    else:
-        found = _dates_by({"%d%m%y": "dmy", "%m%d%y": "mdy", "%y%m%d": "ymd"}, times, 0)
-        found |= _dates_by({"%m%Y": "m.Y"}, times, 0)
-        date, clock = np.divmod(times, 10**4)
-        if len(np.unique(date)) > 2 and (clock < 2400).all() and (clock % 100 < 60).all():
-            ways = {"%d%m%y%H%M": "dmy", "%m%d%y%H%M": "mdy", "%y%m%d%H%M": "ymd"}
-            found |= _dates_by(ways, date, clock)
-        if _dates_by({"%Y%m%d%H": "Ymd"}, times // 100, times % 100 * 100):
-            return []  # 2024053114 sorts as it is
     now = int(time.strftime("%Y%m%d")) * 10**4 + 2400
-    likely = {p: dates for p, dates in found.items() if dates.max() <= now}
+    likely = {p: dates for p, dates in _as_dates(times).items() if dates.max() <= now}
     order = np.argsort(times, kind="stable")
     wrong = any((np.diff(dates[order]) < 0).any() for dates in likely.values())
     return list(likely) if wrong else []
+
+
+def _as_dates(times: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The times as dates, YYYYmmddHHMM, by each pattern with a year of two digits that all fit."""
+    if times.dtype.kind == "f":  # 1.2024 was 01.2024
+        whole = np.rint(times * 10**4)
+        if not np.allclose(whole, times * 10**4, rtol=0, atol=1e-6) or whole.max() >= 10**6:
+            return {}
+        return _dates_by({"%m.%Y": "m.Y"}, whole.astype(np.int64), 0)
+    if _dates_by({"%Y%m%d%H": "Ymd"}, times // 100, times % 100 * 100):
+        return {}  # 2024053114 sorts as it is
+    orders = {"%d%m%y": "dmy", "%m%d%y": "mdy", "%y%m%d": "ymd"}
+    found = _dates_by(orders, times, 0) | _dates_by({"%m%Y": "m.Y"}, times, 0)
+    date, clock = np.divmod(times, 10**4)
+    if len(np.unique(date)) > 2 and (clock % 100 < 60).all():
+        found |= _dates_by({p + "%H%M": order for p, order in orders.items()}, date, clock)
+    return found
 
 
 def _dates_by(ways: dict[str, str], date: NDArray[Any], clock: Any) -> dict[str, NDArray[Any]]:
