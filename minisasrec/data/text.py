@@ -79,8 +79,6 @@ class TextTable:
             named = Header(self.name, first_fields).names
             self.header = named == Header(self.name, given).names
         self.header_fields = [tidy(f) for f in first_fields]
-        self._plain_header = [*map(_plain, first_fields)]
-        self._header_again = self._how_a_header_looks() if self.header else None
         self.headers_again = 0
         self.swallowed: tuple[int, int] | None = None  # from where to where a quote holds rows
         if self.header and _have_row_numbers(below, len(first_fields)):
@@ -94,6 +92,8 @@ class TextTable:
         self.names_line = [tidy(f) for f in first_fields] if self.header else []
         self._name_columns(first_fields, given, options)
         self.width = len(self.names)
+        self._plain_header = [*map(_plain, self.header_fields)]
+        self._header_again = self._how_a_header_looks() if self.header else None
         self.layout = (
             f"{self.width} fields ({', '.join(self.names)})"
             if self.header
@@ -148,7 +148,7 @@ class TextTable:
 
         `width` is the number of fields of a table without a header, else 0.
         """
-        hint, at = None, 0
+        hint, at, comments = None, 0, 0
         row = re.search("(?m)^[^#\\s].*$", first) if width else None  # that is surely one
         while at < len(first):
             end = _end_of_line(first, at)
@@ -161,9 +161,9 @@ class TextTable:
             elif text.startswith("#") and not (
                 _is_row(now, row and row[0], told or hint, width)
                 if width
-                else _is_header_comment(now, below, told or hint)
+                else _is_header_comment(now, below, told or hint, comments < 100)
             ):
-                pass
+                comments += 1
             else:
                 break
             line, at = line + 1, end + 1
@@ -370,9 +370,10 @@ class TextTable:
                     return
 
     def _how_a_header_looks(self) -> re.Pattern[str]:
-        """A line with the fields of the header, in quotes or not."""
+        """A line that begins with the first fields of the header, in quotes or not."""
+        first = [re.escape(f.strip('"')) for f in self.header_fields[:20]]
         between = r"\s+" if self.separator == BLANKS else re.escape(self.separator)
-        fields = rf'[ "]*{between}[ "]*'.join(re.escape(f.strip('"')) for f in self.header_fields)
+        fields = rf'[ "]*{between}[ "]*'.join(first)
         return re.compile(rf'(?im)^[ "]*{fields}[ "]*(?:{between}|$)')
 
     def _repeats_header(self, text: str) -> bool:
@@ -490,13 +491,19 @@ def _end_of_line(text: str, start: int) -> int:
     return len(text) if end < 0 else end
 
 
-def _is_header_comment(line: str, below: str, separator: str | None) -> bool:
-    """Whether ``# user,item`` is a header: the line below it has as many fields."""
+def _is_header_comment(line: str, below: str, separator: str | None, thorough: bool) -> bool:
+    """Whether ``# user,item`` is a header: the line below it has as many fields.
+
+    If that begins with # as well, a comment goes on, unless `line` names a user and an item: then
+    ids begin with it. Nobody has so many comments above a header that not to be `thorough` matters.
+    """
+    if below.startswith("#") and not thorough:
+        return False
     separator = separator or _most_frequent(line)
-    if below.startswith("#") and not Header("", line.split(separator)).has_user_and_item():
-        return False  # a comment goes on; a header is followed by ids that begin with #
     fields = line.count(separator)
-    return fields > 0 and fields == below.count(separator)
+    if not fields or fields != below.count(separator):
+        return False
+    return below[:1] != "#" or Header("", line.split(separator)).has_user_and_item()
 
 
 def _is_row(line: str, row: str | None, separator: str | None, width: int) -> bool:
