@@ -328,9 +328,8 @@ class TextTable:
 
     def _put_back(self, column: NDArray[Any], text: str) -> NDArray[Any]:
         """The separator inside quotes, which stands for itself there."""
-        if column.dtype.kind != "O" or self.separator == BLANKS or '"' not in text:
-            return column
-        if self._one_character("")[0] == self.separator:
+        same = self._one_character("")[0] == self.separator
+        if same or column.dtype.kind != "O" or '"' not in text:
             return column
         return as_objects([v.replace(ONE_CHARACTER, self.separator) for v in column.tolist()])
 

@@ -463,7 +463,7 @@ def _dates_by(ways: dict[str, str], date: NDArray[Any], clock: Any) -> dict[str,
         if parts == "m.Y":
             year, month, day = date % 10**4, date // 10**4, np.ones_like(date)
         elif parts == "Ymd":
-            year, month, day = date // 10**4, date // 100 % 100, date % 100
+            year, month, day = pairs
         else:
             year, month, day = (pairs[parts.index(part)] for part in "ymd")
             year = year + np.where(year < 69, 2000, 1900)  # as strptime reads them
