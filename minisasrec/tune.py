@@ -30,6 +30,7 @@ from minisasrec.learn.config import (
 from minisasrec.learn.fit import SELECT, selection
 from minisasrec.learn.machine import MachineOptions, use_machine
 from minisasrec.learn.runs import Run, check_form, new_folder
+from minisasrec.learn.settings import with_settings
 from minisasrec.models import MODELS, SequenceModel
 from minisasrec.plots import search_history
 from minisasrec.terminal import say, show
@@ -257,7 +258,7 @@ def _work(found: Search, options: TuneConfig, run: Run) -> None:
 def write_results(found: Search, run: Run) -> None:
     """best.json and trials.csv, from the finished trials."""
     if found.best is not None:
-        best = search.settings(found.config, found.best["values"])
+        best = with_settings(found.config, found.best["values"])
         run.write_json("best.json", best.to_json())
     fixed = ("trial", "state", SELECT, "best_epoch", "epochs", "seconds")
     buffer = io.StringIO()

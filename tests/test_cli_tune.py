@@ -17,6 +17,7 @@ from minisasrec.data import build_dataset, leave_one_out, make_split
 from minisasrec.experiments import search
 from minisasrec.experiments.search import read_space
 from minisasrec.learn.config import TrainConfig, preset
+from minisasrec.learn.settings import with_settings
 
 pytest.importorskip("optuna", reason="optuna is not installed")
 
@@ -345,7 +346,7 @@ def test_the_default_space_fits_model_and_data() -> None:
         config = preset("log.csv", model)
         for name, values in search.default_space(config, split).items():
             value = values[0] if isinstance(values, list) else values.low
-            search.settings(config, {name: value})
+            with_settings(config, {name: value})
 
 
 def test_without_optuna(

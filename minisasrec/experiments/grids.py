@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minisasrec.experiments import paper
-from minisasrec.learn.config import CHOSEN, TrainConfig, from_json, preset, read_json
+from minisasrec.learn.config import CHOSEN, TrainConfig, preset, read_json
+from minisasrec.learn.settings import with_settings
 from minisasrec.models import MODELS
 from minisasrec.models.losses import SQUARED_SCORES
 
@@ -54,7 +55,7 @@ def tuning(dataset: str) -> list[Row]:
         chosen = getattr(config, MODELS[method][1] or "")
         rows.append(Row(method, config))
         rows += [
-            Row(f"{method} {name}={value:g}", changed(config, {name: value}))
+            Row(f"{method} {name}={value:g}", with_settings(config, {name: value}))
             for name, values in grid.items()
             for value in values
             if value != getattr(chosen, name)
@@ -96,10 +97,8 @@ def cell(dataset: str, network: str, loss: str, value: float | None = None) -> R
     settings: dict[str, Any] = {"loss": loss, knob: value}
     if network == "gru":
         settings |= {"samples": 0, "in_batch": 0, "regularization": SQUARED_SCORES}
-    section = MODELS[model][1] or ""
-    terms = {"lr": 0.003, "epochs": 201, "eval_every": 2, "patience": 20}
-    base = from_json({section: settings, **LOSSES[loss], **terms}, preset(dataset, model))
-    return Row(name, base)
+    settings |= {**LOSSES[loss], "lr": 0.003, "epochs": 201, "eval_every": 2, "patience": 20}
+    return Row(name, with_settings(preset(dataset, model), settings))
 
 
 def grid(dataset: str) -> list[Row]:
@@ -136,7 +135,7 @@ def table4(dataset: str) -> list[Row]:
     for name, settings in ABLATION.items():
         published = paper.TABLE_IV[name].get(dataset)
         figures = {} if published is None else {"NDCG@10": published}
-        rows.append(Row(name, changed(preset(dataset), settings), figures))
+        rows.append(Row(name, with_settings(preset(dataset), settings), figures))
     return rows
 
 
@@ -145,14 +144,14 @@ def table5(dataset: str) -> list[Row]:
     rows = []
     for n, (seconds, ndcg) in paper.TABLE_V.items():
         figures = {"NDCG@10": ndcg, "training s": seconds} if dataset == "ml-1m" else {}
-        rows.append(Row(f"n={n}", changed(preset(dataset), {"n": n}), figures, n))
+        rows.append(Row(f"n={n}", with_settings(preset(dataset), {"n": n}), figures, n))
     return rows
 
 
 def figure2(dataset: str) -> list[Row]:
     """Every method with d latent dimensions; popularity, which has none, is one experiment."""
     return [
-        Row(f"{m} d={d}", changed(preset(dataset, m), {"d": d}), x=d)
+        Row(f"{m} d={d}", with_settings(preset(dataset, m), {"d": d} if MODELS[m][1] else {}), x=d)
         for m in METHODS
         for d in paper.FIGURE_2
     ]
@@ -170,9 +169,3 @@ def figure3(dataset: str) -> list[Row]:
 def figure4(dataset: str) -> list[Row]:
     """SASRec with and without positions."""
     return table4(dataset)[:2]
-
-
-def changed(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:
-    """`config` with other settings of its model."""
-    section = MODELS[config.model][1]
-    return from_json({section: settings}, config) if section else config

@@ -25,9 +25,10 @@ from minisasrec.border import json_value, reading
 from minisasrec.data.dataset import DataWarning
 from minisasrec.data.split import NONE, Split
 from minisasrec.errors import CheckpointError, ConfigError, TrainingError
-from minisasrec.learn.config import DEPENDENT, TrainConfig, from_json, idle_beside, make_model
+from minisasrec.learn.config import DEPENDENT, TrainConfig, idle_beside, make_model
 from minisasrec.learn.fit import SELECT, fit
 from minisasrec.learn.runs import NOTHING, NUMBER, Run, append_json, check_form, to_plain
+from minisasrec.learn.settings import with_settings
 from minisasrec.models import MODELS, SequenceModel
 from minisasrec.random import make_key, random_uint32
 
@@ -116,7 +117,7 @@ def read_space(values: dict[str, Any], config: TrainConfig) -> Space:
         if not ends:
             raise ConfigError(f"{name} has no value to choose from: []")
         for end in ends:
-            settings(config, {name: end})  # of the right type, and inside the setting's bounds
+            with_settings(config, {name: end})  # of the right type, and inside the setting's bounds
     if not space:
         raise ConfigError("the space is empty; name a setting, such as lr")
     return space
@@ -164,14 +165,6 @@ def _types(config: TrainConfig) -> dict[str, Any]:
     own = get_type_hints(type(getattr(config, section))) if section else {}
     training = get_type_hints(TrainConfig)
     return {**{name: training[name] for name in TRAINING}, **own}
-
-
-def settings(config: TrainConfig, values: Record) -> TrainConfig:
-    """`config` with flat `values` put where they belong. Raises `ConfigError`."""
-    section = MODELS[config.model][1]
-    own = {name: value for name, value in values.items() if name not in TRAINING}
-    training = {name: value for name, value in values.items() if name in TRAINING}
-    return from_json({**training, **({section: own} if own else {})}, config)
 
 
 def values_of(config: TrainConfig, names: Space) -> Record:
@@ -306,7 +299,7 @@ class Search:
 
         state, why = "done", None
         try:
-            config = settings(self.config, values)
+            config = with_settings(self.config, values)
             model = make_model(config, self.split)
             if not isinstance(model, SequenceModel):
                 raise ConfigError(f"{config.model} is not trained, so it has no settings to search")

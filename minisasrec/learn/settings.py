@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,20 @@ def configure(
     """The defaults of `train` for a data set, with flat `settings` changed."""
     if model not in MODELS:
         raise ConfigError(f"model is {model!r}; choose one of {', '.join(MODELS)}")
-    default = preset(dataset, model)
-    values: dict[str, Any] = {"seed": seed}
+    return with_settings(from_json({"seed": seed}, preset(dataset, model)), settings)
+
+
+def with_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
+    """`config` with flat `settings` put where they belong. Raises `ConfigError` for a wrong one."""
+    values: dict[str, Any] = {}
     for name, value in settings.items():
         value = value.item() if isinstance(value, np.generic) else value
-        section = _section(name, model)
+        section = _section(name, config.model)
         if section:
             values.setdefault(section, {})[name] = value
         else:
             values[name] = value
-    return from_json(values, default)
+    return from_json(values, config)
 
 
 def _section(name: str, model: str) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +75,8 @@ class NoResidual(Residual):
 class PreNormBlock(Block):
     """The paper's wiring, with the parts that the configuration chooses."""
 
+    feed_forward: type[Any] = ChosenFeedForward  # or another network of each position
+
     def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
         def norm() -> Module:
             return LayerNorm(config.d) if config.layer_norm else Identity()
@@ -82,7 +85,7 @@ class PreNormBlock(Block):
         self.attention_norm = norm()
         self.attention = ChosenAttention(config, seed.spawn("attention"))
         self.ffn_norm = norm()
-        self.ffn = ChosenFeedForward(config, seed.spawn("ffn"))
+        self.ffn = self.feed_forward(config, seed.spawn("ffn"))
         residual = Residual if config.residual else NoResidual
         self.attention_residual = residual(config.dropout)
         self.ffn_residual = residual(config.dropout)
@@ -152,10 +155,11 @@ class LiGRBlock(PreNormBlock):
     form that eSASRec gives it: arXiv 2508.06450).
     """
 
+    feed_forward = SwiGLU
+
     def __init__(self, config: SASRecConfig, seed: int | Seed) -> None:
         seed = Seed.of(seed)
         super().__init__(config, seed)
-        self.ffn = SwiGLU(config, seed.spawn("ffn"))  # type: ignore[assignment]
         self.attention_gate = Linear(config.d, config.d, seed.spawn("attention gate"))
         self.ffn_gate = Linear(config.d, config.d, seed.spawn("ffn gate"))
         self.rate = config.dropout
