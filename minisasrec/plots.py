@@ -77,13 +77,18 @@ def attention_map(
 def position_average(maps: Sequence[np.ndarray], size: int = 15) -> np.ndarray:
     """Mean attention of the last `size` positions on one another, (size, size) (Sec. IV-H, Fig. 4).
 
-    Each map (n, n) is that of one sequence; they are aligned at the last item, and those
-    shorter than `size` are left out. Raises `ShapeError` if none is long enough.
+    Each map (L, L) is that of one sequence; they are aligned at the last item. As in the paper,
+    an entry is the mean over the sequences that have both positions, so short sequences count, too.
+    Raises `ShapeError` if no sequence has `size` items.
     """
-    long = [weights[-size:, -size:] for weights in maps if len(weights) >= size]
-    if not long:
+    if max(map(len, maps), default=0) < size:
         raise ShapeError(f"position_average: no sequence has {size} items; choose a smaller size")
-    return np.mean(long, axis=0)
+    total, count = np.zeros((size, size)), np.zeros((size, size))
+    for weights in maps:
+        m = min(len(weights), size)
+        total[size - m :, size - m :] += weights[len(weights) - m :, len(weights) - m :]
+        count[size - m :, size - m :] += 1
+    return total / count
 
 
 def bars(

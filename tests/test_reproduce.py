@@ -517,6 +517,8 @@ def test_a_split_has_one_spelling(call, capsys) -> None:
 
 def test_figures(call, folder, capsys) -> None:
     assert call("figure4", "--out", "figure4") == 0
+    said = "60 training sequences, 60 of 15 items or more; uniform attention would give 0.167 of"
+    assert capsys.readouterr().out.count(said) == 2
     weights = read_csv(folder / "figure4" / "positions.csv")
     # of the last 15 positions, two blocks, with positions and without
     assert len(weights) == 2 * 2 * 15 * 16 / 2
@@ -790,7 +792,14 @@ def test_attention_by_category_is_one_where_attention_is_uniform() -> None:
     assert sorted(names) == ["a", "b", "c"]
     member = membership(categories, ("a", "b"))
     assert member[:4].tolist() == [[0, 0], [1, 0], [0, 1], [1, 0]]
-    maps, between = mean_attention(model, [np.arange(1, 9), np.arange(9, 4, -1)], 5, member)
+    histories = [np.arange(1, 9), np.arange(9, 4, -1)]
+    maps, between = mean_attention(model, histories, 5, member)
     assert np.allclose(between, 1, atol=1e-6)
     means = np.mean([1 / np.arange(4, 9), 1 / np.arange(1, 6)], axis=0)
     assert np.allclose(maps[1], np.tril(np.tile(means[:, None], 5)), atol=1e-6)
+
+    # one history more, of two items: it counts where it has both positions, as in the paper
+    maps, _ = mean_attention(model, [*histories, np.array([3, 1])], 5, member)
+    assert np.allclose(maps[1][3], [means[3]] * 3 + [(1 / 7 + 1 / 4 + 1) / 3, 0], atol=1e-6)
+    assert np.allclose(maps[1][4, 3:], (1 / 8 + 1 / 5 + 1 / 2) / 3, atol=1e-6)
+    assert np.allclose(maps[1][4, :3], means[4], atol=1e-6)

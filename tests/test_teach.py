@@ -280,9 +280,9 @@ def test_attention_maps_hide_the_future_and_average_from_the_last_item() -> None
     np.testing.assert_array_equal(shown.mask, np.triu(np.ones((4, 4), dtype=bool), k=1))
     with pytest.raises(ShapeError, match=r"shape \(4, 4\) with 3 labels"):
         attention_map(weights, list("abc"))
-    long, short = np.arange(16.0).reshape(4, 4), np.zeros((1, 1))
+    long, short = np.arange(16.0).reshape(4, 4), np.full((1, 1), 3.0)
     mean = position_average([long, long[:3, :3] * 3, short], size=2)
-    np.testing.assert_array_equal(mean, [[(10 + 15) / 2, (11 + 18) / 2], [(14 + 27) / 2, 22.5]])
+    np.testing.assert_array_equal(mean, [[(10 + 15) / 2, (11 + 18) / 2], [(14 + 27) / 2, 16.0]])
     with pytest.raises(ShapeError, match="no sequence has 5 items"):
         position_average([long], size=5)
 

@@ -1,4 +1,4 @@
-"""Which actions train, which validate and which test: leave-one-out (Sec. IV-C), or by time.
+"""Which actions train, which validate and which test: leave-one-out (Sec. IV-A), or by time.
 
     leave-one-out   each user's last action is for test, the one before for validation
     time:0.9        all that comes before a moment is for training, what users do next is predicted

@@ -1,4 +1,4 @@
-"""What SASRec attends to: weights per sequence, by position and by category (Sec. IV-H, Fig. 4)."""
+"""What SASRec attends to: weights per sequence, by position and by category (Sec. IV-H)."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ def attention_maps(model: SASRec, inputs: Packed, by_head: bool = False) -> Iter
 def mean_attention(
     model: SASRec, histories: Sequence[Array], size: int, member: Array
 ) -> tuple[list[Array], Array]:
-    """What Fig. 4 shows, over many histories: by position and by category.
+    """What Figs. 4 and 5 show, over many histories: by position and by category.
 
-    By position: for each block the mean attention of the last `size` positions on one another,
-    (size, size), over the histories that have so many items.
+    By position (Fig. 4): for each block the mean attention of the last `size` positions on one
+    another, (size, size), each entry over the histories that have both positions.
 
-    By category: how much items of one category look at earlier items of another in the first
-    block, (c, c). `member` (|I| + 1, c) is 1 where an item belongs to a category. Entry (a, b) is
-    the mean over pairs (item of a, earlier item of b) of weight * number of positions that the row
-    may look at: 1 where attention is uniform. NaN where there is no pair. How an item looks at
-    itself does not count.
+    By category (Fig. 5, there between two sets of 200 films, here between all): how much items of
+    one category look at earlier items of another in the first block, (c, c). `member` (|I| + 1, c)
+    is 1 where an item belongs to a category. Entry (a, b) is the mean over pairs (item of a,
+    earlier item of b) of weight * number of positions that the row may look at: 1 where attention
+    is uniform. NaN where there is no pair. How an item looks at itself does not count.
     """
     windows: list[list[Array]] = [[] for _ in model.blocks]
     total = np.zeros((member.shape[1],) * 2)
@@ -81,8 +81,7 @@ def mean_attention(
         sequences = np.split(inputs.items, inputs.offsets[1:-1])
         for items, maps in zip(sequences, attention_maps(model, inputs), strict=True):
             for window, weights in zip(windows, maps, strict=True):
-                if len(items) >= size:
-                    window.append(weights[-size:, -size:])
+                window.append(weights[-size:, -size:].copy())  # and not the whole map
             group, earlier = member[items], np.tri(len(items), k=-1)
             visible = np.arange(1, len(items) + 1)[:, None]
             total += group.T @ (maps[0] * visible * earlier) @ group

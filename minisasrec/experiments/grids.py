@@ -35,7 +35,7 @@ ABLATION: dict[str, dict[str, Any]] = {  # the rows of Table IV as settings of S
     "2-heads": {"heads": 2},
 }
 
-# Sec. IV-C
+# Sec. IV-B
 FACTORS: dict[str, tuple[float, ...]] = {
     "d": (10, 20, 30, 40, 50),
     "row_l2": (0.0001, 0.001, 0.01, 0.1, 1.0),

@@ -106,6 +106,6 @@ FIGURE_3: dict[str, tuple[float, float]] = {
     "caser": (19.1, 0.525),
 }
 
-# Fig. 4: the categories of films whose attention to one another is shown, and the last positions
-FIGURE_4_CATEGORIES = ("Sci-Fi", "Romance", "Animation", "Horror")
+# Fig. 4: attention among the last positions; Fig. 5: among films of these categories
 FIGURE_4_POSITIONS = 15
+FIGURE_5_CATEGORIES = ("Sci-Fi", "Romance", "Animation", "Horror")

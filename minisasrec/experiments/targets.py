@@ -24,6 +24,7 @@ from minisasrec.learn.evaluation import Protocol, usual_protocols
 from minisasrec.learn.fit import SELECT
 from minisasrec.learn.runs import RANKS, WEIGHTS, Run
 from minisasrec.models import MODELS, SASRec
+from minisasrec.terminal import say
 
 Array = np.ndarray
 
@@ -352,11 +353,15 @@ def draw_figure4(
     experiments: list[list[Experiment]],
     protocols: Sequence[Protocol],
 ) -> None:
-    """Mean attention among the last positions by block, and between items of four categories."""
-    users = split.eval_users("test")
-    histories = [split.history(int(u), "test") for u in users[:: max(1, len(users) // 2000)]]
-    categories = split.dataset.categories or [()] * (split.dataset.num_items + 1)
-    names = main_categories(categories, paper.FIGURE_4_CATEGORIES)
+    """Mean attention among the last positions by block, and between items of four categories.
+
+    Over all training sequences, as in the paper.
+    """
+    data = split.dataset
+    parts = zip(data.offsets[:-1], split.train_end, strict=True)
+    histories = [data.items[start:end] for start, end in parts if end > start]
+    categories = data.categories or [()] * (data.num_items + 1)
+    names = main_categories(categories, paper.FIGURE_5_CATEGORIES)
     pictures: dict[str, tuple[Array, Sequence[str]]] = {}
     positions: list[Record] = []
     pairs: list[Record] = []
@@ -366,12 +371,15 @@ def draw_figure4(
             assert isinstance(model, SASRec)
             with reading_experiment(experiment.folder):
                 model.load_state(Run(experiment.folder).load_arrays(WEIGHTS)[0])
+            say(f"{row.name}: attention maps of {len(histories):,} training sequences")
             size = min(paper.FIGURE_4_POSITIONS, model.n, max(map(len, histories)))
             maps, between = mean_attention(model, histories, size, membership(categories, names))
-            long = sum(len(items) >= size for items in histories)
+            lengths = np.minimum([len(items) for items in histories], model.n)
+            uniform = sum(np.mean(1 / lengths[lengths > age]) for age in range(min(3, size)))
             report.notes.append(
-                f"{row.name}: {len(histories):,} users, {long:,} with the {size} items that "
-                "a map of positions needs"
+                f"{row.name}: {len(histories):,} training sequences, {sum(lengths >= size):,} of "
+                f"{size} items or more; uniform attention would give {uniform:.3f} of the last "
+                "position's weight to the last 3 items"
             )
             for b, mean in enumerate(maps, start=1):
                 past = np.tri(size, dtype=bool)

@@ -124,7 +124,7 @@ class TrainConfig:
     """Stop at a validation when the best NDCG@10 is this many epochs old, or older. Paper: 20;
     0 = never."""
     max_users: int = 10_000
-    """Users to evaluate, at random if there are more; 0 = all. Paper: 10,000."""
+    """Users to evaluate, at random if there are more; 0 = all. Authors' code: 10,000."""
     detect_anomaly: bool = False
     """Look at every result and every gradient of every step, and end at the first that is NaN or
     infinite with the name of its op. Slower; for a loss that explodes."""

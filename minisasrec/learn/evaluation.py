@@ -79,9 +79,9 @@ class Evaluation:
 class Evaluator:
     """Ranks held-out items; candidates are drawn once and kept for the next model.
 
-    `max_users` users are taken at random where there are more (0 = all; the paper takes 10,000),
-    `negatives` is the number of sampled candidates beside the target. With `lists` the full
-    protocol keeps so many of each user's best items, for metrics that look at items. At most
+    `max_users` users are taken at random where there are more (0 = all; the authors' code takes
+    10,000), `negatives` is the number of sampled candidates beside the target. With `lists` the
+    full protocol keeps so many of each user's best items, for metrics that look at items. At most
     `batch_size` users are ranked at a time, fewer if their histories are long. Raises `ConfigError`
     for a number or a protocol that cannot be, `DataError` if there is nobody to evaluate or too
     few items to draw from.

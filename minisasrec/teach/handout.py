@@ -23,7 +23,6 @@ FOR_INSTRUCTORS = (
     "conf.py",
     "api",
     "notebooks",
-    "plots",
     "_build",
     "__pycache__",
 )

@@ -58,7 +58,7 @@ def _(answer: Any) -> str:
     notebook="06_stacking",
     hints=(
         "Forward: a, norm_back = norm(x); b, g_back = g(a); c, drop_back = drop(b); y = x + c.",
-        "x reaches y on two ways: directly, with slope 1, and through the three. Gradients add.",
+        "x reaches y in two ways: directly, with slope 1, and through the three. Gradients add.",
         "On the way back the three come in the opposite order: "
         "return dy + norm_back(g_back(drop_back(dy)))",
     ),
