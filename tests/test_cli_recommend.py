@@ -218,6 +218,14 @@ def test_candidates_and_exclude(ask: Any, tmp_path: Path) -> None:
     assert items("--exclude", "list.txt") == set(IDS) - {"f2", "f4", "f5", "007"}
     assert items("--keep-seen") == set(IDS)
 
+    for name, table, header in (
+        ("stock.xlsx", {"price": [3, 4], "film": ["f5", "007"]}, True),
+        ("only.xlsx", {"film": ["f5", "007"]}, True),
+        ("ids.xlsx", {"-": ["f5", "007"]}, False),
+    ):
+        pandas.DataFrame(table).to_excel(tmp_path / name, index=False, header=header)
+        assert items("--candidates", name) == {"f5", "007"}
+
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize(

@@ -859,3 +859,34 @@ def test_an_index_that_is_a_column_too() -> None:
 def test_columns_without_names_are_called_by_their_numbers() -> None:
     log = pd.DataFrame([[1, "a", 2], [1, "b", 1]])
     assert sequences(load(log, user_column=0, item_column=1, time_column=2)) == {"1": ["b", "a"]}
+
+
+def titles(path: Path, lines: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Titles by item, and facts, of rows `user,item,title,time`."""
+    path.write_text("\n".join(["user,item,title,time", *lines]) + "\n")
+    dataset = load(path, title_column="title")
+    assert dataset.titles is not None
+    return dict(zip(dataset.item_ids, dataset.titles, strict=True)), dataset.reading
+
+
+def test_quotes_inside_quotes_as_spark_and_mysql_write_them(tmp_path: Path) -> None:
+    found, facts = titles(
+        tmp_path / "log.csv",
+        [
+            r'u,1,"the \"big\" one, and more",1',
+            r'u,2,"12\"",2',
+            r'u,3,"a path\\",3',
+            r'u,4,"\"all\"",4',
+            "u,5,plain,5",
+        ],
+    )
+    assert found["1"] == 'the "big" one, and more' and found["2"] == '12"'
+    assert found["4"] == '"all"' and found["5"] == "plain"
+    assert facts["quotes"] == r"yes, \" inside"
+
+
+def test_backslashes_are_letters_where_quotes_are_doubled(tmp_path: Path) -> None:
+    lines = [r'u,1,"C:\dir\",1', r'u,2,"say \""hi\"", twice",2', r"u,3,12\"x8,3", "u,4,d,4"]
+    found, facts = titles(tmp_path / "log.csv", lines)
+    assert [found[i] for i in "1234"] == ["C:\\dir\\", r"say \"hi\", twice", r"12\"x8", "d"]
+    assert facts["quotes"] == "yes"

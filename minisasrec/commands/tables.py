@@ -14,11 +14,11 @@ from minisasrec.data.readers import read_column
 from minisasrec.errors import ConfigError, TrainingError
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
-TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".xlsx")
 
 
 def read_ids(file: Path, column: str | None = None) -> list[str]:
-    """Item ids from a file: one a line, or a column of a table (csv, tsv, parquet, jsonl).
+    """Item ids from a file: one a line, or a column of a table (csv, tsv, parquet, jsonl, xlsx).
 
     The column is `column` (that of the log which was trained on), or "item", or called as items
     usually are, or the only one. Raises `DataError`.

@@ -597,8 +597,10 @@ class SheetTable:
 
     typed = False
 
-    def __init__(self, source: Source, stream: Any, sheet: str | None, lines: int) -> None:
-        """Find the header: the first row with more than one field."""
+    def __init__(
+        self, source: Source, stream: Any, sheet: str | None, lines: int, fields: int = 2
+    ) -> None:
+        """Find the header: below so many `lines` the first row with at least so many `fields`."""
         import openpyxl
 
         book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
@@ -619,7 +621,7 @@ class SheetTable:
         self._rows = enumerate(chosen.iter_rows(values_only=True), 1)
         self.first, self.names = 0, [""]
         for number, row in self._rows:
-            if number > lines and sum(v is not None for v in row) > 1:
+            if number > lines and sum(v is not None for v in row) >= fields:
                 while row and row[-1] is None:
                     row = row[:-1]
                 self.first, self.names = number, ["" if v is None else str(v) for v in row]
@@ -743,22 +745,30 @@ NO_SEPARATOR = "\x1f"
 
 
 def read_column(source: Source, wanted: Sequence[str | None]) -> list[Any]:
-    """One column of ids from a table (.parquet, .jsonl, else text with a header line).
+    """One column of ids from a table (.parquet, .jsonl, .xlsx, else text with a header line).
 
     It is the first that is called like one of ``wanted``, or the one that is called as items
-    usually are, or the only one. DataError if none is. A text of one column needs no header: its
-    first line is one only if it is called like an item or a title.
+    usually are, or the only one. DataError if none is. A text or a sheet of one column needs no
+    header: its first line is one only if it is called like an item or a title.
     """
+    headers = {*map(simple, filter(None, wanted)), *ITEM_COLUMNS, *TITLE_COLUMNS}
     if source.name.endswith(".parquet"):
         with _needs(source, "pyarrow"), source.open() as stream:
             return _column(ParquetTable(source, stream), wanted)
     if source.name.endswith(".jsonl"):
         return _column(RecordTable(source, DEFAULT, "a JSON object on each line"), wanted)
+    if source.name.endswith(".xlsx"):
+        with _needs(source, "openpyxl"):
+            import openpyxl  # noqa: F401
+        with _workbook(source) as stream:
+            sheet = SheetTable(source, stream, None, 0, fields=1)
+            ids = _column(sheet, wanted)
+        alone = len(sheet.names) == 1 and simple(sheet.names[0]) not in headers
+        return sheet.names + ids if alone else ids
     if not re.search("[,;|\t]", _first_line(source, DEFAULT)[1]):  # one column
         lines = "".join(block for _, block in source.text()).splitlines()
         fields = (row[0].strip() for row in csv.reader(lines, delimiter=NO_SEPARATOR) if row)
         ids = [field for field in fields if field]
-        headers = {*map(simple, filter(None, wanted)), *ITEM_COLUMNS, *TITLE_COLUMNS}
         return ids[1:] if ids and simple(ids[0]) in headers else ids
     return _column(TextTable(source, DEFAULT), wanted)
 

@@ -28,6 +28,7 @@ FIRST_ROWS = 20  # are looked at for the row numbers that R writes without a nam
 SAMPLE = 200  # rows that are looked at to choose columns
 ONE_CHARACTER = "\x1f"  # stands for a separator of several while a block is parsed
 SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?', re.IGNORECASE)  # what Excel writes first
+ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # after an even number of backslashes
 BLANKS = "blanks"  # the separator that is any white space
 
 
@@ -70,6 +71,10 @@ class TextTable:
             separator = " "  # R puts one between fields in quotes, in which there may be more
         self.separator = separator
         self.quoted = _is_quoted(head, separator) if quoted is None else quoted
+        self.escaped = False  # \" for a quote inside quotes, as Spark and MySQL write it
+        if self.quoted:
+            first = self._double_quotes(first)
+            self._blocks = ((line, self._double_quotes(text)) for line, text in self._blocks)
         self.first_line = line
         self._first = first
         records = islice(self._records(first, line, strict=False), FIRST_ROWS)
@@ -127,8 +132,20 @@ class TextTable:
             "separator": names.get(self.separator, self.separator),
             "encoding": self.text.encoding or "utf-8",
             "header": f"line {self.first_line}" if self.header else "none",
-            "quotes": "yes" if self.quoted else "no",
+            "quotes": 'yes, \\" inside' if self.escaped else "yes" if self.quoted else "no",
         }
+
+    def _double_quotes(self, text: str) -> str:
+        """Quotes inside quotes as CSV has them: `""` in place of `\\"`, if the file has those.
+
+        Where quotes are doubled, a quote after a backslash either ends its field or is the first
+        of two. So one that anything else follows says that the backslash belongs to it.
+        """
+        if '\\"' in text and not self.escaped:
+            end = re.escape(self.separator)
+            inside = rf'(?m)(?:^|{end}) *"(?:[^"\\\n]|\\.)*\\"(?!{end})[^"\s]'
+            self.escaped = re.search(inside, text) is not None
+        return ESCAPED_QUOTE.sub(r'\1""', text) if self.escaped else text
 
     def _skip(self, line: int, first: str, lines: int) -> tuple[int, str]:
         """Leave out the first lines."""
