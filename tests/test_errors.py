@@ -338,6 +338,32 @@ def test_concatenate_names_the_shapes():
             "ranking_loss: unknown loss 'hinge'; choose one of cross-entropy, bpr, top1, top1-max, "
             "bpr-max",
         ),
+        (
+            lambda: ops.ranking_loss(np.ones(2), x23, allowed=x23, weight=None),
+            "ranking_loss: weight is None; it must be a plain number",
+        ),
+        (
+            lambda: ops.sampled_bce(x23, x23, targets=[1, 1], negatives=[[1], [1]], beta=None),
+            "sampled_bce: beta is None; it must be a plain number",
+        ),
+        (
+            lambda: ops.layer_norm(x23, np.ones(3), np.ones(3), eps=None),
+            "layer_norm: eps is None; it must be a plain number",
+        ),
+        (
+            lambda: ops.embed(x23, x23, ids=[1], slots=[1], factor=[3, 2], rate=0, key=KEY),
+            "embed: factor is [3, 2]; it must be a plain number",
+        ),
+        (
+            lambda: ops.feed_forward(
+                *[np.ones((2, 3))] * 2,
+                *[np.ones(3)] * 2,
+                *[np.eye(3), np.ones(3)] * 2,
+                rate=0,
+                keys=None,
+            ),
+            "feed_forward: keys are None; give two, one for each dropout",
+        ),
     ],
 )
 def test_settings_of_ops(call, text):

@@ -12,7 +12,14 @@ from minisasrec.backends import use_backend
 from minisasrec.commands.report import format_rows
 from minisasrec.data import DATASETS
 from minisasrec.data.sequences import pack_sequences
-from minisasrec.errors import CheckpointError, ConfigError, DataError, TrainingError
+from minisasrec.data.split import NONE
+from minisasrec.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    ShapeError,
+    TrainingError,
+)
 from minisasrec.experiments.final_rows import final_rows, users_drawn
 from minisasrec.learn import metrics
 from minisasrec.learn.config import from_json, make_model
@@ -41,6 +48,19 @@ class Scores(Model):
         ]
         items = np.arange(self.num_items + 1)
         return np.zeros((len(users), len(items))) + self.function(users[:, None], items)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("wrong", [[[1, 6], [2, 3]], [[1, -1], [2, 3]], [[1, 2]], [[1.5], [2]]])
+def test_candidates_that_are_no_items(backend, wrong):
+    model = SASRec(5, SASRecConfig(n=4, d=8, blocks=1))
+    histories = pack_sequences([[1, 2], [3]], 4)
+    with use_backend(backend):
+        with pytest.raises(ShapeError, match="gather_dot: ids"):
+            model.candidate_scores(np.array([0, 1]), histories, wrong)
+        found = model.candidate_scores(np.array([0, 1]), histories, [[1, 2], [5, 4]])
+        whole = model.all_scores(np.array([0, 1]), histories)
+    np.testing.assert_allclose(found, [whole[0, [1, 2]], whole[1, [5, 4]]], rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +324,28 @@ def test_every_item_left_can_be_asked_for():
     assert set(row) == {1, 2, 3, *range(8, 15)}
     with pytest.raises(ConfigError, match="11 negatives asked for, .* met all but 10 of"):
         Evaluator(split, negatives=11)
+
+
+def test_only_users_who_are_ranked_need_negatives():
+    split = make_split([[1, 2, 3, 4, 5, 6], [1, 2, 3], [4, 5, 6]], 6)
+    nobody = split.test_at.copy()
+    nobody[0] = NONE  # has met all six
+    candidates = Evaluator(replace(split, test_at=nobody), "test", negatives=3).candidates
+    assert [set(row[1:]) for row in candidates] == [{4, 5, 6}, {1, 2, 3}]
+    with pytest.raises(ConfigError, match=r"a user has met all but 0 of 6 .* full protocol"):
+        Evaluator(split, "test", negatives=3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 512])
+@pytest.mark.parametrize("lists", [0, 2])
+def test_a_target_that_a_model_cannot_score_ties_with_candidates_alone(batch_size, lists):
+    split = make_split([[1, 2, 3], [2, 3, 4], [5, 1, 2]], 6)
+    model = Scores(split, lambda users, items: np.where(items == 1, 0.0, -np.inf))
+    found = Evaluator(split, "test", "full", batch_size=batch_size, lists=lists)(model)
+    # left for each: 4 5 6 beside the target 3; 1 5 6, of which 1 is ahead; 3 4 6
+    np.testing.assert_array_equal(found.ranks, [2.5, 3.0, 2.5])
+    if lists:
+        np.testing.assert_array_equal(found.items, [[0, 0], [1, 0], [0, 0]])
 
 
 def test_repeated_actions_are_met_once():

@@ -348,6 +348,17 @@ def test_a_conv_kernel_of_two_axes_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_arrays_of_every_shape_and_order_come_back(suffix, tmp_path):
+    table = np.arange(6.0).reshape(2, 3)
+    arrays = {"one": np.float32(1.5), "none": np.ones((0, 4)), "f": np.asfortranarray(table)}
+    arrays |= {"back": table[::-1, ::-1], "flat": np.arange(3)}
+    write_arrays(tmp_path / f"w{suffix}", arrays)
+    for name, array in read_arrays(tmp_path / f"w{suffix}").items():
+        assert array.shape == np.shape(arrays[name])
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
 def test_damaged_files_are_one_line(suffix, tmp_path):
     path = tmp_path / f"w{suffix}"
     write_arrays(path, weights_of()[0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minisasrec import ops
+from minisasrec import Tensor, ops
+from minisasrec.backends import use_backend
 from minisasrec.kernels import adam
 from minisasrec.nn import optim
 
@@ -177,3 +178,14 @@ def test_adam(size):
     for got, wanted in zip(*results, strict=True):
         assert np.isfinite(got).all()
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-43)  # the square of 1e-20 is 0
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_relu_sends_nothing_back_where_it_is_zero(backend):
+    dy = np.array([[np.inf, 1.0]], np.float32)
+    x = np.array([[-1.0, 2.0]], np.float32)
+    for relu in (ops.relu, lambda t: ops.linear(t, np.eye(2), np.zeros(2), activation="relu")):
+        leaf = Tensor(x, requires_grad=True)
+        with use_backend(backend):
+            relu(leaf).backward(dy)
+        np.testing.assert_array_equal(leaf.grad, [[0, 1]])

@@ -189,7 +189,7 @@ def test_warm_up():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda p: SGD(p, lr=0.0), "learning rate is 0.0; it must be above 0"),
+        (lambda p: SGD(p, lr=0.0), "learning rate is 0.0; it must be a number above 0"),
         (lambda p: Adam(p, lr=-1.0), "learning rate is -1.0"),
         (lambda p: Adam(p, lr=float("nan")), "learning rate is nan"),
         (lambda p: SGD(p, lr=1.0, clip_norm=-1.0), "clip_norm is -1.0; it is a length"),
@@ -197,6 +197,9 @@ def test_warm_up():
         (lambda p: SGD(p, lr=1.0, clip_norm=float("nan")), "clip_norm is nan"),
         (lambda p: Adam(p, eps=-1e-8), "eps is -1e-08; it must be above 0"),
         (lambda p: Adam(p, eps=0.0), "eps is 0.0; it must be above 0"),  # 0 / 0 in rows unused yet
+        (lambda p: Adam([*p, Parameter(np.ones(1, np.float32))], eps=1e-46), "eps is 1e-46"),
+        (lambda p: SGD(p, lr="a"), "learning rate is 'a'; it must be a number above 0"),
+        (lambda p: Adam(p, lr=None), "learning rate is None"),
         (lambda p: Adam(p, l2=float("nan")), "l2 is nan"),
         (lambda p: Adam(p, beta1=1.0), "beta1 is 1.0; 0 <= beta1 < 1"),
         (lambda p: Adam(p, beta2=-0.1), "beta2 is -0.1"),
@@ -276,6 +279,38 @@ def test_a_gradient_of_another_shape(optimizer, shape):
     with pytest.raises(GradientError, match="gradient of x has shape"):
         optimizer([x], lr=0.1).step()
     np.testing.assert_array_equal(x.data, 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(5000,), (4,), (2,), (3, 1)])
+def test_a_parameter_of_another_shape_than_at_first(backend, shape):
+    x = Parameter(np.ones(3, np.float32), "table")
+    optimizer = Adam([x])
+    x.data = np.ones(shape, np.float32)
+    x.grad = np.ones(shape, np.float32)
+    with use_backend(backend), pytest.raises(ConfigError, match=r"table was float32 of shape \(3,"):
+        optimizer.step()
+    assert optimizer.steps == 0 and (x.data == 1).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("size", [3, 20_000])
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_gradients_of_other_types(backend, size, optimizer):
+    moved = []
+    for kind in (np.float32, np.float64, np.float16, np.int64):
+        x = Parameter(np.ones(size, np.float32))
+        x.grad = np.full(size, 2, kind)
+        with use_backend(backend):
+            optimizer([x], lr=0.1).step()
+        moved.append(x.data)
+        assert x.data.dtype == np.float32
+    for other in moved[1:]:
+        np.testing.assert_array_equal(moved[0], other)
+    for wrong in (np.full(size, 1j), np.full(size, "a"), np.full(size, None)):
+        x.grad = wrong
+        with use_backend(backend), pytest.raises(GradientError, match="no real numbers"):
+            optimizer([x], lr=0.1).step()
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))])

@@ -138,8 +138,8 @@ def backward_steps(
     missing, if the graph was used before, if an array of it was changed since the forward pass, or
     if an op returns a gradient that does not fit its argument.
 
-    The engine never changes an array in place. Leaves share no memory of their `.grad`, so a caller
-    may: `x.grad *= 2`.
+    The engine never changes an array in place. When the walk is over, leaves share no memory of
+    their `.grad`, so a caller may: `x.grad *= 2`.
     """
     arrived, kept = Arrived(), Kept()
     arrived.add(loss, _check_start(loss, dloss))

@@ -210,6 +210,17 @@ def check_ids(op_name: str, ids: Any, rows: int, what: str = "ids") -> Array:
     return ids.astype(ids.dtype.newbyteorder("="), copy=False)  # kernels know no other byte order
 
 
+def check_number(op_name: str, constant: str, x: Array, value: Any) -> float:
+    """A constant as a number of the type of x. Raises `ConfigError` if it is none."""
+    if not isinstance(value, int | float | np.number):
+        raise ConfigError(f"{op_name}: {constant} is {value!r}; it must be a plain number")
+    try:
+        number: float = x.dtype.type(value)
+    except OverflowError:
+        raise ConfigError(f"{op_name}: {constant} is too large for {x.dtype}") from None
+    return number
+
+
 def check_some(op_name: str, x: Array, axis: str, length: int, what: str) -> None:
     """Raise `ShapeError` if an axis is empty of which at least one element is needed."""
     if not length:

@@ -24,10 +24,11 @@ class SeenItems:
     `distinct` (U) is the number of different items among them. Only these three arrays stay
     in memory; a block of users is sorted at a time.
 
-    Raises `DataError` if a user has met every item, since then there is no negative.
+    Raises `DataError` if a user has met every item, since then there is no negative: one of
+    `users`, by default of all.
     """
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, users: Array | None = None) -> None:
         dataset = split.dataset
         self.num_items = dataset.num_items
         lengths = split.train_end - dataset.offsets[:-1]
@@ -38,16 +39,17 @@ class SeenItems:
         while first < dataset.num_users:
             fits = np.searchsorted(self.offsets, self.offsets[first] + BLOCK, side="right") - 1
             last = max(int(fits), first + 1)  # one user at least
-            users = np.arange(first, last)
-            keys = self._keys(dataset.items, dataset.offsets[users], lengths[users])
+            block = np.arange(first, last)
+            keys = self._keys(dataset.items, dataset.offsets[block], lengths[block])
             keys.sort()  # (user, item) as one number: this sorts the items inside every user
             self.items[self.offsets[first] : self.offsets[last]] = keys % (self.num_items + 1)
             first_of_its_kind = np.diff(keys, prepend=-1) != 0
             owners = keys[first_of_its_kind] // (self.num_items + 1)
-            self.distinct[users] = np.bincount(owners, minlength=len(users))
+            self.distinct[block] = np.bincount(owners, minlength=len(block))
             first = last
-        if self.distinct.max(initial=0) >= self.num_items:
-            u = int(self.distinct.argmax())
+        wanting = np.arange(dataset.num_users) if users is None else users
+        if self.distinct[wanting].max(initial=0) >= self.num_items:
+            u = int(wanting[self.distinct[wanting].argmax()])
             raise DataError(
                 f"{dataset.name}: user {dataset.user_ids[u]} has met all {self.num_items} items, "
                 "so no negative can be drawn; allow repeats (--repeats allow), or drop such users"

@@ -185,12 +185,19 @@ class Evaluator:
         scores = model.all_scores(users, histories)
         items, starts, ends = self._history_slices(users)
         met = pack(items, starts, ends, int((ends - starts).max()))
-        ranked = rankable(scores, met, self.split.repeats)
-        ranked[:, ~self.catalogue] = -np.inf
+
+        def left_out_at_bottom(scores: Array) -> Array:
+            ranked = rankable(scores, met, self.split.repeats)
+            ranked[:, ~self.catalogue] = -np.inf
+            return ranked
+
+        ranked = left_out_at_bottom(scores)
         lists = np.zeros((len(users), 0), np.int32)
         if self.lists:
             lists = top_lists(ranked, self.lists)
         user, targets = np.arange(len(users)), self.split.targets(self.part)[users]
+        if np.isneginf(scores[user, targets]).any():  # a tie with candidates, not with the others
+            ranked = left_out_at_bottom(np.maximum(scores, np.finfo(scores.dtype).min))
         ranked[:, 0] = ranked[user, targets]  # the target goes to the column of the padding
         ranked[user, targets] = -np.inf
         return metrics.rank_of_first(ranked), lists
@@ -200,16 +207,16 @@ class Evaluator:
         dataset, users = self.split.dataset, self.users
         targets = self.split.targets(self.part)[users][:, None]
         met: Callable[[Array], Array] = lambda items: items == targets  # noqa: E731
-        if self.split.repeats == "forbid":
-            # the held-out items are met too: all actions are the train part
-            seen = SeenItems(replace(self.split, train_end=dataset.offsets[1:]))
-            met = lambda items: seen.contains(users[:, None], items)  # noqa: E731
         left = negatives_left(self.split, users, self.negatives)
         if left < self.negatives:
             raise ConfigError(
                 f"{dataset.name}: {self.negatives} negatives asked for, but "
                 f"{too_few_negatives(self.split, left)}; evaluate with the full protocol"
             )
+        if self.split.repeats == "forbid":
+            # the held-out items are met too: all actions are the train part
+            seen = SeenItems(replace(self.split, train_end=dataset.offsets[1:]), users)
+            met = lambda items: seen.contains(users[:, None], items)  # noqa: E731
         key = make_key(self.seed, "candidates")
         slots = np.arange(self.negatives)
         counter = users[:, None] * self.negatives + slots
@@ -231,7 +238,7 @@ class Evaluator:
         counter = users[:, None] * self.negatives + np.arange(self.negatives)
         key = make_key(self.seed, "candidates", self.calls)
         drawn = draw_items(key, counter, 0, self.split.dataset.num_items)
-        seen = SeenItems(self.split) if self.split.repeats == "forbid" else None
+        seen = SeenItems(self.split, users) if self.split.repeats == "forbid" else None
         for attempt in range(1, 2**20):
             if seen is None or not (met := seen.contains(users[:, None], drawn)).any():
                 break

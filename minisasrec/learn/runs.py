@@ -380,7 +380,7 @@ def to_safetensors(arrays: Mapping[str, np.ndarray], metadata: dict[str, Any]) -
     from safetensors.numpy import save
 
     return save(
-        {key: np.ascontiguousarray(value) for key, value in arrays.items()},
+        {key: np.asarray(value, order="C") for key, value in arrays.items()},
         metadata={"minisasrec": json.dumps(metadata)},
     )
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minisasrec import kernels
+from minisasrec import kernels, ops
+from minisasrec.autograd.engine import no_grad
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.backends import backend
 from minisasrec.data.batches import Batch
@@ -108,11 +109,10 @@ class SequenceModel(Module, Model):
         return dot_products(self.encode(users, histories), self.item_vectors())
 
     def candidate_scores(self, users: Array, histories: Packed, candidates: Array) -> Array:
-        """r_i for the candidates only."""
-        vectors, items = self.encode(users, histories), self.item_vectors()
-        if backend() == "numba":
-            return kernels.embedding.gather_dot(vectors, items, candidates)
-        return np.einsum("bd,bcd->bc", vectors, items[candidates])
+        """r_i for the candidates (B, c) only. Raises `ShapeError` where one is no item."""
+        vectors, items = Tensor(self.encode(users, histories)), Tensor(self.item_vectors())
+        with no_grad():
+            return ops.gather_dot(vectors, items, ids=candidates).data
 
 
 class UserModel(SequenceModel):

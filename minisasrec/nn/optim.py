@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class Optimizer:
         if not clip_norm >= 0:
             raise ConfigError(f"clip_norm is {clip_norm}; it is a length, 0 = no clipping")
         self.parameters = _checked(parameters)
+        self.kinds = [(p.shape, p.dtype) for p in self.parameters]
         self.lr, self.clip_norm = lr, clip_norm
         self.steps = 0
 
@@ -41,18 +43,30 @@ class Optimizer:
     def step(self, lr: float | None = None) -> None:
         """Change every parameter along its gradient; `lr` is that of this step only.
 
-        Raises `ConfigError` for a rate that is not above 0, `GradientError` for a gradient of
-        another shape than its parameter, `TrainingError` for a norm that cannot be clipped; then
-        nothing has changed.
+        Raises `ConfigError` for a rate that is not above 0 and a parameter that has another shape
+        or type than at first, `GradientError` for a gradient of another shape than its parameter or
+        of no real numbers, `TrainingError` for a norm that cannot be clipped; then nothing has
+        changed.
         """
         lr = self.lr if lr is None else lr
         _check_rate(lr)
-        for i, parameter in enumerate(self.parameters):
-            if parameter.grad is not None and np.shape(parameter.grad) != parameter.shape:
-                raise GradientError(
-                    f"the gradient of {parameter.name or f'parameter {i}'} has shape "
-                    f"{np.shape(parameter.grad)}, the parameter {parameter.shape}"
+        for i, (parameter, kind) in enumerate(zip(self.parameters, self.kinds, strict=True)):
+            name = parameter.name or f"parameter {i}"
+            if (parameter.shape, parameter.dtype) != kind:
+                raise ConfigError(
+                    f"{name} was {kind[1]} of shape {kind[0]} when the optimiser was made and is "
+                    f"{parameter.dtype} of shape {parameter.shape} now; make a new optimiser"
                 )
+            if parameter.grad is None:
+                continue
+            gradient = np.asarray(parameter.grad)
+            if gradient.shape != parameter.shape:
+                raise GradientError(
+                    f"the gradient of {name} has shape {gradient.shape}, the parameter "
+                    f"{parameter.shape}"
+                )
+            if gradient.dtype.kind not in "fiub":
+                raise GradientError(f"the gradient of {name} is {gradient.dtype}, no real numbers")
         clip = self._clip_factor()
         self.steps += 1
         settings = self._settings(clip, lr)
@@ -90,8 +104,8 @@ class Optimizer:
 
 
 def _check_rate(lr: float) -> None:
-    if not 0 < lr < math.inf:
-        raise ConfigError(f"learning rate is {lr}; it must be above 0")
+    if not (isinstance(lr, Real) and 0 < lr < math.inf):
+        raise ConfigError(f"learning rate is {lr!r}; it must be a number above 0")
 
 
 def _checked(parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -136,6 +150,7 @@ class Adam(Optimizer):
     v <- beta2 v + (1 - beta2) g^2        running mean of its square
     w <- w - lr * mhat / (sqrt(vhat) + eps),   mhat = m / (1 - beta1^t),  vhat = v / (1 - beta2^t)
 
+    t counts the steps of the optimiser, also those in which a parameter had no gradient.
     beta2 = .98 is the authors' setting. `l2` adds l2 * w to the gradient (of l2/2 |w|^2). Raises
     `ConfigError` for a setting outside its range.
     """
@@ -155,8 +170,12 @@ class Adam(Optimizer):
         for name, value in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= value < 1:
                 raise ConfigError(f"Adam: {name} is {value}; 0 <= {name} < 1")
-        if not eps > 0:
-            raise ConfigError(f"Adam: eps is {eps}; it must be above 0, as it is divided by")
+        least = eps * (1 - beta2) ** 0.5  # at the first step, see `_settings`
+        if not all(p.dtype.type(least) > 0 for p in self.parameters):
+            raise ConfigError(
+                f"Adam: eps is {eps}; it must be above 0 in the parameters' type, as it is divided "
+                "by"
+            )
         if not l2 >= 0:
             raise ConfigError(f"Adam: l2 is {l2}; it must be 0 or more")
         self.beta1, self.beta2, self.eps, self.l2 = beta1, beta2, eps, l2
@@ -231,7 +250,8 @@ class Adam(Optimizer):
         if self.small and len(trained) == len(self.parameters):
             weights = [self.parameters[i].own_data() for i in self.small]
             gradients: list[Any] = [self.parameters[i].grad for i in self.small]
-            w, g = np.concatenate(weights, axis=None), np.concatenate(gradients, axis=None)
+            w = np.concatenate(weights, axis=None)
+            g = np.concatenate(gradients, axis=None, dtype=w.dtype, casting="unsafe")
             update(w, g, self.small_m, self.small_v, *settings)
             for weight, new in zip(weights, _parts(w, [w.shape for w in weights]), strict=True):
                 weight[...] = new
@@ -240,8 +260,7 @@ class Adam(Optimizer):
             trained = self.large
         for i in trained:
             w = self.parameters[i].own_data()
-            dw = self.parameters[i].grad
-            assert dw is not None
+            dw = np.asarray(self.parameters[i].grad, w.dtype)
             update(w, dw, self.m[i], self.v[i], *settings)
             self.parameters[i].mark_changed()
 

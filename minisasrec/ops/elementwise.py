@@ -9,9 +9,9 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.gradients import sum_to_shape
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Backward, check_number, op
 from minisasrec.autograd.signature import Draw
-from minisasrec.errors import ConfigError, ShapeError
+from minisasrec.errors import ShapeError
 
 Result = tuple[Array, Backward]
 
@@ -105,7 +105,7 @@ def div(a: Array, b: Array) -> Result:
 @op("x (...) -> (...)", torch="factor * x", sample=_with_factor)
 def scale(x: Array, *, factor: float) -> Result:
     """y = factor * x, for a plain number (no gradient for the factor); else `ConfigError`."""
-    factor = _number("scale", "factor", x, factor)
+    factor = check_number("scale", "factor", x, factor)
 
     def backward(dy: Array) -> tuple[Array, ...]:
         return (dy * factor,)
@@ -115,26 +115,15 @@ def scale(x: Array, *, factor: float) -> Result:
 
 @scale.fast(above=4096)
 def _(x: Array, *, factor: float) -> Result:
-    factor = _number("scale", "factor", x, factor)
+    factor = check_number("scale", "factor", x, factor)
     times = kernels.elementwise.scale
     return times(x, factor), lambda dy: (times(dy, factor),)
-
-
-def _number(name: str, constant: str, x: Array, value: float) -> float:
-    """A constant as a number of the type of x."""
-    if not isinstance(value, int | float | np.number):
-        raise ConfigError(f"{name}: {constant} is {value!r}; it must be a plain number")
-    try:
-        number: float = x.dtype.type(value)
-    except OverflowError:
-        raise ConfigError(f"{name}: {constant} is too large for {x.dtype}") from None
-    return number
 
 
 @op("x (...) -> (...)", torch="x ** float(exponent)", sample=_with_exponent)
 def power(x: Array, *, exponent: float) -> Result:
     """y = x^p, for a plain number p (no gradient for the exponent); else `ConfigError`."""
-    p = _number("power", "exponent", x, exponent)
+    p = check_number("power", "exponent", x, exponent)
 
     def backward(dy: Array) -> tuple[Array, ...]:
         if p == 0:  # y is 1 wherever x is, also at 0, where 0 * x^-1 is not a number
@@ -181,7 +170,7 @@ def relu(x: Array) -> Result:
     """y = max(x, 0); the gradient at 0 is taken as 0."""
 
     def backward(dy: Array) -> tuple[Array, ...]:
-        return (dy * (x > 0),)
+        return (np.where(x > 0, dy, 0),)
 
     return np.maximum(x, 0), backward
 
@@ -297,4 +286,4 @@ def masked_fill(x: Array, *, mask: Array, value: float) -> Result:
     def backward(dy: Array) -> tuple[Array, ...]:
         return (np.where(mask, dy.dtype.type(0), dy),)
 
-    return np.where(mask, _number("masked_fill", "value", x, value), x), backward
+    return np.where(mask, check_number("masked_fill", "value", x, value), x), backward

@@ -8,7 +8,7 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.autograd.gradients import SparseRows
-from minisasrec.autograd.op import Array, Backward, check_ids, op
+from minisasrec.autograd.op import Array, Backward, check_ids, check_number, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
 from minisasrec.ops.dropout import check_dropout, dropout
@@ -50,7 +50,7 @@ def embed(
     It is `embedding` twice, `scale`, `add` and `dropout`. Raises `ShapeError` for ids outside
     their table, or if there is not one slot per id, and what `dropout` raises.
     """
-    ids, slots = _check(M, P, ids, slots)
+    ids, slots = _check(M, P, ids, slots, factor)
     factor = M.dtype.type(factor)
     item, item_backward = embedding.definition(M, ids=ids, padding_id=0 if len(M) else None)
     position, position_backward = embedding.definition(P, ids=slots)
@@ -77,7 +77,7 @@ def _(
     key: Key,
     slot_ids: Array | None = None,
 ) -> Result:
-    ids, slots = _check(M, P, ids, slots)
+    ids, slots = _check(M, P, ids, slots, factor)
     y = np.empty((len(ids), M.shape[1]), M.dtype)
     slot_ids = check_dropout("embed", y, rate, key, slot_ids)
     names = kernels.dropout.row_names(y, slot_ids)
@@ -94,7 +94,8 @@ def _(
     return y, backward
 
 
-def _check(M: Array, P: Array, ids: Array, slots: Array) -> tuple[Array, Array]:
+def _check(M: Array, P: Array, ids: Array, slots: Array, factor: float) -> tuple[Array, Array]:
+    check_number("embed", "factor", M, factor)
     ids, slots = check_ids("embed", ids, len(M)), check_ids("embed", slots, len(P), "slots")
     if ids.ndim != 1 or slots.shape != ids.shape:
         raise ShapeError(

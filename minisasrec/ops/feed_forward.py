@@ -9,6 +9,7 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.autograd.op import Array, Backward, check_some, op
 from minisasrec.autograd.signature import Draw
+from minisasrec.errors import ConfigError
 from minisasrec.ops.dropout import add_dropout, check_dropout
 from minisasrec.ops.layer_norm import check_norm, layer_norm
 from minisasrec.ops.matmul import linear
@@ -60,6 +61,7 @@ def feed_forward(
     these ops raise.
     """
     check_some("feed_forward", x, "d", x.shape[-1], "mean")
+    _check_keys(keys)
     z, z_backward = add_dropout.definition(x, s, rate=rate, key=keys[0], slot_ids=slot_ids)
     a, a_backward = layer_norm.definition(z, gamma, beta, eps=eps)
     h, h_backward = linear.definition(a, W1, b1, activation="relu")
@@ -93,6 +95,7 @@ def _(
         constants = {"rate": rate, "keys": keys, "slot_ids": slot_ids, "eps": eps}
         return feed_forward.definition(x, s, gamma, beta, *layers, **constants)
     check_norm(x, eps)
+    _check_keys(keys)
     for key in keys:
         slot_ids = check_dropout("feed_forward", x, rate, key, slot_ids)
     x, s, gamma, beta, *weights = map(np.ascontiguousarray, (x, s, gamma, beta, *layers))
@@ -106,3 +109,8 @@ def _(
         return kernels.feed_forward.feed_forward_backward(dy, norm, layers, tuple(saved), *drops)
 
     return y, backward
+
+
+def _check_keys(keys: Any) -> None:
+    if not isinstance(keys, tuple | list) or len(keys) != 2:
+        raise ConfigError(f"feed_forward: keys are {keys!r}; give two, one for each dropout")

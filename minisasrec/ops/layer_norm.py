@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.op import Array, Backward, check_some, op
+from minisasrec.autograd.op import Array, Backward, check_number, check_some, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError
 
@@ -68,5 +68,5 @@ def _(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-8) -> tuple[Array,
 def check_norm(x: Array, eps: float) -> None:
     """Raise for rows without an element, and for an eps below 0."""
     check_some("layer_norm", x, "d", x.shape[-1], "mean")
-    if not eps >= 0:
+    if not check_number("layer_norm", "eps", x, eps) >= 0:
         raise ConfigError(f"layer_norm: eps is {eps}; it is added to the variance, eps >= 0")

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
+from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.gradients import SparseRows
-from minisasrec.autograd.op import Array, Backward, check_ids, op
+from minisasrec.autograd.op import Array, Backward, check_ids, check_number, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
@@ -67,7 +68,7 @@ def bce_with_logits(logits: Array, *, targets: Array) -> Result:
     log(1 - sigmoid(x)) is log sigmoid(-x), so no logarithm ever sees a 0. Raises `ShapeError` for
     targets of another shape, and where there is no element.
     """
-    targets = np.asarray(targets)
+    targets = as_array("bce_with_logits", targets)
     if targets.shape != logits.shape:
         raise ShapeError(
             f"bce_with_logits: targets have shape {targets.shape}, logits {logits.shape}"
@@ -97,10 +98,10 @@ def sampled_bce(
     paper; beta < 1 is gBCE (arXiv 2308.07192), which corrects for sampling only k negatives.
     `targets` (T), `negatives` (T k). Raises `ShapeError` for ids outside the table.
     """
-    targets, negatives = _check_targets("sampled_bce", h, items, targets, negatives)
+    targets, negatives = _check_sampled(h, items, targets, negatives)
     real = targets != 0
     count = h.dtype.type(max(int(real.sum()), 1))
-    beta = h.dtype.type(beta)
+    beta = check_number("sampled_bce", "beta", h, beta)
     positive = (h * items[targets]).sum(-1)  # r of the target, (T)
     negative = np.einsum("td,tkd->tk", h, items[negatives])  # r of each negative, (T k)
     per_row = -beta * stable_log_sigmoid(positive) - stable_log_sigmoid(-negative).sum(-1)
@@ -123,7 +124,8 @@ def sampled_bce(
 
 @sampled_bce.fast
 def _(h: Array, items: Array, *, targets: Array, negatives: Array, beta: float = 1.0) -> Result:
-    targets, negatives = _check_targets("sampled_bce", h, items, targets, negatives)
+    targets, negatives = _check_sampled(h, items, targets, negatives)
+    check_number("sampled_bce", "beta", h, beta)
     k = kernels.loss
     loss, count, ids, slopes = k.sampled_bce_forward(h, items, targets, negatives, beta)
 
@@ -237,7 +239,7 @@ def _check_softmax(
         )
     if block is not None and not (isinstance(block, int | np.integer) and block > 0):
         raise ConfigError(f"softmax_cross_entropy: block is {block}; it must be 1 or more")
-    targets = _check_targets("softmax_cross_entropy", h, items, targets, None)[0]
+    targets = _check_targets("softmax_cross_entropy", h, items, targets)
     if left_out is None:
         return targets, np.zeros((1, 0), np.int64), np.zeros(len(h), np.int64)
     name = "softmax_cross_entropy"
@@ -253,14 +255,16 @@ def _check_softmax(
     return targets, left_out, sequence
 
 
-def _check_targets(
-    name: str, h: Array, items: Array, targets: Array, negatives: Array | None
-) -> tuple[Array, Array]:
+def _check_targets(name: str, h: Array, items: Array, targets: Array) -> Array:
     targets = check_ids(name, targets, len(items), "targets")
     if targets.shape != h.shape[:1]:
         raise ShapeError(f"{name}: targets have shape {targets.shape}, h has {len(h)} rows")
-    if negatives is None:
-        return targets, targets
+    return targets
+
+
+def _check_sampled(h: Array, items: Array, targets: Array, negatives: Array) -> tuple[Array, Array]:
+    name = "sampled_bce"
+    targets = _check_targets(name, h, items, targets)
     negatives = check_ids(name, negatives, len(items), "negatives")
     if negatives.ndim != 2 or len(negatives) != len(h):
         raise ShapeError(f"{name}: negatives have shape {negatives.shape}, expected ({len(h)}, k)")

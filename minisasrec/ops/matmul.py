@@ -80,7 +80,7 @@ def linear(x: Array, W: Array, b: Array, *, activation: Activation = None) -> Re
 
     def backward(dy: Array) -> tuple[Array, ...]:
         if activation == "relu":
-            dy = dy * (y > 0)
+            dy = np.where(y > 0, dy, 0)
         count = math.prod(x.shape[:-1])  # not -1, which means nothing where k or m is 0
         rows, drows = x.reshape(count, x.shape[-1]), dy.reshape(count, dy.shape[-1])
         return dy @ W.T, rows.T @ drows, drows.sum(0)

@@ -23,7 +23,7 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.autograd.arrays import as_array
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Backward, check_number, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
@@ -61,7 +61,7 @@ def ranking_loss(
     `weight` is the lambda of bpr-max and nothing to the others. Raises `ConfigError` for a loss of
     another name, `ShapeError` for `allowed` of another shape.
     """
-    allowed = _check(negative, allowed, loss)
+    allowed = _check(negative, allowed, loss, weight)
     N = allowed.sum(axis=1, keepdims=True)
     real = N[:, 0] > 0
     rows = max(int(real.sum()), 1)
@@ -117,7 +117,7 @@ def _(
     loss: RankingLoss = "bpr-max",
     weight: float = 0.0,
 ) -> Result:
-    allowed = _check(negative, allowed, loss)
+    allowed = _check(negative, allowed, loss, weight)
     kind = RANKING_LOSSES.index(loss)
     positive, negative = np.ascontiguousarray(positive), np.ascontiguousarray(negative)
     total, rows, dp, dr = kernels.ranking.ranking_loss(positive, negative, allowed, kind, weight)
@@ -139,7 +139,8 @@ def _masked_softmax(x: Array, mask: Array) -> tuple[Array, Array]:
     return e / total, (top + np.log(total))[:, 0]
 
 
-def _check(negative: Array, allowed: Array, loss: str) -> Array:
+def _check(negative: Array, allowed: Array, loss: str, weight: float) -> Array:
+    check_number("ranking_loss", "weight", negative, weight)
     if loss not in RANKING_LOSSES:
         raise ConfigError(
             f"ranking_loss: unknown loss {loss!r}; choose one of {', '.join(RANKING_LOSSES)}"
