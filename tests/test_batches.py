@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -223,6 +224,12 @@ def test_seen_items():
     want = [{1, 3, 7}, {2, 5}, {6}]
     for user in range(3):
         assert {i + 1 for i in np.flatnonzero(met[user])} == want[user]
+
+
+def test_who_has_no_train_action_has_met_nothing():
+    split = make_split([[1, 2, 3], [4, 5, 6]], 6)
+    seen = SeenItems(replace(split, train_end=split.dataset.offsets[:-1]))
+    assert not seen.contains(np.arange(2)[:, None], np.arange(1, 7)).any()
 
 
 @settings(max_examples=15)

@@ -225,6 +225,9 @@ def test_candidates_and_exclude(ask: Any, tmp_path: Path) -> None:
     ):
         pandas.DataFrame(table).to_excel(tmp_path / name, index=False, header=header)
         assert items("--candidates", name) == {"f5", "007"}
+    titled = pandas.DataFrame([["for May", None], [None, None], ["x", "film"], [1, "f5"]])
+    titled.to_excel(tmp_path / "titled.xlsx", index=False, header=False)
+    assert items("--candidates", "titled.xlsx") == {"f5"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])

@@ -94,6 +94,10 @@ CASES = {
         lambda: ops.softmax_cross_entropy(x23, np.ones((4, 3)), targets=np.array([1, 7])),
         "softmax_cross_entropy: targets run from 1 to 7, the table has rows 0 to 3",
     ),
+    "bce targets that are text": (
+        lambda: ops.bce_with_logits(np.ones(2), targets=["a", "b"]),
+        "bce_with_logits: targets must be numbers, got <U1",
+    ),
     "bce targets": (
         lambda: ops.bce_with_logits(x23, targets=np.ones(3)),
         "bce_with_logits: targets have shape (3,), logits (2, 3)",
@@ -337,6 +341,10 @@ def test_concatenate_names_the_shapes():
             lambda: ops.ranking_loss(np.ones(2), x23, allowed=x23, loss="hinge"),
             "ranking_loss: unknown loss 'hinge'; choose one of cross-entropy, bpr, top1, top1-max, "
             "bpr-max",
+        ),
+        (
+            lambda: ops.scale(x23, factor=np.complex64(2)),
+            f"scale: factor is {np.complex64(2)!r}; it must be a plain number",
         ),
         (
             lambda: ops.ranking_loss(np.ones(2), x23, allowed=x23, weight=None),

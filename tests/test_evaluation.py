@@ -26,7 +26,7 @@ from minisasrec.learn.config import from_json, make_model
 from minisasrec.learn.evaluation import Evaluator, evaluate, negatives_left, usual_protocols
 from minisasrec.learn.recommendation import top_items
 from minisasrec.models import MODELS
-from minisasrec.models.base import Model
+from minisasrec.models.base import Model, SequenceModel
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
 from minisasrec.models.simple import MarkovChain, Popularity
@@ -61,6 +61,23 @@ def test_candidates_that_are_no_items(backend, wrong):
         found = model.candidate_scores(np.array([0, 1]), histories, [[1, 2], [5, 4]])
         whole = model.all_scores(np.array([0, 1]), histories)
     np.testing.assert_allclose(found, [whole[0, [1, 2]], whole[1, [5, 4]]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_model_may_mix_types(backend):
+    class Mixed(SequenceModel):
+        n = 4
+
+        def encode(self, users, histories):
+            return np.ones((len(users), 2), np.float32)
+
+        def item_vectors(self):
+            return np.arange(12.0).reshape(6, 2)
+
+    histories, users = pack_sequences([[1, 2], [3]], 4), np.array([0, 1])
+    with use_backend(backend):
+        found = Mixed().candidate_scores(users, histories, np.array([[1, 2], [5, 4]]))
+    np.testing.assert_allclose(found, [[5, 9], [21, 17]])
 
 
 @pytest.fixture(scope="module")

@@ -885,6 +885,40 @@ def test_quotes_inside_quotes_as_spark_and_mysql_write_them(tmp_path: Path) -> N
     assert facts["quotes"] == r"yes, \" inside"
 
 
+@pytest.mark.parametrize("separator", [",", "\t", ";", " ", "::"])
+def test_quotes_are_escaped_or_not_whatever_stands_between_fields(
+    tmp_path: Path, separator: str
+) -> None:
+    def look(title: str) -> list[str]:
+        rows = [("user", "item", "time", "title"), ("u", "1", "1", title), ("u", "2", "2", '"b c"')]
+        lines = [separator.join(f'"{v}"' if v[0] != '"' else v for v in row) for row in rows]
+        (tmp_path / "log.txt").write_text("\n".join(lines) + "\n")
+        found = load(tmp_path / "log.txt", title_column="title", separator=separator).titles
+        assert found is not None
+        return list(found[1:])
+
+    if separator != " ":  # there the field may end before `vinyl`
+        assert look(r'"12\" vinyl"') == ['12" vinyl', "b c"]
+    assert look(r'"\"a\" b"') == ['"a" b', "b c"]
+    assert look(r'"a ""b"" c\"') == ['a "b" c\\', "b c"]
+
+
+def test_a_backslash_before_the_end_of_a_field_is_a_letter(tmp_path: Path) -> None:
+    lines = ["user,item,time,title", "u1,1,1,x", r'u1,"C:\dir\",2,12\"x8', "u2,1,3,x"]
+    assert read(tmp_path / "log.csv", "\n".join(lines))[0] == {
+        "u1": ["1", "C:\\dir\\"],
+        "u2": ["1"],
+    }
+
+
+def test_escaped_quotes_far_down_are_told(tmp_path: Path) -> None:
+    many = "".join(f'u{n},{n % 7},{n},"C:\\dir\\"\n' for n in range(50_000))
+    plain = "".join(f"u{n},{n % 7},{n},plain title\n" for n in range(90_000))
+    log = "user,item,time,title\n" + many + plain + 'u1,1,1,"the \\"big\\" one"\n'
+    _, notes = read(tmp_path / "log.csv", log)
+    assert r"on \" is read as a quote inside quotes" in notes
+
+
 def test_backslashes_are_letters_where_quotes_are_doubled(tmp_path: Path) -> None:
     lines = [r'u,1,"C:\dir\",1', r'u,2,"say \""hi\"", twice",2', r"u,3,12\"x8,3", "u,4,d,4"]
     found, facts = titles(tmp_path / "log.csv", lines)

@@ -517,7 +517,8 @@ def test_a_split_has_one_spelling(call, capsys) -> None:
 
 def test_figures(call, folder, capsys) -> None:
     assert call("figure4", "--out", "figure4") == 0
-    said = "60 training sequences, 60 of 15 items or more; uniform attention would give 0.167 of"
+    said = "60 training sequences of 3 items or more, 60 of 15 or more; uniform attention would "
+    said += "give 0.167 of the last position's weight to the last 3\n"
     assert capsys.readouterr().out.count(said) == 2
     weights = read_csv(folder / "figure4" / "positions.csv")
     # of the last 15 positions, two blocks, with positions and without
@@ -540,6 +541,20 @@ def test_figures(call, folder, capsys) -> None:
     }
     assert call("table5", "--methods", "n=10", "--out", "table5") == 0
     assert (folder / "table5" / "plot.png").stat().st_size > 1000
+
+
+def test_attention_maps_of_short_histories(folder, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(targets, "MOST_MAPS", 20)
+    walks = [f"u{u},i{(7 * u + t) % 40},{t}" for u in range(80) for t in range(3 + u % 4)]
+    (folder / "short.csv").write_text("user,item,time\n" + "\n".join(walks) + "\n")
+    options = ["--dataset", "short.csv", "--min-actions", "0", "--methods", "default"]
+    arguments = ["figure4", *options, "--epochs", "1", "--out", "short"]
+    assert run_command(reproduce.main, arguments) == 0
+    said = capsys.readouterr().out
+    assert "default: 20 training sequences of 3 items or more" in said
+    found = re.findall(r"([0-9.]+) of (?:its|the last position's) weight to the last 3", said)
+    assert len(found) == 3 and all(0 < float(share) <= 1 for share in found)
 
 
 def test_a_small_catalogue_is_ranked_whole(folder, capsys, monkeypatch) -> None:

@@ -212,7 +212,7 @@ def check_ids(op_name: str, ids: Any, rows: int, what: str = "ids") -> Array:
 
 def check_number(op_name: str, constant: str, x: Array, value: Any) -> float:
     """A constant as a number of the type of x. Raises `ConfigError` if it is none."""
-    if not isinstance(value, int | float | np.number):
+    if not isinstance(value, int | float | np.integer | np.floating):
         raise ConfigError(f"{op_name}: {constant} is {value!r}; it must be a plain number")
     try:
         number: float = x.dtype.type(value)

@@ -761,7 +761,10 @@ def read_column(source: Source, wanted: Sequence[str | None]) -> list[Any]:
         with _needs(source, "openpyxl"):
             import openpyxl  # noqa: F401
         with _workbook(source) as stream:
-            sheet = SheetTable(source, stream, None, 0, fields=1)
+            try:
+                sheet = SheetTable(source, stream, None, 0)
+            except DataError:  # no row with two fields
+                sheet = SheetTable(source, stream, None, 0, fields=1)
             ids = _column(sheet, wanted)
         alone = len(sheet.names) == 1 and simple(sheet.names[0]) not in headers
         return sheet.names + ids if alone else ids

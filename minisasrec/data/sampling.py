@@ -67,6 +67,8 @@ class SeenItems:
         lengths = self.offsets[own + 1] - self.offsets[own]
         keys = self._keys(self.items, self.offsets[own], lengths)
         wanted = number.reshape(users.shape) * (self.num_items + 1) + items
+        if not len(keys):
+            return np.zeros(wanted.shape, bool)
         found = np.searchsorted(keys, wanted)
         return (found < len(keys)) & (keys[np.minimum(found, len(keys) - 1)] == wanted)
 

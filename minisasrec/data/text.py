@@ -28,7 +28,6 @@ FIRST_ROWS = 20  # are looked at for the row numbers that R writes without a nam
 SAMPLE = 200  # rows that are looked at to choose columns
 ONE_CHARACTER = "\x1f"  # stands for a separator of several while a block is parsed
 SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?', re.IGNORECASE)  # what Excel writes first
-ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # after an even number of backslashes
 BLANKS = "blanks"  # the separator that is any white space
 
 
@@ -72,9 +71,11 @@ class TextTable:
         self.separator = separator
         self.quoted = _is_quoted(head, separator) if quoted is None else quoted
         self.escaped = False  # \" for a quote inside quotes, as Spark and MySQL write it
+        self._backslash_before = False
+        self._escaped_from: int | None = None
         if self.quoted:
-            first = self._double_quotes(first)
-            self._blocks = ((line, self._double_quotes(text)) for line, text in self._blocks)
+            first = self._double_quotes(line, first)
+            self._blocks = ((line, self._double_quotes(line, text)) for line, text in self._blocks)
         self.first_line = line
         self._first = first
         records = islice(self._records(first, line, strict=False), FIRST_ROWS)
@@ -115,6 +116,11 @@ class TextTable:
         again = self.headers_again
         passed = f"{again:,} line(s) repeat the header and were left out: were files put together?"
         notes = [*self.text.notes, *([passed] if again else [])]
+        if self._escaped_from is not None:
+            notes.append(
+                rf"from line {self._escaped_from} on \" is read as a quote inside quotes; above "
+                "it, where nothing said so, the backslash as a letter"
+            )
         if self.swallowed:
             first, last = self.swallowed
             notes.append(
@@ -135,17 +141,25 @@ class TextTable:
             "quotes": 'yes, \\" inside' if self.escaped else "yes" if self.quoted else "no",
         }
 
-    def _double_quotes(self, text: str) -> str:
+    def _double_quotes(self, line: int, text: str) -> str:
         """Quotes inside quotes as CSV has them: `""` in place of `\\"`, if the file has those.
 
         Where quotes are doubled, a quote after a backslash either ends its field or is the first
         of two. So one that anything else follows says that the backslash belongs to it.
         """
-        if '\\"' in text and not self.escaped:
-            end = re.escape(self.separator)
-            inside = rf'(?m)(?:^|{end}) *"(?:[^"\\\n]|\\.)*\\"(?!{end})[^"\s]'
-            self.escaped = re.search(inside, text) is not None
-        return ESCAPED_QUOTE.sub(r'\1""', text) if self.escaped else text
+        if '\\"' not in text:
+            return text
+        if not self.escaped:
+            end, blank = re.escape(self.separator), "" if self.separator == " " else " *"
+            inner = rf'\\"(?!{end}){blank}(?!{end})[^"\s]'
+            field = rf'(?m)(?:^|{end}){blank}"(?:[^"\\\n]|\\(?!"{blank}(?:{end}|$)).)*{inner}'
+            if not (re.search(inner, text) and re.search(field, text)):
+                self._backslash_before = True
+                return text
+            self.escaped = True
+            self._escaped_from = line if self._backslash_before else None
+        # the second of two backslashes belongs to no quote; no text holds a zero byte
+        return text.replace("\\\\", "\0").replace('\\"', '""').replace("\0", "\\\\")
 
     def _skip(self, line: int, first: str, lines: int) -> tuple[int, str]:
         """Leave out the first lines."""

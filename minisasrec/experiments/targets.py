@@ -27,6 +27,7 @@ from minisasrec.models import MODELS, SASRec
 from minisasrec.terminal import say
 
 Array = np.ndarray
+MOST_MAPS = 20_000  # sequences whose attention is averaged; more take minutes and show the same
 
 
 def protocols_of(split: Split, select: str, both: bool = False) -> tuple[Protocol, ...]:
@@ -355,11 +356,15 @@ def draw_figure4(
 ) -> None:
     """Mean attention among the last positions by block, and between items of four categories.
 
-    Over all training sequences, as in the paper.
+    Over the training sequences, as in the paper, but of the last 3 items or more, so that shares of
+    3 items can be told; and some `MOST_MAPS` of them at most.
     """
     data = split.dataset
-    parts = zip(data.offsets[:-1], split.train_end, strict=True)
-    histories = [data.items[start:end] for start, end in parts if end > start]
+    lengths = split.train_end - data.offsets[:-1]
+    recent = min(3, int(lengths.max()))
+    users = np.flatnonzero(lengths >= recent)
+    users = users[:: max(1, len(users) // MOST_MAPS)]
+    histories = [split.train_sequence(int(u)) for u in users]
     categories = data.categories or [()] * (data.num_items + 1)
     names = main_categories(categories, paper.FIGURE_5_CATEGORIES)
     pictures: dict[str, tuple[Array, Sequence[str]]] = {}
@@ -374,19 +379,19 @@ def draw_figure4(
             say(f"{row.name}: attention maps of {len(histories):,} training sequences")
             size = min(paper.FIGURE_4_POSITIONS, model.n, max(map(len, histories)))
             maps, between = mean_attention(model, histories, size, membership(categories, names))
-            lengths = np.minimum([len(items) for items in histories], model.n)
-            uniform = sum(np.mean(1 / lengths[lengths > age]) for age in range(min(3, size)))
+            seen = np.minimum(lengths[users], model.n)
+            recent = min(recent, size)
             report.notes.append(
-                f"{row.name}: {len(histories):,} training sequences, {sum(lengths >= size):,} of "
-                f"{size} items or more; uniform attention would give {uniform:.3f} of the last "
-                "position's weight to the last 3 items"
+                f"{row.name}: {len(users):,} training sequences of {recent} items or more, "
+                f"{(seen >= size).sum():,} of {size} or more; uniform attention would give "
+                f"{np.mean(recent / seen):.3f} of the last position's weight to the last {recent}"
             )
             for b, mean in enumerate(maps, start=1):
                 past = np.tri(size, dtype=bool)
                 pictures[f"{row.name}, block {b}"] = np.where(past, mean, np.nan), ()
                 report.notes.append(
-                    f"{row.name}, block {b}: the last position gives {mean[-1, -3:].sum():.3f} of "
-                    "its weight to the last 3 items"
+                    f"{row.name}, block {b}: the last position gives "
+                    f"{mean[-1, -recent:].sum():.3f} of its weight to the last {recent} items"
                 )
                 at = [(q, k) for q in range(size) for k in range(q + 1)]
                 positions += [

@@ -110,9 +110,11 @@ class SequenceModel(Module, Model):
 
     def candidate_scores(self, users: Array, histories: Packed, candidates: Array) -> Array:
         """r_i for the candidates (B, c) only. Raises `ShapeError` where one is no item."""
-        vectors, items = Tensor(self.encode(users, histories)), Tensor(self.item_vectors())
+        vectors, items = self.encode(users, histories), self.item_vectors()
+        dtype = np.result_type(vectors, items, np.float32)
+        h, table = (Tensor(x.astype(dtype, copy=False)) for x in (vectors, items))
         with no_grad():
-            return ops.gather_dot(vectors, items, ids=candidates).data
+            return ops.gather_dot(h, table, ids=candidates).data
 
 
 class UserModel(SequenceModel):

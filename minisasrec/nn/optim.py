@@ -51,22 +51,9 @@ class Optimizer:
         lr = self.lr if lr is None else lr
         _check_rate(lr)
         for i, (parameter, kind) in enumerate(zip(self.parameters, self.kinds, strict=True)):
-            name = parameter.name or f"parameter {i}"
-            if (parameter.shape, parameter.dtype) != kind:
-                raise ConfigError(
-                    f"{name} was {kind[1]} of shape {kind[0]} when the optimiser was made and is "
-                    f"{parameter.dtype} of shape {parameter.shape} now; make a new optimiser"
-                )
-            if parameter.grad is None:
-                continue
-            gradient = np.asarray(parameter.grad)
-            if gradient.shape != parameter.shape:
-                raise GradientError(
-                    f"the gradient of {name} has shape {gradient.shape}, the parameter "
-                    f"{parameter.shape}"
-                )
-            if gradient.dtype.kind not in "fiub":
-                raise GradientError(f"the gradient of {name} is {gradient.dtype}, no real numbers")
+            w, dw = parameter.data, parameter.grad
+            if type(dw) is not np.ndarray or not kind == (w.shape, w.dtype) == (dw.shape, dw.dtype):
+                self._check(i)
         clip = self._clip_factor()
         self.steps += 1
         settings = self._settings(clip, lr)
@@ -81,6 +68,25 @@ class Optimizer:
             else:
                 trained.append(i)
         self._update(trained, settings)
+
+    def _check(self, i: int) -> None:
+        """Raise if parameter i is not as it was, or its gradient, if it has one, does not fit."""
+        parameter, (shape, dtype) = self.parameters[i], self.kinds[i]
+        name = parameter.name or f"parameter {i}"
+        if (parameter.shape, parameter.dtype) != (shape, dtype):
+            raise ConfigError(
+                f"{name} was {dtype} of shape {shape} when the optimiser was made and is "
+                f"{parameter.dtype} of shape {parameter.shape} now; make a new optimiser"
+            )
+        if parameter.grad is None:
+            return
+        gradient = np.asarray(parameter.grad)
+        if gradient.shape != shape:
+            raise GradientError(
+                f"the gradient of {name} has shape {gradient.shape}, the parameter {shape}"
+            )
+        if gradient.dtype.kind not in "fiub":
+            raise GradientError(f"the gradient of {name} is {gradient.dtype}, no real numbers")
 
     def _clip_factor(self) -> float:
         """What to multiply every gradient with so that their common norm is at most clip_norm."""
@@ -250,8 +256,8 @@ class Adam(Optimizer):
         if self.small and len(trained) == len(self.parameters):
             weights = [self.parameters[i].own_data() for i in self.small]
             gradients: list[Any] = [self.parameters[i].grad for i in self.small]
-            w = np.concatenate(weights, axis=None)
-            g = np.concatenate(gradients, axis=None, dtype=w.dtype, casting="unsafe")
+            w, g = np.concatenate(weights, axis=None), np.concatenate(gradients, axis=None)
+            g = g if g.dtype == w.dtype else g.astype(w.dtype)
             update(w, g, self.small_m, self.small_v, *settings)
             for weight, new in zip(weights, _parts(w, [w.shape for w in weights]), strict=True):
                 weight[...] = new

@@ -69,6 +69,8 @@ def bce_with_logits(logits: Array, *, targets: Array) -> Result:
     targets of another shape, and where there is no element.
     """
     targets = as_array("bce_with_logits", targets)
+    if targets.dtype.kind not in "fiub":
+        raise ShapeError(f"bce_with_logits: targets must be numbers, got {targets.dtype}")
     if targets.shape != logits.shape:
         raise ShapeError(
             f"bce_with_logits: targets have shape {targets.shape}, logits {logits.shape}"
