@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -363,7 +364,7 @@ def draw_figure4(
     lengths = split.train_end - data.offsets[:-1]
     recent = min(3, int(lengths.max()))
     users = np.flatnonzero(lengths >= recent)
-    users = users[:: max(1, len(users) // MOST_MAPS)]
+    users = users[:: max(1, math.ceil(len(users) / MOST_MAPS))]
     histories = [split.train_sequence(int(u)) for u in users]
     categories = data.categories or [()] * (data.num_items + 1)
     names = main_categories(categories, paper.FIGURE_5_CATEGORIES)
