@@ -59,6 +59,8 @@ def test_pack_takes_the_last_n_of_each_slice():
     packed = pack(items, np.array([0, 10, 50]), np.array([3, 20, 50]), 4)
     assert packed.items.tolist() == [0, 1, 2, 16, 17, 18, 19]
     assert packed.offsets.tolist() == [0, 3, 7, 7]  # the last one is empty
+    with pytest.raises(DataError, match="sequence 2 is empty, so it has no last item"):
+        _ = packed.last
 
 
 # --- batches ---------------------------------------------------------------------------------

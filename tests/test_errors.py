@@ -149,6 +149,10 @@ CASES = {
         lambda: Tensor(x23).reshape(4, 2),
         "reshape: 6 elements of (2, 3) do not fill (4, 2)",
     ),
+    "reshape to -2": (
+        lambda: Tensor(x23).reshape(3, -2),
+        "reshape: 6 elements of (2, 3) do not fill (3, -2)",
+    ),
     "transpose of a vector": (
         lambda: Tensor(np.ones(3)).T,
         "transpose: swaps the last two axes, x has shape (3,)",

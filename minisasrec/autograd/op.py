@@ -36,7 +36,8 @@ from minisasrec.errors import ConfigError, GradientError, ShapeError
 Array = np.ndarray
 ARRAYS = (np.ndarray, np.generic)
 Backward = Callable[[Array], tuple[Any, ...]]  # arrays; for a table also a `SparseRows`
-Implementation = Callable[..., tuple[Array, Backward]]
+Result = tuple[Array, Backward]  # what an op returns: (y, backward)
+Implementation = Callable[..., Result]
 Sample = Callable[[Draw], tuple[list[Array], dict[str, Any]]]
 
 
@@ -116,9 +117,7 @@ class Op(Dispatch):
                 )
         return args
 
-    def _check_returned(
-        self, returned: Any, fit: Fit, dtype: np.dtype[Any]
-    ) -> tuple[Array, Backward]:
+    def _check_returned(self, returned: Any, fit: Fit, dtype: np.dtype[Any]) -> Result:
         """(y, backward), if that is what was returned and y is what the signature promises."""
         if type(returned) is tuple and len(returned) == 2 and callable(returned[1]):
             y = returned[0]

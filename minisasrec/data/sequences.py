@@ -48,7 +48,10 @@ class Packed:
 
     @property
     def last(self) -> Array:
-        """The row of each sequence's last item, (B)."""
+        """The row of each sequence's last item, (B). Raises `DataError` for one without items."""
+        empty = np.flatnonzero(np.diff(self.offsets) == 0)
+        if len(empty):
+            raise DataError(f"sequence {empty[0]} is empty, so it has no last item; leave it out")
         return self.offsets[1:] - 1
 
     def pad(self, values: Array | None = None) -> Array:

@@ -362,8 +362,8 @@ def draw_figure4(
     """
     data = split.dataset
     lengths = split.train_end - data.offsets[:-1]
-    recent = min(3, int(lengths.max()))
-    users = np.flatnonzero(lengths >= recent)
+    most = min(3, int(lengths.max()))
+    users = np.flatnonzero(lengths >= most)
     users = users[:: max(1, math.ceil(len(users) / MOST_MAPS))]
     histories = [split.train_sequence(int(u)) for u in users]
     categories = data.categories or [()] * (data.num_items + 1)
@@ -381,9 +381,9 @@ def draw_figure4(
             size = min(paper.FIGURE_4_POSITIONS, model.n, max(map(len, histories)))
             maps, between = mean_attention(model, histories, size, membership(categories, names))
             seen = np.minimum(lengths[users], model.n)
-            recent = min(recent, size)
+            recent = min(most, size)
             report.notes.append(
-                f"{row.name}: {len(users):,} training sequences of {recent} items or more, "
+                f"{row.name}: {len(users):,} training sequences of {most} items or more, "
                 f"{(seen >= size).sum():,} of {size} or more; uniform attention would give "
                 f"{np.mean(recent / seen):.3f} of the last position's weight to the last {recent}"
             )

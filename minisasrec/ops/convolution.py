@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.op import Array, Backward, check_some, op
+from minisasrec.autograd.op import Array, Result, check_some, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
-
-Result = tuple[Array, Backward]
 
 
 def _horizontal_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:

@@ -9,12 +9,10 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.autograd.arrays import as_array
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Result, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.random import Key, drop_threshold, make_key, random_uint32
-
-Result = tuple[Array, Backward]
 
 
 def _sample(draw: Draw, inputs: int) -> tuple[list[Array], dict[str, Any]]:

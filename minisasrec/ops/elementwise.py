@@ -9,11 +9,9 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.gradients import sum_to_shape
-from minisasrec.autograd.op import Array, Backward, check_number, op
+from minisasrec.autograd.op import Array, Result, check_number, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
-
-Result = tuple[Array, Backward]
 
 
 def _away_from_zero(draw: Draw) -> tuple[list[Array], dict[str, object]]:

@@ -8,14 +8,12 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.autograd.gradients import SparseRows
-from minisasrec.autograd.op import Array, Backward, check_ids, check_number, op
+from minisasrec.autograd.op import Array, Result, check_ids, check_number, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
 from minisasrec.ops.dropout import check_dropout, dropout
 from minisasrec.ops.embedding import embedding
 from minisasrec.random import Key, make_key
-
-Result = tuple[Array, Backward]
 
 
 def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:

@@ -8,11 +8,9 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.autograd.gradients import SparseRows
-from minisasrec.autograd.op import Array, Backward, check_ids, op
+from minisasrec.autograd.op import Array, Result, check_ids, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
-
-Result = tuple[Array, Backward]
 
 
 def _ids_sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:

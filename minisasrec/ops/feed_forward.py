@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.op import Array, Backward, check_some, op
+from minisasrec.autograd.op import Array, Result, check_some, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError
 from minisasrec.ops.dropout import add_dropout, check_dropout
@@ -15,7 +15,6 @@ from minisasrec.ops.layer_norm import check_norm, layer_norm
 from minisasrec.ops.matmul import linear
 from minisasrec.random import Key, make_key
 
-Result = tuple[Array, Backward]
 Keys2 = tuple[Key, Key]
 
 

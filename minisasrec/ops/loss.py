@@ -14,12 +14,10 @@ import numpy as np
 from minisasrec import kernels
 from minisasrec.autograd.arrays import as_array
 from minisasrec.autograd.gradients import SparseRows
-from minisasrec.autograd.op import Array, Backward, check_ids, check_number, op
+from minisasrec.autograd.op import Array, Result, check_ids, check_number, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
-
-Result = tuple[Array, Backward]
 
 SCORES_AT_ONCE = 16_000_000  # 64 MB of float32
 

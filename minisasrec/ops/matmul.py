@@ -9,11 +9,10 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.autograd.gradients import sum_to_shape
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Result, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError
 
-Result = tuple[Array, Backward]
 Activation = Literal["relu"] | None
 
 

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.op import Array, Backward, check_some, op
+from minisasrec.autograd.op import Array, Result, check_some, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.ops.layer_norm import check_norm, layer_norm
 from minisasrec.ops.matmul import linear
-
-Result = tuple[Array, Backward]
 
 
 def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:

@@ -23,12 +23,11 @@ import numpy as np
 
 from minisasrec import kernels
 from minisasrec.autograd.arrays import as_array
-from minisasrec.autograd.op import Array, Backward, check_number, op
+from minisasrec.autograd.op import Array, Result, check_number, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ConfigError, ShapeError
 from minisasrec.ops.elementwise import stable_log_sigmoid, stable_sigmoid
 
-Result = tuple[Array, Backward]
 RankingLoss = Literal["cross-entropy", "bpr", "top1", "top1-max", "bpr-max"]
 RANKING_LOSSES: tuple[RankingLoss, ...] = ("cross-entropy", "bpr", "top1", "top1-max", "bpr-max")
 

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from minisasrec import kernels
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Result, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
 from minisasrec.ops.attention import check_offsets, offsets_sample
 from minisasrec.ops.elementwise import stable_sigmoid
-
-Result = tuple[Array, Backward]
 
 
 def _sample(draw: Draw) -> tuple[list[Array], dict[str, Any]]:

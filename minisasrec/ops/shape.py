@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.autograd.op import Array, Backward, op
+from minisasrec.autograd.op import Array, Result, op
 from minisasrec.autograd.signature import Draw
 from minisasrec.errors import ShapeError
 
-Result = tuple[Array, Backward]
 Axis = int | Sequence[int] | None
 
 
@@ -179,6 +178,8 @@ def reshape(x: Array, *, shape: int | Sequence[int]) -> Result:
     """
     try:
         y = x.reshape(shape)
+        if np.min(shape, initial=0) < -1:  # NumPy takes any number below 0 for -1
+            raise ValueError
     except (TypeError, ValueError):
         raise ShapeError(f"reshape: {x.size} elements of {x.shape} do not fill {shape}") from None
 
