@@ -96,15 +96,11 @@ def reading(
 
 
 def json_value(text: str) -> Any:
-    """What a JSON text says. Raises `ValueError`."""
-    return whole_letters(text, json.loads(text))
-
-
-def whole_letters(text: str, value: Any) -> Any:
-    """``value``, which was read from ``text``; ValueError if it holds half of a letter.
+    """What a JSON text says. Raises `ValueError`, also if it holds half of a letter.
 
     JSON can spell half of a pair of UTF-16, `"\\ud800"`. Python reads it, and can write it nowhere.
     """
-    if re.search(r"\\u[dD]|\\U0000[dD]", text):
-        json.dumps(value, ensure_ascii=False, default=str).encode()
+    value = json.loads(text)
+    if re.search(r"\\u[dD]", text):
+        json.dumps(value, ensure_ascii=False).encode()
     return value

@@ -35,7 +35,7 @@ FILMS = {
     "f6": "Misérables, Les (1995)",
     "f7": "Star Wars: Episode IV - A New Hope (1977)",
     "f8": "Alien Nation (1988)",
-    "f9": "Red \x1b[31mAlert\u202e",
+    "f9": "Red \x1b[31mAl\u202eert",
     "007": "Toy Soldiers (1991)",
 }
 IDS = list(FILMS)
@@ -125,7 +125,7 @@ def test_ids_that_begin_with_a_dash(ask: Any, given: tuple[str, ...]) -> None:
 
 def test_titles_are_shown_harmless(ask: Any) -> None:
     told = ask("--items", "f9") + ask("--items", "f9", command=similar)
-    assert "Red \\x1b[31mAlert\\u202e" in told and "\x1b" not in told and "\u202e" not in told
+    assert "Red \\x1b[31mAl\\u202eert" in told and "\x1b" not in told and "\u202e" not in told
 
 
 def test_a_user_whom_the_filter_left_out_is_told_so(ask: Any) -> None:
@@ -168,6 +168,37 @@ def test_titles_as_one_types_them(ask: Any, films: Path, texts: list[str], ids: 
     assert Titles(known).history(texts) == ids
     last = ask("--history", *texts).splitlines()[0]
     assert last == "after:  " + " | ".join(FILMS[i] for i in ids)
+
+
+@pytest.mark.parametrize(
+    ("texts", "titles"),
+    [
+        (["Steins;Gate"], ["Steins;Gate"]),
+        (["Gate; Steins;Gate; Death Note"], ["Gate", "Steins;Gate", "Death Note"]),
+        (["steins gate; gate"], ["Steins;Gate", "Gate"]),
+        (["C"], ["C"]),
+        (["C++, C#; C"], ["C++", "C#", "C"]),
+        (["がん", "かん"], ["がん", "かん"]),
+        (["Heat", "Heat (1995)"], ["Heat", "Heat (1995)"]),
+    ],
+)
+def test_a_title_that_is_typed_exactly_is_that_one(texts: list[str], titles: list[str]) -> None:
+    every = [
+        "Steins;Gate",
+        "Gate",
+        "Death Note",
+        "C++",
+        "C",
+        "C#",
+        "がん",
+        "かん",
+        "Heat (1995)",
+        "Heat",
+    ]
+    titled = {str(item): title for item, title in enumerate(every)}
+    data = build_dataset(["u"] * len(every), list(titled), titles=titled, min_actions=1)
+    known = Known.of(leave_one_out(data))
+    assert [titled[item] for item in Titles(known).history(texts)] == titles
 
 
 @pytest.mark.parametrize(

@@ -641,6 +641,67 @@ def test_records_in_a_file_that_is_called_a_table(name: str, quote: str, tmp_pat
     assert read(tmp_path / name, content)[0] == {"a": ["i1", "i2"]}
 
 
+def test_a_quote_that_swallows_rows_of_words_is_told(tmp_path: Path) -> None:
+    rows = 'user,item,artist\nu1,t1,"Heroes\nu1,t2,Abba\nu2,t1,Queen"\nu2,t2,X\n'
+    found, notes = read(tmp_path / "log.csv", rows)
+    assert found == {"u1": ["t1"], "u2": ["t2"]}
+    assert "a quote opened in line 2 is closed in line 4, and lines between look like rows" in notes
+    prose = 'user,item,text\nu1,t1,"Dear all, hello, and\nbye, dear, friends"\nu2,t2,X\n'
+    assert "look like rows" not in read(tmp_path / "log.csv", prose)[1]
+
+
+SEPARATORS = {  # rows without a header, and the names of their columns: both u1 bought a
+    "tab, comma in a text": ("u1\ta\tKing, S\nu1\tb\tTolkien, J\n", "user,item,-"),
+    "tab, two commas in a text": ("u1\ta\tA, B, C\nu1\tb\tD\n", "user,item,-"),
+    "bar, comma in a text": ("u1|a|K, S, T\nu1|b|X, Y, Z\n", "user,item,-"),
+    "semicolon, decimal commas": ("u1;a;48,1;11,5\nu1;b;47,0;12,5\n", "user,item,-,-"),
+    "comma, bars in a text": ("u1,a,X|Y|Z\nu1,b,X\n", "user,item,-"),
+    "comma, a semicolon in a text": ("u1,a,X; Y\nu1,b,X; Z\n", "user,item,-"),
+}
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv"])
+@pytest.mark.parametrize("what", SEPARATORS)
+def test_the_separator_is_that_of_all_first_lines(what: str, ending: str, tmp_path: Path) -> None:
+    content, columns = SEPARATORS[what]
+    (tmp_path / f"log.{ending}").write_text(content)
+    found = load(tmp_path / f"log.{ending}", header=False, columns=columns)
+    assert sequences(found) == {"u1": ["a", "b"]}
+
+
+FIRST_WITHOUT = pd.DataFrame(  # users who are there, but not in the first 200 rows
+    {
+        "user_id": [None] * 200 + ["a", "a", "b", "b"] * 100,
+        "session_id": [f"s{i}" for i in range(600)],
+        "item_id": ["x", "y", "z"] * 200,
+        "time": range(600),
+    }
+)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl", "json", "xlsx", "pandas", "polars"])
+def test_rows_are_looked_at_from_all_over_a_table(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"log.{form}"
+    frame = FIRST_WITHOUT
+    if form == "csv":
+        frame.to_csv(path, index=False)
+    elif form == "parquet":
+        frame.to_parquet(path)
+    elif form in ("json", "jsonl"):
+        frame.to_json(path, orient="records", lines=form == "jsonl")
+    elif form == "xlsx":
+        frame.to_excel(path, index=False)
+    data = path if path.exists() else frame if form == "pandas" else to_polars(frame)
+    dataset = load(data, drop_missing=True)
+    assert dataset.user_ids == ["a", "b"] and dataset.num_actions == 400
+    with pytest.raises(DataError, match="user id is missing"):
+        load(data)
+
+
+def to_polars(frame: pd.DataFrame) -> Any:
+    return pytest.importorskip("polars").from_pandas(frame)
+
+
 def test_users_who_are_missing_at_the_top_only(tmp_path: Path) -> None:
     """As a database sorts them: 250 rows without a user, 1,000 with one."""
     rows = [f",s{n},{n % 9}" for n in range(250)] + [f"u{n % 7},s{n},{n % 9}" for n in range(1000)]
@@ -800,6 +861,79 @@ def test_a_page_is_rather_the_item_than_a_place(tmp_path: Path) -> None:
 
 
 # --- rows, ids, frames --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "condition", "kept"),
+    [
+        (["1050118621198921728", "1050118621198921729"], "x=1050118621198921728", [0]),
+        (["1050118621198921728", "1050118621198921729"], "x>1050118621198921728", [1]),
+        (["12E4", "120000", "1.2E+5", "120000.0"], "x=120000", [1, 2, 3]),
+        (["0e12", "0e99", "0"], "x=0", [2]),
+        (["1_0", "10"], "x=10", [1]),
+        (["1,234.50", "1", "1234.5", "234.50"], "x=1,234.50", [0, 2]),
+        (["1", "234", "1,234"], "x=1,234", [0, 1]),
+        (["A", "\\N", "NULL", "", "null"], "x!=", [0]),
+        (["A", "\\N", "NULL", "", "null"], "x=", [1, 2, 3, 4]),
+        (["A", "NULL", ""], "x=NULL", [1]),
+    ],
+)
+def test_conditions_are_exact(
+    values: list[str], condition: str, kept: list[int], tmp_path: Path
+) -> None:
+    lines = "".join(f'a,i{i},"{value}"\n' for i, value in enumerate(values))
+    found, _ = read(tmp_path / "log.csv", "user,item,x\n" + lines, where=condition)
+    assert found == {"a": [f"i{i}" for i in kept]}
+    frame = pd.DataFrame({"user": ["a"] * len(values), "item": range(len(values)), "x": values})
+    assert sequences(load(frame, where=condition)) == {"a": [str(i) for i in kept]}
+
+
+def test_conditions_on_whole_numbers_are_exact() -> None:
+    users = [1050118621198921728 + i for i in range(3)]
+    frame = pd.DataFrame({"user": users, "item": [1, 2, 3]})
+    assert load(frame, where=f"user={users[1]}").user_ids == [str(users[1])]
+
+
+@pytest.mark.parametrize(
+    "nothing", ["(NULL)", "[NULL]", "<null>", "NIL", "-1.#IND", "#NV", "#NUM!"]
+)
+def test_other_words_for_nothing(nothing: str, tmp_path: Path) -> None:
+    content = HEADER + f"a,1,1\n{nothing},2,2\na,{nothing},3\n"
+    with pytest.raises(DataError, match="line 3: the user id is missing"):
+        read(tmp_path / "log.csv", content)
+    assert read(tmp_path / "log.csv", content, drop_missing=True)[0] == {"a": ["1"]}
+
+
+@pytest.mark.parametrize("mark", "\u202a\u202c\u202e\u2066\u2069\u200c\u200d\xad\u061c\u2063")
+def test_marks_without_width_are_no_part_of_an_id(mark: str, tmp_path: Path) -> None:
+    content = HEADER + f"a{mark},x,1\na,{mark}y,2\n"
+    assert read(tmp_path / "log.csv", content)[0] == {"a": ["x", "y"]}
+
+
+@pytest.mark.parametrize("items", ["{1,2,3}", "(1, 2)", "{'a', 'b'}", "{'id': 1}"])
+def test_lists_in_brackets_are_told(items: str, tmp_path: Path) -> None:
+    content = HEADER + "".join(f'u{k},"{items}",{k}\n' for k in range(5))
+    assert "list" in read(tmp_path / "log.csv", content)[1]
+    guid = "{3F2504E0-4F89-41D3-9A0C-0305E82C3301}"
+    assert "list" not in read(tmp_path / "log.csv", HEADER + f"a,{guid},1\nb,{guid},2\n")[1]
+
+
+def test_minus_nothing_is_nothing() -> None:
+    assert sequences(load({"user": ["a", "a"], "item": [-0.0, 0.0]})) == {"a": ["0", "0"]}
+
+
+def test_half_a_letter_is_no_id_and_does_no_harm_elsewhere(tmp_path: Path) -> None:
+    cut = "nice \ud83d"
+    frame = pd.DataFrame({"user": ["a", "a"], "item": ["x", cut]}, dtype=object)
+    with pytest.raises(DataError, match="row 1.*holds half of a letter"):
+        load(frame)
+    line = '{"user": "a", "item": "x", "title": "nice \\ud83d", "review": "\\ud83d"}\n'
+    for name, content in (("log.jsonl", line), ("log.json", f"[{line}]")):
+        (tmp_path / name).write_text(content)
+        dataset = load(tmp_path / name)
+        assert sequences(dataset) == {"a": ["x"]} and dataset.titles == ["<pad>", "nice \ufffd"]
+    with pytest.raises(DataError, match="line 1.*holds half of a letter"):
+        read(tmp_path / "log.jsonl", line.replace('"x"', '"x \\ud83d"'))
 
 
 def test_conditions_know_thousands_and_names_of_digits(tmp_path: Path) -> None:

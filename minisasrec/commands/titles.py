@@ -1,8 +1,9 @@
 """Items by their titles, as one types them: `--history "toy story; alien"`.
 
-A title is compared without case, accents, punctuation, its year, and the place of its article:
-"Matrix, The (1999)" is "the matrix". What is not found so is taken for a part of a title, and then
-for a misspelt one. Where that leaves more than one item, all are named and nothing is guessed.
+A title that is typed exactly is that one. Else it is compared without case, accents, punctuation,
+its year, and the place of its article: "Matrix, The (1999)" is "the matrix". What is not found so
+is taken for a part of a title, and then for a misspelt one. Where that leaves more than one item,
+all are named and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import difflib
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from minisasrec.data import DataWarning
+from minisasrec.data.values import tidy
 from minisasrec.errors import DataError
 from minisasrec.learn.known import Known
 
@@ -22,7 +24,7 @@ CUTOFF = 0.85  # how like a misspelt title must be
 CLEAR = 0.08  # and how much more like than the next one
 
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
-_ARTICLE = re.compile(r"^(.*), (the|a|an|les?|la|l'|il|el|los|las|der|die|das)$")
+_ARTICLE = re.compile(r"^(.*), *(the|a|an|les?|la|l'|il|el|los|las|der|die|das)$")
 
 
 def plain(title: str) -> str:
@@ -38,6 +40,21 @@ def plain(title: str) -> str:
     return " ".join(re.findall(r"\w+", text)) or text
 
 
+def _longest(text: str, mark: str, is_title: Callable[[str], bool]) -> list[str]:
+    """The pieces between the marks; those that together make a title are one."""
+    pieces = tidy(text).split(mark)
+    found = []
+    while pieces:
+        for size in range(len(pieces), 0, -1):
+            name = mark.join(pieces[:size]).strip()
+            if size == 1 or is_title(name):
+                break
+        if name:
+            found.append(name)
+        del pieces[:size]
+    return found
+
+
 class Titles:
     """The titles of the items that a recommender knows. Raises `DataError` if it has none."""
 
@@ -47,46 +64,37 @@ class Titles:
                 f"{known.name} was trained without titles; name the items by their ids: --items"
             )
         self.known, self.titles = known, known.titles
+        self.exact: dict[str, list[int]] = {}  # by title as it is
         self.items: dict[str, list[int]] = {}  # by plain title
         for number, title in enumerate(known.titles):
             if number:
+                self.exact.setdefault(tidy(title), []).append(number)
                 self.items.setdefault(plain(title), []).append(number)
 
     def history(self, texts: Sequence[str]) -> list[str]:
         """The ids of the items that texts name; a text may hold several titles.
 
-        They are separated by `;`, or by commas. A comma may also be part of a title: the longest
-        pieces that are whole titles are taken.
+        They are separated by `;`, or by commas. Both may also be part of a title: the longest
+        pieces that are whole titles are taken, those with `;` only if they are typed exactly.
         """
         names: list[str] = []
         for text in texts:
-            for part in text.split(";"):
-                names += self._split(part.strip())
+            for part in _longest(text, ";", lambda title: title in self.exact):
+                whole = part in self.exact
+                names += [part] if whole else _longest(part, ",", lambda t: plain(t) in self.items)
         if not names:
             raise DataError(
                 "the history is empty; give titles, such as --history 'Toy Story; Alien'"
             )
         return [self.known.item_ids[self.item(name)] for name in names]
 
-    def _split(self, text: str) -> list[str]:
-        pieces = [piece.strip() for piece in text.split(",")]
-        names = []
-        while pieces:
-            for size in range(len(pieces), 0, -1):
-                name = ", ".join(pieces[:size]).strip()
-                if size == 1 or plain(name) in self.items:
-                    break
-            if name:
-                names.append(name)
-            del pieces[:size]
-        return names
-
     def item(self, name: str) -> int:
         """The number of the item that a title names. Raises `DataError` unless it is one."""
         wanted = plain(name)
         year = _YEAR.search(name)
-        found = self.items.get(wanted, [])
-        if year and found:
+        exact = self.exact.get(tidy(name), [])
+        found = exact if len(exact) == 1 else self.items.get(wanted, [])
+        if year and len(exact) != 1:
             found = [i for i in found if _YEAR.search(self.titles[i]) and year[1] in self.titles[i]]
         if not found and wanted:
             words = f" {wanted} "

@@ -18,6 +18,7 @@ from minisasrec.data.values import (
     MISSING,
     Ids,
     Unusable,
+    as_title,
     compared,
     first_unusable,
     look_like_lists,
@@ -61,7 +62,7 @@ class Table(Protocol):
         """What a reader of the data should know."""
 
     def sample(self) -> Sequence[Sequence[Any]]:
-        """The first values of each column."""
+        """The first values of each column, and more from further down: see `values.spread`."""
 
     def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
         """All rows, with the columns of ``kinds``: position -> "id", "time" or "text"."""
@@ -258,7 +259,7 @@ class ActionsBuilder:
             return
         values = block.columns[self.roles.title]
         try:
-            names = texts(values if len(rows) == len(values) else values[rows])
+            names = texts(values if len(rows) == len(values) else values[rows], as_title)
         except Unusable:
             self.titles.why_not = "holds other values than text"
             return

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from minisasrec.data.builder import Block
 from minisasrec.data.columns import index_name
-from minisasrec.data.values import as_objects
+from minisasrec.data.values import as_objects, spread
 from minisasrec.errors import DataError
 
 ROWS = 200_000  # rows that are worked on at a time
-SAMPLE = 200
 
 
 def is_frame(data: Any) -> bool:
@@ -40,23 +39,25 @@ class FrameTable:
         self.notes: list[str] = []
 
     def sample(self) -> Sequence[Sequence[Any]]:
-        """The first values of each column."""
-        columns = (self._column(p, 0, SAMPLE).tolist() for p in range(len(self.names)))
+        """Values of each column; see `Table`."""
+        rows = spread(self.length)
+        columns = (self._column(p, rows).tolist() for p in range(len(self.names)))
         return [[str(v) if hasattr(v, "isoformat") else v for v in c] for c in columns]
 
     def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
         """All rows; see `Table`."""
         for first in range(0, self.length, ROWS):
-            columns = {p: self._column(p, first, first + ROWS) for p in kinds}
+            columns = {p: self._column(p, slice(first, first + ROWS)) for p in kinds}
             yield Block(columns, lambda row, first=first: f"row {first + row}")  # type: ignore[misc]
 
-    def _column(self, position: int, first: int, end: int) -> NDArray[Any]:
+    def _column(self, position: int, rows: slice | list[int]) -> NDArray[Any]:
         if hasattr(self.frame, "iloc"):
-            return pandas_column(self.frame.iloc[first:end, position])
+            return pandas_column(self.frame.iloc[rows, position])
         if hasattr(self.frame, "get_column"):  # polars without Arrow
-            values = self.frame.get_column(self.names[position])[first:end].to_list()
+            values = self.frame.get_column(self.names[position])[rows].to_list()
             return as_objects([str(v) if hasattr(v, "isoformat") else v for v in values])
-        return arrow_column(self.frame.column(position)[first:end])
+        column = self.frame.column(position)
+        return arrow_column(column[rows] if isinstance(rows, slice) else arrow_rows(column, rows))
 
 
 def _opened(frame: Any) -> tuple[Any, list[Any], int]:
@@ -137,6 +138,16 @@ def pandas_column(series: Any) -> NDArray[Any]:
         return np.asarray(series.to_numpy(dtype="datetime64[us]"))
     values = series.astype(object).tolist()
     return as_objects([str(v) if hasattr(v, "isoformat") and v == v else v for v in values])
+
+
+def arrow_rows(column: Any, rows: Sequence[int]) -> Any:
+    """Some rows of an Arrow column. Its own `take` lacks types such as polars' text."""
+    import pyarrow
+
+    pieces = [column[i : i + 1] for i in rows]
+    if isinstance(column, pyarrow.ChunkedArray):
+        pieces = [chunk for piece in pieces for chunk in piece.chunks]
+    return pyarrow.chunked_array(pieces, column.type)
 
 
 def arrow_column(column: Any) -> NDArray[Any]:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, get_args
 
-from minisasrec.data.values import tidy
+from minisasrec.data.values import MISSING, tidy
 from minisasrec.errors import ConfigError
 
 Filter = Literal["one-pass", "iterative", "none"]
@@ -182,23 +183,27 @@ class Condition:
             )
         column, operator, value = match.groups()
         operator = "=" if operator == "==" else operator
-        values = (
-            tuple(tidy(v) for v in value.split(","))  # as the fields are
-            if operator in ("=", "!=")
-            else (tidy(value),)
-        )
+        one = operator not in ("=", "!=") or BOTH_MARKS.fullmatch(value.strip())
+        values = tuple(tidy(v) for v in ([value] if one else value.split(",")))  # as the fields are
         if operator not in ("=", "!=") and number(values[0]) is None:
             raise ConfigError(f"--where (where=) is {text!r}: {operator} needs a number after it")
         return cls(column, operator, values, str(text))
 
     def holds(self, value: str) -> bool:
-        """Whether a field fulfils it: compared as numbers where both are, else as text."""
+        """Whether a field fulfils it: compared as numbers where both are, else as text.
+
+        Nothing, as in ``coupon=``, is all that stands for a missing value.
+        """
         if self.operator in ("=", "!="):
             mine = number(value)
-            same = value in self.values or (
-                any(number(v) == mine for v in self.values if not FIRST_ZERO.match(v))
-                if mine is not None and not FIRST_ZERO.match(value)
-                else value in ("True", "False") and value.lower() in map(str.lower, self.values)
+            same = (
+                value in self.values
+                or (value in MISSING and "" in self.values)
+                or (
+                    any(number(v) == mine for v in self.values if not FIRST_ZERO.match(v))
+                    if mine is not None and not FIRST_ZERO.match(value)
+                    else value in ("True", "False") and value.lower() in map(str.lower, self.values)
+                )
             )
             return same == (self.operator == "=")
         mine, other = number(value), number(self.values[0])
@@ -215,22 +220,26 @@ class Condition:
 FIRST_ZERO = re.compile(r"-?0[0-9]")  # 007 is a name and not 7, as in the ids
 DECIMAL_COMMA = re.compile(r"-?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+),[0-9]{1,2}")  # 7,50 and 1.234,50
 THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")  # 1,234 and 1,234.50
+BOTH_MARKS = re.compile(  # one number, where 1,234 may be two
+    r"-?[1-9][0-9]{0,2}((,[0-9]{3})+\.[0-9]+|(\.[0-9]{3})+,[0-9]+)"
+)
+# programs write an exponent with its sign: 12E4 is more likely a name
+DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+][0-9]{1,3})?")
 
 
-def number(text: str) -> float | None:
+def number(text: str) -> Decimal | None:
     """A number, with a point or a comma before the decimals, or between thousands; else None.
 
-    >>> number("1,234.50"), number("1.234,50"), number("7,5"), number("about 7")
-    (1234.5, 1234.5, 7.5, None)
+    Exact, so that long ids that differ in their last digit are not equal.
+
+    >>> [str(number(text)) for text in ("1,234.50", "1.234,50", "7,5", "about 7")]
+    ['1234.50', '1234.50', '7.5', 'None']
     """
     if DECIMAL_COMMA.fullmatch(text):
         text = text.replace(".", "").replace(",", ".")
     elif THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return Decimal(text) if DECIMAL.fullmatch(text) else None
 
 
 def is_number(field: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import csv
 import io
+import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from minisasrec.border import json_value, reading, whole_letters
+from minisasrec.border import reading
 from minisasrec.data.actions import Actions
 from minisasrec.data.builder import Block, Table, read_actions
 from minisasrec.data.columns import (
@@ -34,10 +35,10 @@ from minisasrec.data.columns import (
     suggestion,
 )
 from minisasrec.data.files import Source, check_unpacked, find
-from minisasrec.data.frames import FrameTable, arrow_column
+from minisasrec.data.frames import FrameTable, arrow_column, arrow_rows
 from minisasrec.data.options import ReadingOptions, spelled
-from minisasrec.data.text import BLANKS, SAMPLE, TextTable
-from minisasrec.data.values import as_objects, tidy
+from minisasrec.data.text import BLANKS, TextTable
+from minisasrec.data.values import SAMPLE, as_objects, as_title, spread, tidy
 from minisasrec.errors import DataError
 
 ML_100K_GENRES = (
@@ -330,17 +331,16 @@ class RecordTable:
         self._late: dict[str, None] = {}  # keys that no line of the first block has
         self._blocks = iter(self.text)
         self._first = self._skip(options.skip_lines)
-        self._sample: list[dict[str, Any]] = []
+        self._records: list[dict[str, Any]] = []  # of the first block
         keys: dict[str, None] = {}  # a key that is seldom given, such as a time, may come late
         for number, line in enumerate(self._first[1].split("\n"), self._first[0]):
             if line.strip():
                 record = self._read(_record, line, number)
                 keys.update(dict.fromkeys(record))
-                if len(self._sample) < SAMPLE:
-                    self._sample.append(record)
-                elif names is not None:
+                self._records.append(record)
+                if names is not None and len(self._records) == SAMPLE:
                     break
-        if not self._sample:
+        if not self._records:
             raise DataError(f"{source} is empty: expected {what}")
         self.names = list(names or keys)
         self._known = {*self.names}
@@ -370,8 +370,9 @@ class RecordTable:
         return line + lines, text.split("\n", lines)[-1] if lines else text
 
     def sample(self) -> Sequence[Sequence[Any]]:
-        """The first values of each column."""
-        return [[record.get(name) for record in self._sample] for name in self.names]
+        """Values of each column; see `Table`."""
+        records = [self._records[i] for i in spread(len(self._records))]
+        return [[record.get(name) for record in records] for name in self.names]
 
     def blocks(self, kinds: Mapping[int, str]) -> Iterator[Block]:
         """All records; see `Table`."""
@@ -446,7 +447,7 @@ class ArrayTable(FrameTable):
         """Read it. ValueError if it is anything else."""
         import pandas
 
-        records = json_value(text)
+        records = json.loads(text)
         for number, record in enumerate(records, 1):
             if not isinstance(record, dict):
                 raise ValueError(f"entry {number} is {record!r:.60}, no object")
@@ -458,9 +459,9 @@ class ArrayTable(FrameTable):
 def _record(line: str) -> dict[str, Any]:
     """A JSON object, or the Python literal that some of these files have instead."""
     try:
-        record = json_value(line)
+        record = json.loads(line)
     except ValueError:
-        record = whole_letters(line, ast.literal_eval(line.strip()))
+        record = ast.literal_eval(line.strip())
     if not isinstance(record, dict):
         raise ValueError("not an object")
     return record
@@ -513,7 +514,7 @@ def _titles_from_records(source: Source, item_key: str, title_key: str) -> dict[
                     f"{source} line {number}: expected an object, got {line[:60]!r}"
                 ) from error
             if record.get(item_key) and record.get(title_key):
-                titles[str(record[item_key])] = str(record[title_key])
+                titles[str(record[item_key])] = as_title(str(record[title_key]))
     return titles
 
 
@@ -560,9 +561,13 @@ class ParquetTable:
         self.notes = []
 
     def sample(self) -> Sequence[Sequence[Any]]:
-        """The first values of each column."""
-        for batch in self.file.iter_batches(batch_size=SAMPLE, columns=self.in_file):
-            columns = [arrow_column(batch.column(p)).tolist() for p in range(len(self.names))]
+        """Values of each column; see `Table`."""
+        for batch in self.file.iter_batches(batch_size=RECORDS, columns=self.in_file):
+            rows = spread(batch.num_rows)
+            columns = [
+                arrow_column(arrow_rows(batch.column(p), rows)).tolist()
+                for p in range(len(self.names))
+            ]
             return [[str(v) if hasattr(v, "isoformat") else v for v in c] for c in columns]
         return [[] for _ in self.names]
 
@@ -630,11 +635,12 @@ class SheetTable:
                 raise DataError(f"{source}: no row of {MOST_SHEET_ROWS:,} has column names")
         else:
             raise DataError(f"{source} is empty: expected a row with column names")
-        self._head = list(islice(self._rows, SAMPLE))
+        self._head = list(islice(self._rows, RECORDS))
 
     def sample(self) -> Sequence[Sequence[Any]]:
-        """The first values of each column."""
+        """Values of each column; see `Table`."""
         rows = [row for _, row in self._head if _says_something(row)]
+        rows = [rows[i] for i in spread(len(rows))]
         return [
             [str(row[p]) if p < len(row) and row[p] is not None else None for row in rows]
             for p in range(len(self.names))

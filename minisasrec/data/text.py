@@ -20,12 +20,11 @@ from minisasrec.data.builder import Block
 from minisasrec.data.columns import Header, suggestion
 from minisasrec.data.files import LONGEST_LINE, Source
 from minisasrec.data.options import ReadingOptions, is_number, spelled
-from minisasrec.data.values import MISSING, as_objects, looks_like_data, tidy
+from minisasrec.data.values import MISSING, SAMPLE, as_objects, looks_like_data, spread, tidy
 from minisasrec.errors import DataError
 
 MOST_COLUMNS = 10_000
 FIRST_ROWS = 20  # are looked at for the row numbers that R writes without a name above them
-SAMPLE = 200  # rows that are looked at to choose columns
 ONE_CHARACTER = "\x1f"  # stands for a separator of several while a block is parsed
 SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?', re.IGNORECASE)  # what Excel writes first
 BLANKS = "blanks"  # the separator that is any white space
@@ -65,7 +64,7 @@ class TextTable:
             expected = columns.replace(",", " ") if columns else "a header line with column names"
             raise DataError(f"{source} is empty: expected {expected}")
         head = first[:65536]
-        separator = separator or hint or _most_frequent(head)
+        separator = separator or hint or _most_frequent(head, len(given))
         if separator == BLANKS and all(map(_is_whole, head.partition("\n")[0].split())):
             separator = " "  # R puts one between fields in quotes, in which there may be more
         self.separator = separator
@@ -246,13 +245,10 @@ class TextTable:
             )
 
     def sample(self) -> Sequence[Sequence[Any]]:
-        """Values of each column: the first, and more from all over the first block.
-
-        A database may sort the rows without a user to the top.
-        """
+        """Values of each column; see `Table`."""
         records = [r for _, r in self._records(self._first, 1, strict=False)]
         rows = [r for r in records if len(r) == self.width and not self._is_header(r)]
-        rows = rows[:SAMPLE] + rows[SAMPLE :: max(1, (len(rows) - SAMPLE) // (4 * SAMPLE))]
+        rows = [rows[i] for i in spread(len(rows))]
         return [[value.strip() for value in column] for column in zip(*rows, strict=True)] or [
             [] for _ in self.names
         ]
@@ -388,14 +384,19 @@ class TextTable:
 
     def _look_inside_quotes(self, text: str, line: int) -> None:
         """Remember the first record of several lines in which one looks like a row of its own:
-        as many fields, and a number wherever the record has one."""
+        as many fields, and a number or one word wherever the record has one."""
         lines = text.split("\n")
         records = [*self._records(text, line, strict=True), (line + _count_lines(text), [])]
         for (begin, fields), (end, _) in pairwise(records):
             numbers = [p for p, field in enumerate(fields) if is_number(field)]
-            for one in lines[begin + 1 - line : end - line] if numbers else ():
+            words = [p for p, field in enumerate(fields) if re.fullmatch(r"\S+", field)]
+            for one in lines[begin + 1 - line : end - line] if words else ():
                 parts = one.split(self.separator)
-                if len(parts) == self.width and all(is_number(parts[p]) for p in numbers):
+                if (
+                    len(parts) == self.width
+                    and all(is_number(parts[p]) for p in numbers)
+                    and all(re.fullmatch(r"\S+", parts[p]) for p in words)
+                ):
                     self.swallowed = (begin, end - 1)
                     return
 
@@ -483,11 +484,26 @@ def _count_lines(text: str) -> int:
     return text.count("\n") + (not text.endswith("\n"))
 
 
-def _most_frequent(head: str) -> str:
-    """The separator of the first line: of the usual ones the most frequent outside quotes."""
-    first = re.sub(r'"[^"\n]*"', "", head.partition("\n")[0])
-    if any(mark in first for mark in ",\t;|"):
-        return max(",\t;|", key=first.count)
+def _most_frequent(head: str, width: int = 0) -> str:
+    """The separator of the first line: of the usual ones the most frequent outside quotes.
+
+    One that makes so many fields as there are names of columns (`width`), or the same number on all
+    first lines, comes before one that does not; a comma in a text has a blank behind it.
+    """
+    lines = [re.sub(r'"[^"\n]*"', "", line) for line in head.split("\n")[:SAMPLE]]
+    first, lines = lines[0], [line for line in lines[:-1] if line.strip()]
+
+    def evidence(mark: str) -> tuple[bool, bool, int, int]:
+        same = len({line.count(mark) for line in lines}) == 1
+        return (
+            first.count(mark) + 1 == width,
+            same,
+            first.count(mark),
+            -sum(line.count(mark + " ") for line in lines),
+        )
+
+    if marks := [mark for mark in "\t;,|" if mark in first]:
+        return max(marks, key=evidence)
     return "::" if "::" in first else ","
 
 

@@ -15,17 +15,24 @@ from numpy.typing import NDArray
 
 # What stands for "nothing" in exports of pandas, R, SQL, Excel, Google Analytics and others.
 MISSING = frozenset(
-    "|NA|N/A|n/a|na|N.A.|n.a.|NaN|nan|NAN|-nan|NaT|null|NULL|Null|(null)|None|NONE|none|<NA>|<na>"
-    "|nil|\\N|undefined|(not set)|(none)|(blank)|-|--|?|#N/A|#N/A N/A|#NA|#NULL!|#VALUE!|#REF!"
-    "|#DIV/0!|#NAME?".split("|")
+    "|NA|N/A|n/a|na|N.A.|n.a.|NaN|nan|NAN|-nan|-NaN|NaT|1.#IND|-1.#IND|1.#QNAN|-1.#QNAN"
+    "|null|NULL|Null|(null)|(NULL)|[NULL]|<null>|<NULL>|None|NONE|none|<NA>|<na>|nil|Nil|NIL|\\N"
+    "|undefined|UNDEFINED|(not set)|(none)|(blank)|-|--|?|#N/A|#N/A N/A|#NA|#NULL!|#VALUE!|#REF!"
+    "|#DIV/0!|#NAME?|#NUM!|#NV|#WERT!|#BEZUG!|#ZAHL!".split("|")
 )
 ZEROS = re.compile(r"(\.0*|,0{1,2})$")  # 7.0 and 7.00, and 7,0 where the decimal mark is a comma
 WHOLE = re.compile(r"-?[0-9]+(\.0*|,0{1,2})?")
 # what a spreadsheet makes of a long number
 SHORTENED = re.compile(r"-?[0-9]([.,][0-9]+)?[eE]\+[0-9]+")
-LIST = re.compile(r"\[.*\]|[A-Za-z]{0,3}[0-9]+([ ,;|]+[A-Za-z]{0,3}[0-9]+)+", re.DOTALL)
+LIST = re.compile(
+    r"\[.*\]|\{.*[,:].*\}|\(.*,.*\)|[A-Za-z]{0,3}[0-9]+([ ,;|]+[A-Za-z]{0,3}[0-9]+)+", re.DOTALL
+)
 # around a field as blanks are: marks without width, which come with text that was copied
-AROUND = " \t\n\r\x0b\x0c\xa0\u200b\u200e\u200f\u2060\ufeff"
+AROUND = " \t\n\r\x0b\x0c\xa0\xad\u061c\ufeff" + "".join(
+    map(chr, [*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A)])
+)
+SAMPLE = 200  # rows that are looked at to choose columns, and four times as many further down
+HALF = re.compile("[\ud800-\udfff]")  # of a pair of UTF-16, such as an emoji; no file can hold it
 
 
 class Unusable(Exception):
@@ -49,7 +56,10 @@ def tidy(text: str) -> str:
 def as_text(value: Any) -> str:
     """A value of any kind as the text that an id is made from; "" if it is missing."""
     if isinstance(value, str):
-        return tidy(value)
+        text = tidy(value)
+        if not text.isascii() and HALF.search(text):
+            raise Unusable(f"holds half of a letter ({shown(text)}): a text was cut inside it")
+        return text
     if value is None:
         return ""
     if isinstance(value, (bool, np.bool_)):
@@ -73,8 +83,15 @@ def as_text(value: Any) -> str:
                 f"is {float(value)!r}: such large numbers lose digits as floats; read as text"
             )
         short = isinstance(value, np.floating) and value.itemsize < 8 and not value.is_integer()
-        return str(value) if short else repr(float(value))  # 0.1, and not 0.10000000149
+        # 0.1, and not 0.10000000149; 0.0 and not -0.0
+        return str(value) if short else repr(float(value) + 0.0)
     return tidy(str(value))
+
+
+def as_title(value: Any) -> str:
+    """As `as_text`; a half of a letter is shown as U+FFFD, for no id is made from a title."""
+    whole = not isinstance(value, str) or value.isascii()
+    return as_text(value if whole else HALF.sub("\ufffd", value))
 
 
 def whole_up_to(dtype: np.dtype[Any]) -> int:
@@ -110,6 +127,14 @@ def _entries(values: NDArray[Any]) -> list[Any]:
 def as_objects(values: Sequence[Any]) -> NDArray[Any]:
     """A one-dimensional array of Python objects, whatever these are."""
     return np.fromiter(values, dtype=object, count=len(values))
+
+
+def spread(rows: int) -> list[int]:
+    """The first of so many rows, and more from all over them.
+
+    A database may sort the rows without a user to the top.
+    """
+    return [*range(rows)[:SAMPLE], *range(rows)[SAMPLE :: max(1, (rows - SAMPLE) // (4 * SAMPLE))]]
 
 
 def meant(name: str, known: Container[str]) -> str:
