@@ -426,16 +426,20 @@ def test_a_parameter_held_twice_counts_once():
         collections.deque([parameter()]),
         {"a": parameter()}.values(),
         array_of(parameter()),
+        {parameter(): "x"},
+        {("a", linear()): 1},
+        Bag(Tensor(np.ones(2), requires_grad=True)),
     ],
     ids=[
         *["set", "frozenset", "object", "deep in an object", "tensor", "object to call", "slots"],
-        *["method", "partial", "closure", "deque", "values", "array"],
+        *["method", "partial", "closure", "deque", "values", "array", "key", "key of two"],
+        "tensor in an object",
     ],
 )
 def test_parameters_that_would_not_be_found_are_refused(value):
     module = Module()
     module.part = value
-    with pytest.raises(ConfigError, match="^part.* (is a .* that holds parameters|is a Tensor)"):
+    with pytest.raises(ConfigError, match=r"^part.* (is a .* that holds parameters|is a Tensor)"):
         module.parameters()
 
 
@@ -485,6 +489,19 @@ def test_a_parameter_of_the_class_is_refused():
 
     with pytest.raises(ConfigError, match="AList.layers belongs to the class"):
         AList().parameters()
+
+    layer = linear()
+
+    class Default(Module):
+        def forward(self, x, weight=parameter()):  # noqa: B008
+            return x * weight
+
+    class Static(Module):
+        double = staticmethod(lambda x: layer(layer(x)))
+
+    for kind, name in ((Default, "forward"), (Static, "double")):
+        with pytest.raises(ConfigError, match=f"{name} has a parameter that belongs to the class"):
+            kind().parameters()
 
 
 @pytest.mark.parametrize(

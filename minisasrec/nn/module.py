@@ -12,6 +12,8 @@ import numpy as np
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.errors import CheckpointError, ConfigError
 
+FUNCTIONS = (FunctionType, staticmethod, classmethod)  # as a class holds them
+
 
 class Parameter(Tensor):
     """A leaf tensor that training changes. It copies `data`: the caller's array stays as it is."""
@@ -142,6 +144,8 @@ def _found_in(
             raise ConfigError(f"{name} is a Tensor that requires a gradient; make it a Parameter")
     elif isinstance(value, Module | list | tuple | dict):
         seen.add(id(value))
+        if isinstance(value, dict):
+            others.append((f"{name}.keys()", list(value)))
         for key, entry in _entries(value):
             yield from _found_in(entry, f"{name}.{key}" if name else str(key), seen, others)
     else:
@@ -153,11 +157,13 @@ def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(value, Module):
         for kind in type(value).__mro__:
             for key, entry in vars(kind).items():
-                contains = isinstance(entry, list | tuple | dict) and _holds_more(entry, set())
+                looked_into = isinstance(entry, (list, tuple, dict, *FUNCTIONS))
+                contains = looked_into and _holds_more(entry, set())
                 if contains or isinstance(entry, Parameter | Module):
+                    has = " has a parameter that" if isinstance(entry, FUNCTIONS) else ""
                     raise ConfigError(
-                        f"{kind.__name__}.{key} belongs to the class, so that all of its modules "
-                        "would share it; set it in __init__"
+                        f"{kind.__name__}.{key}{has} belongs to the class, so that all of its "
+                        "modules would share it; set it in __init__"
                     )
             slots = vars(kind).get("__slots__", ())
             for key in (slots,) if isinstance(slots, str) else slots:
@@ -176,7 +182,8 @@ def _holds_more(value: Any, seen: set[int]) -> bool:
     waiting = [value]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, Parameter | Module):
+        leaf = isinstance(value, Tensor) and value.requires_grad and value.op is None
+        if leaf or isinstance(value, Module):
             if id(value) not in seen:
                 return True
         elif id(value) not in looked_at and not isinstance(value, type | ModuleType | Tensor):
