@@ -41,6 +41,12 @@ KINDS = {
     "shift": "shifted",
     "axis": "another axis",
     "path": "are 0 and should not be",
+    "state": "what the last call of forward saved",
+    "layout": "how an array lies in memory",
+    "memory": "the same memory each time",
+    "not linear": "not linear in dy",
+    "division by y": "a division by y",
+    "places": "stand in other places",
     "other": "",
 }
 BUGS = []
@@ -467,6 +473,96 @@ def residual_first_column_lost(x):
         return (dx,)
 
     return x + x, backward
+
+
+SAVED = {}
+BUFFER = np.empty((3, 4))
+
+
+@bug("state", (3, 4))
+def cube_saves_x_outside(x):
+    SAVED["x"] = x.copy()
+    return x**3, lambda dy: (3 * SAVED["x"] ** 2 * dy,)
+
+
+@bug("state", (3, 4))
+def relu_saves_its_mask_outside(x):
+    SAVED["mask"] = x > 0
+    return np.maximum(x, 0), lambda dy: (dy * SAVED["mask"],)
+
+
+@bug("memory", (3, 4))
+def sine_into_a_buffer(x):
+    def backward(dy):
+        np.multiply(dy, np.cos(x), out=BUFFER)
+        return (BUFFER,)
+
+    return np.sin(x), backward
+
+
+@bug("layout", (3, 4))
+def double_in_the_order_of_memory(x):
+    return 2 * x, lambda dy: (2 * dy.ravel(order="K").reshape(x.shape),)
+
+
+@bug("layout", (3, 4))
+def double_of_contiguous_x_only(x):
+    return 2 * x, lambda dy: ((2 if x.flags.c_contiguous else 3) * dy,)
+
+
+@bug("not linear", (3, 4))
+def sine_clips_dy(x):
+    return np.sin(x), lambda dy: (np.clip(dy, -5, 5) * np.cos(x),)
+
+
+@bug("division by y", (3, 4))
+def std_without_the_division(x):
+    centred = x - mean(x)
+    return x.std(-1), lambda dy: (dy[:, None] * centred / 4,)
+
+
+@bug("places", (3, 4))
+def reshape_in_another_order(x):
+    return x.reshape(6, 2), lambda dy: (dy.reshape(3, 4, order="F"),)
+
+
+# --- entries of very different sizes ---------------------------------------------------------
+
+
+@bug("path", [0.0, 1.0, 2.0, 20.0])
+def exp_lost_below_5(x):
+    return np.exp(x), lambda dy: (dy * np.exp(x) * (x > 5),)
+
+
+@bug("other", [1e-3, 0.1, 0.7, 1.0])
+def reciprocal_with_a_wrong_sign(x):
+    return 1 / x, lambda dy: (np.where(x > 0.5, 1, -1) * dy / x**2,)
+
+
+@bug("other", [0.01, 0.1, 100.0, 1000.0])
+def cube_ten_times_too_steep_below_1(x):
+    return x**3, lambda dy: (dy * 3 * x**2 * np.where(x < 1, 10, 1),)
+
+
+@bug("path", (3, 4))
+def one_row_of_a_table_lost(x):
+    return x * [[1e7], [1], [1]], lambda dy: (dy * [[1e7], [1], [0]],)
+
+
+@bug("other", (2, 4))
+def a_small_term_of_a_sum_lost(x):
+    a, b = x
+    return (a @ a) + 1e-7 * (b @ b), lambda dy: (dy * np.stack([2 * a, 0 * b]),)
+
+
+@bug("zero", 1e6 * POSITIVE, 1e-9 * POSITIVE)
+def the_small_one_of_two_lost(a, b):
+    return a + b, lambda dy: (dy, 0 * dy)
+
+
+@bug("sign", [1e-6, 0.5, 2.0, 3.0])
+def log_with_a_wrong_sign(x):
+    return np.log(x), lambda dy: (-dy / x,)
 
 
 # --- written afterwards ------------------------------------------------------------------------

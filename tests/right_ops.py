@@ -165,6 +165,23 @@ right("square at 1e6", op(np.square, lambda x, dy: 2 * x * dy), 1e6 * X)
 right("square at 1e-9", op(np.square, lambda x, dy: 2 * x * dy), 1e-9 * X)
 right("cube at 1e6", op(lambda x: x**3, lambda x, dy: 3 * x**2 * dy), 1e6 * X)
 right("sine at 1e6", op(np.sin, lambda x, dy: np.cos(x) * dy), 1e6 * X)
+right("sine of Unix times", op(np.sin, lambda x, dy: np.cos(x) * dy), [1.6e9, 1.7e9])
+right(
+    "sine of 1e8 x", op(lambda x: np.sin(1e8 * x), lambda x, dy: 1e8 * np.cos(1e8 * x) * dy), [0.3]
+)
+right("exp far apart", op(np.exp, lambda x, dy: dy * np.exp(x)), [-700.0, 0.0, 10.0, 300.0])
+right("cosine at and beside its top", op(np.cos, lambda x, dy: -dy * np.sin(x)), [0.0, 1e-9, 1e-4])
+right("cube at and beside 0", op(lambda x: x**3, lambda x, dy: 3 * x**2 * dy), [0.0, 1e-4, 1.0])
+right(
+    "a small term of a sum",
+    op(lambda x: x[0] @ x[0] + 1e-7 * x[1] @ x[1], lambda x, dy: dy * 2 * x * [[1], [1e-7], [0]]),
+    X,
+)
+right(
+    "a polynomial beside its zero",
+    op(lambda x: (x - 1) ** 6, lambda x, dy: 6 * dy * (x - 1) ** 5),
+    [1.0, 1.0001, 2.0],
+)
 right("times 1e-9", op(lambda x: x * 1e-9, lambda x, dy: dy * 1e-9), X)
 right(
     "times 1e6", op(lambda x: np.tanh(x) * 1e6, lambda x, dy: 1e6 * dy * (1 - np.tanh(x) ** 2)), X

@@ -37,6 +37,7 @@ class Evidence:
         self.x = self.subject.arrays[self.i]
         weights = as_column(self.cotangent, self.x)
         self.A, self.J = self.analytic[self.i] / weights, self.numeric[self.i] / weights
+        self.close = min(self.close, 0.1 * relative(self.A, self.J))  # a guess explains the error
 
     def same(self, a: Array, b: Array, close: float = 0) -> bool:
         """Equal up to the accuracy of differences, and not all 0."""
@@ -91,20 +92,25 @@ def diagnose(got: Array, want: Array) -> str:
         found = guess(got, want)
         if found:
             return found
-    wrong = np.abs(got - want) > CLOSE * np.abs(want).max(initial=0)
+    wrong = np.abs(got - want) > CLOSE * np.abs(want)
     if 0 < wrong.mean() < 0.5:
         return f"{int(wrong.sum())} of {got.size} entries are wrong, the others right"
     return "no usual mistake fits; check the formula term by term"
 
 
-def not_linear(e: Evidence, scaled: Array) -> str:
-    """Backward is not linear in dy, as (-2 dy) shows; which way?"""
+def not_linear(e: Evidence, scaled: Array, many: float) -> str:
+    """Backward is not linear in dy, as (many * dy), laid out in another way, shows; which way?"""
     once = e.whole
     if not np.isfinite(once).all():
         return _not_finite(once, e.numeric[e.i])
+    if same(e.subject.gradients(many * e.cotangent)[e.i], many * once):
+        return (
+            "backward, or forward, depends on how an array lies in memory (strides): transposed or "
+            "sliced dy and arguments, with the same numbers, give another gradient"
+        )
     if same(scaled, once):
         return "backward does not use dy: multiply by it (chain rule)"
-    if same(scaled, 4 * once):
+    if same(scaled, many * many * once):
         return "backward uses dy more than once: dx must be dy times something without dy"
     if once.shape == e.y.shape:
         closed = e.cotangent <= 0
@@ -121,7 +127,10 @@ def not_linear(e: Evidence, scaled: Array) -> str:
 
 def _not_finite(got: Array, want: Array) -> str:
     if not np.isfinite(want).all():
-        return "the function itself is NaN or infinite here; check it at other arguments"
+        return (
+            "the function, or its slope times dy, is NaN or infinite here or just beside; check it "
+            "at other arguments"
+        )
     if not np.isfinite(got).all():
         return "backward returns NaN or infinity (0/0, log 0 or an overflowing exp?)"
     return ""
@@ -138,7 +147,7 @@ def _sign(got: Array, want: Array) -> str:
 
 
 def _transposed(got: Array, want: Array) -> str:
-    if got.ndim < 2 or got.shape[-1] != got.shape[-2]:
+    if got.ndim < 2 or got.shape[-1] != got.shape[-2] or same(got, want):
         return ""
     if same(got.swapaxes(-1, -2), want):
         return "the result is transposed"
@@ -157,8 +166,7 @@ def _factor(got: Array, want: Array) -> str:
 
 
 def _lost(got: Array, want: Array) -> str:
-    tiny = CLOSE * np.abs(want).max(initial=0)
-    zero = (np.abs(got) <= tiny) & (np.abs(want) > tiny)
+    zero = np.abs(got) < CLOSE * np.abs(want)
     if zero.any() and same(np.where(zero, want, got), want):
         return (
             f"{int(zero.sum())} of {got.size} entries are 0 and should not be: a path is missing, "
@@ -300,6 +308,18 @@ def _spread(error: Array, direction: Array, axes: tuple[int, ...], close: float)
     return same(multiple * direction, error, close)
 
 
+def _factor_per_output(e: Evidence) -> str:
+    """Each output's derivatives are right up to a factor, as if y were not divided by its own."""
+    axes = tuple(range(1, e.J.ndim))
+    factor = (e.A * e.J).sum(axis=axes, keepdims=True) / (e.J * e.J).sum(axis=axes, keepdims=True)
+    if (np.count_nonzero(e.J, axis=axes) < 2).all() or not e.same(e.A, factor * e.J):
+        return ""
+    for by, name in ((factor, "a division by y"), (1 / factor, "a factor y")):
+        if same(by.ravel(), e.y.ravel()):
+            return f"{name}, the result, is missing"
+    return "the derivatives of each output are right up to a factor: one that differs by output"
+
+
 def _row_statistics(e: Evidence) -> str:
     """A path through the mean, the variance or the length of a row (or column) is lost."""
     error = e.A - e.J
@@ -419,6 +439,17 @@ def _shifted(e: Evidence) -> str:
     return ""
 
 
+def _moved(e: Evidence) -> str:
+    """The derivatives of each output are all there, at other entries of x."""
+    got, want = (np.sort(a.reshape(len(a), -1), axis=1) for a in (e.A, e.J))
+    if e.x.ndim > 1 and e.same(got, want):
+        return (
+            "the entries of dx stand in other places than those of x: does backward undo what "
+            "forward did to the order (reshape, transpose, ids)?"
+        )
+    return ""
+
+
 def _other_axis(e: Evidence) -> str:
     tiny = e.close * np.abs(e.J).max(initial=0)
     lost = (np.abs(e.A) <= tiny) & (np.abs(e.J) > tiny)
@@ -441,11 +472,13 @@ GUESSES: tuple[Callable[[Evidence], str], ...] = (
     _saved_the_wrong_one,
     _eps,
     _missing_factor,
+    _factor_per_output,
     _row_statistics,
     _diagonal,
     _product_rule,
     _lost_outputs,
     _shifted,
+    _moved,
     _of_sums(_lost),
     _other_axis,
 )

@@ -33,25 +33,42 @@ def as_column(weights: Array, x: Array) -> Array:
     return weights.reshape(-1, *[1] * x.ndim)
 
 
-def differs(a: Array, b: Array, tolerance: float) -> bool:
+def differs(a: Array, b: Array, tolerance: Array | float) -> bool:
     """True if any entry is further apart than `tolerance`, or NaN."""
     with np.errstate(invalid="ignore"):
-        return not bool((np.abs(a - b) <= tolerance).all())
+        return not bool(((np.abs(a - b) <= tolerance) | (a == b)).all())  # infinity is infinity
+
+
+def steps_of(x: Array, step: float) -> Array:
+    """How far the quick look moves each x_j: by `step` times |x_j|, but no less than times 1.
+
+    If the largest |x| is below 1, it stands in for the 1.
+    """
+    return step * np.maximum(np.abs(x), min(1.0, size_of(x)))
+
+
+def reach_of(y: Array, jacobians: Sequence[Array], args: Sequence[Array]) -> Array:
+    """How large the numbers are that make up each output: |y_o| and all |dy_o/dx_j| |x_j|.
+
+    Without `jacobians`, it is |y_o| alone.
+    """
+    reach = np.abs(np.nan_to_num(y.astype(np.float64), posinf=0, neginf=0)).ravel()
+    for jacobian, a in zip(jacobians, args, strict=False):
+        parts = np.abs(np.nan_to_num(jacobian, posinf=0, neginf=0)) * np.abs(a)
+        reach = reach + parts.sum(axis=tuple(range(1, parts.ndim)))
+    return reach
 
 
 def one_sided(f: Function, args: Sequence[Array], i: int, step: float) -> tuple[Array, Array]:
-    """dy/dx for x = args[i], to the left and to the right of x; shapes (outputs, *x.shape).
-
-    The step at x_j is `step` times |x_j|, or times 1 (or the largest |x|, if less) for smaller x_j.
-    """
+    """dy/dx for x = args[i], to the left and to the right of x; shapes (outputs, *x.shape)."""
     y = np.asarray(f(*args)).astype(np.float64).ravel()
     x = np.asarray(args[i])
     left, right = np.empty((2, x.size, y.size))
-    smallest = min(1.0, size_of(x))
+    steps = steps_of(x, step)
     moved = [np.array(a) for a in args]
     with np.errstate(all="ignore"):
         for row, j in enumerate(np.ndindex(x.shape)):
-            h = step * max(abs(float(x[j])), smallest)
+            h = steps[j]
             moved[i][j] = x[j] + h
             right[row] = (value(f, moved, y) - y) / float(moved[i][j] - x[j])
             moved[i][j] = x[j] - h
@@ -88,7 +105,7 @@ def second_look(
     """
     y = np.asarray(f(*args)).astype(np.float64).ravel()
     largest = 0.1 * max(start, min(1.0, max(map(size_of, args))))
-    sizes = np.log(largest) - np.log(start) - np.log(1e-10)  # of the largest over the smallest
+    sizes = np.log(largest) - np.log(start) - np.log(1e-12)  # of the largest over the smallest
     count = max(12, int(np.ceil(sizes / np.log(SHRINK))))
     steps = largest / SHRINK ** np.arange(count)
 
@@ -143,7 +160,7 @@ def noise_of(f: Function, args: Sequence[Array], jacobians: Sequence[Array]) -> 
     """(the rounding error of each output, that of one operation of f relative to its result).
 
     It is at least that of y and of x as stored. What f loses inside, as in (x + 1e8) - 1e8, is
-    measured: along a line so short that f is straight, fourth differences are rounding alone.
+    measured along lines so short that f is straight: there, fourth differences are rounding alone.
     """
     result = np.asarray(f(*args))
     y = result.astype(np.float64).ravel()
@@ -160,21 +177,26 @@ def noise_of(f: Function, args: Sequence[Array], jacobians: Sequence[Array]) -> 
             )
 
     unit = float(np.finfo(np.float64).eps)
-    spacings = (1e-12, 1e-9, 3.7e-8, 1e-7)  # several: rounding may go in wide steps
-    lines_of_points = [along(spacing) for spacing in spacings]
+    spacings = [1e-14, 1e-12, 1e-9, 3.7e-8, 1e-7]  # several: rounding may go in wide steps
     wider = along(1e-6)
-    moves = bool(np.ptp(wider, axis=0).any())
-    if result.dtype == np.float32 or (moves and same_in_float32(wider)):
-        unit, lines_of_points = float(np.finfo(np.float32).eps), [wider]
-    fourth = np.abs(np.diff(lines_of_points, 4, axis=1)).max(axis=(0, 1)) / np.sqrt(70)
-    stored = np.abs(np.nan_to_num(y))
-    for jacobian, a in zip(jacobians, args, strict=True):
-        if unit > 1e-10:
-            break  # the quick look's step was too fine for float32; the measure has to do
-        reach = np.abs(np.nan_to_num(jacobian, posinf=0, neginf=0)) * np.abs(a)
-        reach = reach.reshape(len(y), -1).sum(axis=1)
-        stored = stored + reach
-    return np.fmax(unit * stored, 2 * np.nan_to_num(fourth)), unit
+    still = (np.diff(wider, axis=0) == 0).any(axis=0)  # between the steps of float16, say
+    if result.dtype == np.float32 or (np.ptp(wider, axis=0).any() and same_in_float32(wider)):
+        unit, spacings = float(np.finfo(np.float32).eps), [1e-6]
+        jacobians = []  # the quick look's step was too fine; the measure has to do
+    if still.any():
+        spacings += [1e-5, 1e-4, 3.7e-4, 1e-3, 1e-2]
+    noise = unit * reach_of(y, jacobians, args)
+    with np.errstate(all="ignore"):
+        for spacing in spacings:
+            points = along(spacing)
+            moves = np.count_nonzero(np.diff(points, axis=0), axis=0)
+            fourth = np.abs(np.diff(points, 4, axis=0)).max(axis=0) / np.sqrt(70)
+            size = size_of(np.nan_to_num(points, posinf=0, neginf=0))
+            counts = fourth <= 0.01 * size  # more: no rounding but a wave, as of sin at 1e8
+            if spacing > 1e-6:
+                counts &= still & (moves > 2)  # fewer: a jump, like that of floor
+            noise = np.where(counts, np.fmax(noise, 2 * fourth), noise)
+    return noise, unit
 
 
 def same_in_float32(values: Array) -> bool:

@@ -26,7 +26,7 @@ import numpy as np
 from minisasrec.autograd.diagnosis import Evidence, diagnose_evidence, not_linear
 from minisasrec.autograd.differences import as_column, differs, one_sided
 from minisasrec.autograd.subject import Subject
-from minisasrec.autograd.verdict import Judge
+from minisasrec.autograd.verdict import MANY, Judge
 from minisasrec.errors import ConfigError, GradientError
 
 Array = np.ndarray
@@ -84,13 +84,14 @@ def gradcheck(
 
     `args` are float arrays and are taken as float64; `constants` are handed on by keyword.
 
-    An entry is right if backward and differences agree to `rtol` times the largest entry of that
-    argument's Jacobian, plus `atol`, plus the error that the differences themselves may have
-    (rounding of y, divided by the step). A function that computes in float32 is held to 3e-4.
+    An entry is right if backward and differences agree to `rtol` times its size, plus `atol`, plus
+    the error that the differences themselves may have (rounding of y, divided by the step). A
+    function that computes in float32 is held to 3e-4.
     Where the function has a kink (ReLU at 0, tied maxima), any number between the slopes on both
     sides is right, and a warning says so.
 
-    Backward is called twice with the same dy, once with a multiple of it, and once per output.
+    Backward is called once per output, twice with the same dy, and with a multiple of it. Between
+    its calls, forward is called at other numbers, and with all arrays laid out in another way.
 
     Raises `GradientError`, in one line: the worst entry and the likely mistake, or why the
     function cannot be checked.
@@ -145,13 +146,13 @@ def find_mismatches(
     whole = subject.check_calls(y, cotangent)
     analytic = by_backward(subject, cotangent)
     sides = by_differences(subject, cotangent, step)
-    judge = Judge(subject, y, cotangent, analytic, sides, rtol, atol)
+    judge = Judge(subject, y, cotangent, analytic, sides, step, rtol, atol)
     wrong = judge.wrong()
     for note in judge.notes:
         warnings.warn(f"gradcheck: {subject.name}: {note}", stacklevel=3)
 
     mismatches = []
-    scaled = subject.gradients(-2 * cotangent)
+    scaled = subject.elsewhere(MANY * cotangent)
     for i, name in enumerate(subject.names):
         numeric = judge.numeric[i]
         want = numeric.sum(axis=0)
@@ -159,11 +160,13 @@ def find_mismatches(
         if not (wrong[i].any() or nonlinear):
             continue
         got = whole[i]
-        if wrong[i].any() and not differs(got, want, judge.tolerance[i] * len(numeric)):
+        if wrong[i].any() and not differs(got, want, judge.tolerance[i].sum(axis=0)):
             worst = np.argmax(np.where(wrong[i], np.abs(analytic[i] - numeric), 0))
             o = np.unravel_index(worst, numeric.shape)[0]  # right in sum, wrong in one row
             got, want = analytic[i][o], numeric[o]
         evidence = Evidence(subject, i, y, cotangent, whole[i], analytic, judge.numeric, judge.unit)
-        diagnosis = not_linear(evidence, scaled[i]) if nonlinear else diagnose_evidence(evidence)
+        diagnosis = (
+            not_linear(evidence, scaled[i], MANY) if nonlinear else diagnose_evidence(evidence)
+        )
         mismatches.append(Mismatch(subject.name, name, got, want, diagnosis))
     return mismatches

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from minisasrec.autograd.arrays import kind_of
-from minisasrec.autograd.engine import no_grad
+from minisasrec.autograd.engine import no_grad, topological_order
 from minisasrec.autograd.op import Op
 from minisasrec.autograd.tensor import Tensor
 from minisasrec.errors import GradientError, ShapeError
@@ -56,6 +57,9 @@ class Subject:
         if isinstance(function, Op):
             function.signature.check(self.name, [a.shape for a in self.arrays])
         self.constants = constants
+        fixed = {k: c for k, c in constants.items() if isinstance(c, np.ndarray)}
+        self.watched = [*self.arrays, *fixed.values()]
+        self.watched_names = [*self.names, *fixed]
         self.backward: Callable[[Array], Any] = lambda dy: None
         self.kind = "arrays"
         self.result_of_forward = np.zeros(())
@@ -64,9 +68,9 @@ class Subject:
 
     def forward(self) -> Array:
         """y; its backward is kept for `gradients`. Checks that differences will mean something."""
-        before = [array.copy() for array in self.arrays]
+        before = [array.copy() for array in self.watched]
         y, self.backward = self._first_call()
-        self._unchanged(before, "changes its argument in place; let it make a new array")
+        self._unchanged(before, "changes {} in place; let it make a new array")
         if y.dtype.kind != "f" or y.dtype.itemsize < 4:
             raise GradientError(
                 f"{self.name}: returns {y.dtype}, too coarse for finite differences; compute in "
@@ -91,8 +95,15 @@ class Subject:
     def at(self, arrays: Sequence[Array]) -> Callable[[Array], tuple[Array, ...]]:
         """The backward at other arrays: a function of dy."""
         call = self._pair if self.kind == "arrays" else self._graph
-        backward = call(*[a.copy() for a in arrays])[1]
+        backward = call(*arrays)[1]
         return lambda dy: self._gradients(backward(dy))
+
+    def elsewhere(self, dy: Array) -> tuple[Array, ...]:
+        """The gradients for dy if it and the arguments are laid out in memory in another way."""
+        try:
+            return self.at([spread_out(a) for a in self.arrays])(spread_out(dy))
+        except Exception:  # it refuses such arrays, as a kernel may: never silently wrong
+            return self.gradients(dy)
 
     def _first_call(self) -> tuple[Array, Callable[[Array], Any]]:
         """Call the function with arrays; if it wants Tensors, with these."""
@@ -177,8 +188,11 @@ class Subject:
                 "detach(), or inside no_grad()?"
             )
 
+        found = [node for node in topological_order(result) if node.op is None]
+        touched = [*leaves, *found]  # also weights that the function holds
+
         def backward(dy: Array) -> tuple[Array, ...]:
-            own = [leaf.grad for leaf in leaves]
+            own = [leaf.grad for leaf in touched]
             try:
                 for leaf in leaves:
                     leaf.grad = None
@@ -188,7 +202,7 @@ class Subject:
                     for leaf in leaves
                 )
             finally:
-                for leaf, grad in zip(leaves, own, strict=True):
+                for leaf, grad in zip(touched, own, strict=True):
                     leaf.grad = grad
 
         self.result_of_forward = result.data
@@ -205,31 +219,56 @@ class Subject:
 
     def check_calls(self, y: Array, cotangent: Array) -> tuple[Array, ...]:
         """backward(cotangent), once it is known that a call of backward leaves no traces."""
-        arguments, result = [a.copy() for a in self.arrays], self.result_of_forward
+        arguments, result = [a.copy() for a in self.watched], self.result_of_forward
         dy = cotangent.copy()
-        once = [g.copy() for g in self.gradients(dy)]
+        first = self.gradients(dy)
+        once = [g.copy() for g in first]
         if not same_bits(dy, cotangent):
             raise GradientError(
                 f"{self.name}: backward changes dy in place; the engine may have sent it "
                 "elsewhere, too"
             )
-        self._unchanged(arguments, "backward changes the argument in place; work on a copy")
+        self._unchanged(arguments, "backward changes {} in place; work on a copy")
         if not same_bits(result, y):
             raise GradientError(
                 f"{self.name}: backward changes the result y in place, which other ops have read; "
                 "work on a copy"
             )
+        self._call_at_other_numbers()
         twice = self.gradients(cotangent.copy())
         if not all(map(same_bits, once, twice)):
-            fresh = self.at(self.arrays)(cotangent.copy())
+            raise GradientError(f"{self.name}: {self._why_not_again(once, cotangent)}")
+        self.gradients(np.zeros_like(cotangent))
+        if not all(map(same_bits, once, first)):
             raise GradientError(
-                f"{self.name}: backward overwrites what it saved: a second call with the same dy "
-                "gives another gradient; make a new array instead of changing one in place"
-                if all(map(same_bits, once, fresh))
-                else f"{self.name}: backward gives another gradient each time; seed what is "
-                "random, or save what forward drew"
+                f"{self.name}: backward returns the same memory each time, so a second call "
+                "overwrites the first gradient; make a new array"
             )
         return tuple(once)
+
+    def _call_at_other_numbers(self) -> None:
+        """A layer that is used twice: what backward saved must not be lost."""
+        with np.errstate(all="ignore"), suppress(Exception):  # it may not be defined there
+            self.value(*[0.5 * np.flip(a) for a in self.arrays])
+
+    def _why_not_again(self, once: Sequence[Array], cotangent: Array) -> str:
+        """Why a second call of backward with the same dy gave another gradient."""
+        backward = self.at(self.arrays)
+        fresh, again = [[g.copy() for g in backward(cotangent.copy())] for _ in range(2)]
+        if not all(map(same_bits, once, fresh)):
+            return (
+                "backward gives another gradient each time; seed what is random, or save what "
+                "forward drew"
+            )
+        if not all(map(same_bits, once, again)):
+            return (
+                "backward overwrites what it saved: a second call with the same dy gives another "
+                "gradient; make a new array instead of changing one in place"
+            )
+        return (
+            "backward uses what the last call of forward saved, not its own: keep it in variables "
+            "inside the function, not in an object or a global one"
+        )
 
     def _gradients(self, returned: Any) -> tuple[Array, ...]:
         if not isinstance(returned, tuple) or len(returned) != len(self.arrays):
@@ -253,13 +292,21 @@ class Subject:
         return tuple(np.asarray(g) for g in returned)
 
     def _unchanged(self, before: Sequence[Array], what: str) -> None:
-        if not all(map(same_bits, before, self.arrays)):
-            raise GradientError(f"{self.name}: {what}")
+        for name, old, array in zip(self.watched_names, before, self.watched, strict=True):
+            if not same_bits(old, array):
+                raise GradientError(f"{self.name}: {what.format(name)}")
 
 
 def same_bits(a: Array, b: Array) -> bool:
     """The same shape and the same numbers; NaN is the same as NaN."""
-    return np.array_equal(a, b, equal_nan=True)
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+
+
+def spread_out(a: Array) -> Array:
+    """The same numbers in another layout in memory: transposed, with gaps."""
+    wide = np.zeros((*a.shape[::-1], 2), a.dtype)
+    wide[..., 0] = a.T
+    return wide[..., 0].T
 
 
 def _is_float(a: Any) -> bool:
