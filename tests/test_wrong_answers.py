@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -219,19 +220,74 @@ def other_right_answers() -> dict[str, Any]:
     def beta(negatives: int, num_items: int, t: float) -> Fraction:
         return 1 + Fraction(t) * (Fraction(negatives, num_items - 1) - 1)
 
-    def spreads(scores: Any) -> list[Fraction]:
+    def spreads(scores: Any) -> np.ndarray:
         rows = [[Fraction(float(score)) for score in row] for row in scores]
         means = [sum(row) / len(row) for row in rows]
         ranges = [max(row) - min(row) for row in rows]
-        return [max(means) - min(means), sum(ranges, Fraction()) / len(ranges)]
+        return np.array([max(means) - min(means), sum(ranges, Fraction()) / len(ranges)])
+
+    def stacked(sequences: Any, n: int) -> np.ndarray:
+        found = np.zeros((2, len(sequences), n), dtype=int)
+        for b, kept in enumerate(S[-n - 1 :] for S in sequences):
+            found[:, b, n + 1 - len(kept) :] = kept[:-1], kept[1:]
+        return found
 
     return {
         "div_backward": division,
+        "shifted_targets": stacked,
         "inverted_dropout": dropout,
         "sampled_hit": hit,
         "gbce_beta": beta,
         "spreads": spreads,
     }
+
+
+KERNELS = (
+    """
+@numba.guvectorize(["(f8[:],f8[:],f8[:],f8,f8[:])"], "(d),(d),(d),()->(d)")
+def my_layer_norm(x, gamma, beta, eps, y):
+    y[:] = gamma * (x - x.mean()) / np.sqrt(x.var() + eps) + beta
+""",
+    """
+@numba.njit
+def fill(x, gamma, beta, eps, y):
+    for t in range(len(x)):
+        y[t] = gamma * (x[t] - x[t].mean()) / np.sqrt(x[t].var() + eps) + beta
+
+def my_layer_norm(x, gamma, beta, eps):
+    y = np.empty_like(x)
+    fill(x, gamma, beta, eps, y)
+    return y
+""",
+)
+
+
+@pytest.mark.parametrize("code", KERNELS)
+def test_a_kernel_may_be_a_ufunc_or_stand_in_a_wrapper(code: str) -> None:
+    names = dict(room("03_kernels")[0].names)
+    exec(code, names)
+    said = verdict(find("layer_norm_kernel").grade, names["my_layer_norm"])
+    assert said.result == "correct", said.text
+
+
+RACE = """
+@numba.njit(parallel=True)
+def my_scatter_add(dy, ids, size):
+    table = np.zeros((size, dy.shape[1]))
+    for t in numba.prange(len(ids)):
+        for j in range(dy.shape[1]):
+            table[ids[t], j] += dy[t, j]
+    return table
+"""
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one thread runs no race")
+def test_threads_that_add_to_the_same_rows_are_told_that_the_table_is_wrong() -> None:
+    names = dict(room("03_kernels")[0].names)
+    exec(RACE, names)
+    grade = find("scatter_add_kernel").grade
+    results = {verdict(grade, names["my_scatter_add"]).result for _ in range(10)}
+    assert "not yet" in results  # where other programs take the time, threads may not meet
 
 
 @pytest.mark.parametrize("name", other_right_answers())

@@ -84,14 +84,21 @@ class StandIn:
 
 
 def is_compiled(function: Any) -> bool:
-    """Whether Numba has compiled a function: no attribute of a plain one makes it so."""
+    """Whether Numba has compiled a function, or one that its code names: a kernel in a wrapper.
+
+    No attribute of a plain function makes it so.
+    """
     if isinstance(function, StandIn):
         return function.compiled
     if "numba" not in sys.modules:  # there is none in a browser
         return False
     from numba.extending import is_jitted
+    from numba.np.ufunc.gufunc import GUFunc
 
-    return bool(is_jitted(function))
+    named = [function]
+    if inspect.isfunction(function):
+        named += [function.__globals__.get(name) for name in function.__code__.co_names]
+    return any(is_jitted(each) or isinstance(each, GUFunc) for each in named)
 
 
 def untouched(answer: Callable[..., Any], **given: Any) -> Any:
@@ -99,23 +106,29 @@ def untouched(answer: Callable[..., Any], **given: Any) -> Any:
     copies = {name: _copy(value) for name, value in given.items()}
     result = answer(*copies.values())
     for name, value in given.items():
-        if isinstance(value, np.ndarray | list) and not _same(copies[name], value):
+        if isinstance(value, np.ndarray) and not _same(copies[name], value):
             raise Wrong(
                 f"your function changes {name}, which it was given; make a new array instead "
                 "(x = x * 2, not x *= 2)"
             )
+        if isinstance(value, list | dict) and not _same(copies[name], value):
+            raise Wrong(f"your function changes {name}, which it was given; work on a copy")
     return result
 
 
 def _copy(value: Any) -> Any:
     if isinstance(value, list):
         return [_copy(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _copy(each) for key, each in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _same(got: Any, value: Any) -> bool:
     if isinstance(value, list):
         return len(got) == len(value) and all(map(_same, got, value))
+    if isinstance(value, dict):
+        return got.keys() == value.keys() and all(_same(got[key], value[key]) for key in value)
     return bool(np.array_equal(got, value))
 
 

@@ -274,3 +274,41 @@ def my_div(a, b):
         return dx
 
     return a / b, lambda dy: (like(dy / b, a), like(-dy * a / b**2, b))
+
+
+# topological_order: keeps what it has seen
+# says: something is kept between the calls, as the set of a default seen=set() is
+def my_topological(last, parents, seen=set()):
+    if last in seen:
+        return []
+    seen.add(last)
+    return [n for parent in parents[last] for n in my_topological(parent, parents)] + [last]
+
+
+# walk_back: turns the given order round
+# says: your function changes order, which it was given; work on a copy
+def my_backward(order, slopes):
+    order.reverse()
+    gradient = dict.fromkeys(order, 0.0)
+    gradient[order[0]] = 1.0
+    for node in order:
+        for parent, slope in slopes[node]:
+            gradient[parent] += slope * gradient[node]
+    return gradient
+
+
+# walk_back: empties the slopes
+# says: your function changes slopes, which it was given; work on a copy
+def my_backward(order, slopes):
+    gradient = dict.fromkeys(order, 0.0)
+    gradient[order[-1]] = 1.0
+    for node in reversed(order):
+        for parent, slope in slopes.pop(node):
+            gradient[parent] += slope * gradient[node]
+    return gradient
+
+
+# tanh_backward: plus for minus
+# says: the slope is 1 - y^2, with a minus
+def my_tanh_backward(y, dy):
+    return dy * (1 + y**2)

@@ -44,7 +44,7 @@ def my_softmax_backward(y, dy):
 
 
 # softmax_backward: the first axis
-# says: dx
+# says: the sum belongs to a row, axis=-1 and not 0
 def my_softmax_backward(y, dy):
     return y * (dy - (dy * y).sum(axis=0, keepdims=True))
 
@@ -127,3 +127,9 @@ def my_third_term(xhat, rstd, dxhat):
 # says: your result has shape
 def my_third_term(xhat, rstd, dxhat):
     return -(dxhat * xhat).mean(axis=-1, keepdims=True)
+
+
+# softmax_backward: plus for minus
+# says: the number that a row shares is taken away, not added
+def my_softmax_backward(y, dy):
+    return y * (dy + (dy * y).sum(axis=-1, keepdims=True))

@@ -163,3 +163,23 @@ def my_scatter_add(dy, ids, size):
     table = np.zeros((size, dy.shape[1]))
     for t in range(len(ids)):
         table[ids[t]] += dy[t]
+
+
+# scatter_add_kernel: always five rows
+# says: has shape (5, 3), expected (9, 3)
+@numba.njit
+def my_scatter_add(dy, ids, size):
+    table = np.zeros((5, dy.shape[1]))
+    for t in range(len(ids)):
+        table[ids[t]] += dy[t]
+    return table
+
+
+# scatter_add_kernel: one row more than the ids
+# says: has shape ... expected
+@numba.njit
+def my_scatter_add(dy, ids, size):
+    table = np.zeros((ids.max() + 2, dy.shape[1]))
+    for t in range(len(ids)):
+        table[ids[t]] += dy[t]
+    return table

@@ -113,3 +113,13 @@ def my_embedding_backward(dy, items, slots, num_items, n):
 # says: my_embedding_backward returns None as one of its 2 results
 def my_embedding_backward(dy, items, slots, num_items, n):
     return np.zeros((num_items + 1, dy.shape[-1])), None
+
+
+# embedding_backward: one size for all
+# says: dM of the packed layout has shape (7, 3), expected (10, 2)
+def my_embedding_backward(dy, items, slots, num_items, n):
+    dM, dP = np.zeros((7, 3)), np.zeros((5, 3))
+    np.add.at(dM, items % 7, dy[..., :1] if dy.shape[-1] < 3 else dy)
+    np.add.at(dP, slots % 5, dy[..., :1] if dy.shape[-1] < 3 else dy)
+    dM[0] = 0
+    return dM, dP

@@ -178,20 +178,25 @@ def compare(
     rtol: float = 1e-6,
     atol: float = 1e-8,
 ) -> None:
-    """Like `equal`; where `got` is what one of the `mistakes` gives, the message names it."""
+    """Like `equal`; where `got` is what just one of the `mistakes` gives, the message names it."""
     found = array(got, what)
     if found.shape == np.shape(want) and not np.allclose(found, want, rtol=rtol, atol=atol):
-        for mistake, value in mistakes.items():
-            if np.shape(value) == found.shape and np.allclose(found, value, rtol=rtol, atol=atol):
-                raise Wrong(f"{what} is wrong: {mistake}")
+        told = [
+            mistake
+            for mistake, value in mistakes.items()
+            if np.shape(value) == found.shape and np.allclose(found, value, rtol=rtol, atol=atol)
+        ]
+        if len(told) == 1:
+            raise Wrong(f"{what} is wrong: {told[0]}")
     equal(found, want, what, rtol=rtol, atol=atol)
 
 
 def pair(result: Any, names: str) -> tuple[Any, Any]:
-    """`result` if it is a tuple of two; `Wrong` tells to return what `names` lists."""
-    if not isinstance(result, tuple | list) or len(result) != 2:
+    """The two parts of a tuple, a list or an array; `Wrong` tells to return what `names` lists."""
+    parts = list(result) if isinstance(result, np.ndarray) and result.ndim else result
+    if not isinstance(parts, tuple | list) or len(parts) != 2:
         raise Wrong(f"return {names}; got a {type(result).__name__}")
-    return result[0], result[1]
+    return parts[0], parts[1]
 
 
 def array(got: Any, what: str, kinds: str = "biuf") -> np.ndarray:

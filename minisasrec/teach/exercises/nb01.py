@@ -38,10 +38,7 @@ GRAPHS: tuple[tuple[str, dict[str, list[str]]], ...] = (  # the last node, the p
 def _(answer: Any) -> str:
     graphs = (*GRAPHS, *(_drawn_graph(fresh()) for _ in range(2)))
     for last, parents in graphs:
-        given = {node: list(its) for node, its in parents.items()}
-        order = answer(last, given)
-        if given != parents:
-            raise Wrong("your function changes parents, which it was given")
+        order = untouched(answer, last=last, parents=parents)
         if not isinstance(order, list | tuple) or not all(isinstance(n, str) for n in order):
             raise Wrong(f"return a list of nodes such as ['a', 'b']; got {order!r:.80}")
         order, story = list(order), f"for last = {last!r}, parents = {parents} you return {order}"
@@ -61,6 +58,12 @@ def _(answer: Any) -> str:
                 raise Wrong(f"{story}: that is the order of the walk back; parents come first")
             if late:
                 raise Wrong(f"{story}: {node!r} was computed from {late[0]!r}, which comes later")
+        again = answer(last, {node: list(its) for node, its in parents.items()})
+        if len(again) != len(order):
+            raise Wrong(
+                f"{story}, and {again} when asked once more: something is kept between the calls, "
+                "as the set of a default seen=set() is"
+            )
     return f"{len(graphs)} graphs, each node once and after all that it was computed from"
 
 
@@ -115,7 +118,7 @@ def _(answer: Any) -> str:
     )
     for nodes, slopes in graphs:
         order = list(nodes)
-        got = answer(list(order), {node: list(its) for node, its in slopes.items()})
+        got = untouched(answer, order=order, slopes=slopes)
         if not isinstance(got, dict):
             raise Wrong(f"return a dict, node -> gradient; got a {type(got).__name__}")
         want = _gradients(order, slopes)
@@ -185,6 +188,7 @@ def _(answer: Any) -> str:
         "dy is missing; the slope times dy": slope,
         "y is tanh x already": dy * (1 - np.tanh(y) ** 2),
         "y (1 - y) is the slope of the sigmoid": dy * y * (1 - y),
+        "the slope is 1 - y^2, with a minus": dy * (1 + y**2),
         "the sign": -dy * slope,
         "times the slope, not divided by it": dy / slope,
         "dy is in it twice": dy**2 * slope,

@@ -55,37 +55,54 @@ def _(answer: Any) -> str:
 )
 def _(answer: Any) -> str:
     rng = np.random.default_rng(0)
-    packed = pack_sequences([[3, 1, 3], [2], [1, 5, 2, 5, 4, 3, 1]], n=5)
-    for layout, inputs in (("packed", packed), ("padded", packed.padded())):
-        items, slots = inputs.items, inputs.slots
-        dy = rng.normal(size=(*items.shape, 3))
-        got = untouched(answer, dy=dy, items=items, slots=slots, num_items=6, n=5)
-        dM, dP = pair(got, "two gradients, dM and dP")
-        dM, dP = array(dM, "dM"), array(dP, "dP")
-        if dM.shape == (5, 3) and dP.shape == (7, 3):
-            raise Wrong("dM and dP are swapped; return dM, dP")
-        if dM.shape == (6, 3):
-            raise Wrong("dM has 6 rows, expected 7: one for each item, and row 0 for padding")
-        want_M, want_P = _added(items, dy, 7, padding_id=0), _added(slots, dy, 5)
-        if layout == "padded" and _same(dP, _added(slots, dy * (items != 0)[..., None], 5)):
-            raise Wrong(
-                "dP lacks the gradient of the padded slots; their rows of P are read like any other"
-            )
-        for name, got_one, want, ids in (("dM", dM, want_M, items), ("dP", dP, want_P, slots)):
-            if layout == "padded" and name == "dM" and _same(got_one, _added(items, dy, 7)):
-                raise Wrong(
-                    "row 0 of dM holds the gradient of the padded slots, expected 0: the padding "
-                    "item's embedding is constant"
-                )
-            assigned = np.zeros_like(want)
-            assigned[ids] = dy
-            if got_one.shape == want.shape and _same(got_one[1:], assigned[1:]):
-                raise Wrong(
-                    f"{name} has one gradient of each id that occurs several times, expected "
-                    "their sum"
-                )
-            equal(got_one, want, f"{name} of the {layout} layout")
+    for histories, rows, n, d in (
+        ([[3, 1, 3], [2], [1, 5, 2, 5, 4, 3, 1]], 7, 5, 3),
+        ([[8, 2, 8, 8], [1, 2]], 10, 6, 2),
+    ):
+        packed = pack_sequences(histories, n=n)
+        for layout, inputs in (("packed", packed), ("padded", packed.padded())):
+            dy = rng.normal(size=(*inputs.items.shape, d))
+            _both_tables(answer, dy, inputs.items, inputs.slots, rows, n, layout)
     return "both gradients are those of the package, for packed and for padded input"
+
+
+def _both_tables(
+    answer: Any,
+    dy: np.ndarray,
+    items: np.ndarray,
+    slots: np.ndarray,
+    rows: int,
+    n: int,
+    layout: str,
+) -> None:
+    d, padded = dy.shape[-1], layout == "padded"
+    got = untouched(answer, dy=dy, items=items, slots=slots, num_items=rows - 1, n=n)
+    dM, dP = pair(got, "two gradients, dM and dP")
+    dM, dP = array(dM, "dM"), array(dP, "dP")
+    if dM.shape == (n, d) and dP.shape == (rows, d):
+        raise Wrong("dM and dP are swapped; return dM, dP")
+    if dM.shape == (rows - 1, d):
+        raise Wrong(
+            f"dM has {rows - 1} rows, expected {rows}: one for each item, and row 0 for padding"
+        )
+    want_M, want_P = _added(items, dy, rows, padding_id=0), _added(slots, dy, n)
+    if padded and _same(dP, _added(slots, dy * (items != 0)[..., None], n)):
+        raise Wrong(
+            "dP lacks the gradient of the padded slots; their rows of P are read like any other"
+        )
+    if padded and _same(dM, _added(items, dy, rows)):
+        raise Wrong(
+            "row 0 of dM holds the gradient of the padded slots, expected 0: the padding item's "
+            "embedding is constant"
+        )
+    for name, got_one, want, ids in (("dM", dM, want_M, items), ("dP", dP, want_P, slots)):
+        assigned = np.zeros_like(want)
+        assigned[ids] = dy
+        if got_one.shape == want.shape and _same(got_one[1:], assigned[1:]):
+            raise Wrong(
+                f"{name} has one gradient of each id that occurs several times, expected their sum"
+            )
+        equal(got_one, want, f"{name} of the {layout} layout")
 
 
 def _added(ids: np.ndarray, dy: np.ndarray, rows: int, padding_id: int | None = None) -> np.ndarray:
