@@ -211,3 +211,88 @@ def my_attention_backward(q, k, v, p, dout):
 # says: return three gradients, dq, dk and dv
 def my_attention_backward(q, k, v, p, dout):
     return dout, p.T @ dout
+
+
+# attention: the maximum before the mask
+# says: larger than the rest of its row ... mask z first; of what is left in a row take the largest
+def my_attention(q, k, v, allowed):
+    z = q @ k.T / np.sqrt(q.shape[-1])
+    e = np.exp(z - z.max(axis=-1, keepdims=True)) * allowed
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: one maximum for all rows
+# says: take away from each row its own largest number
+def my_attention(q, k, v, allowed):
+    z = np.where(allowed, q @ k.T / np.sqrt(q.shape[-1]), -np.inf)
+    e = np.exp(z - z.max())
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: a million for infinity
+# says: p is not 0 where a row may not look: the masked scores must be -inf
+def my_attention(q, k, v, allowed):
+    z = np.where(allowed, q @ k.T / np.sqrt(q.shape[-1]), -1e6)
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: large scores are cut
+# says: p for scores of about 1,000 is
+def my_attention(q, k, v, allowed):
+    z = np.where(allowed, q @ k.T / np.sqrt(q.shape[-1]), -np.inf)
+    e = np.exp(np.minimum(z, 700))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention: the root of n
+# says: the scores are divided by sqrt(d), not by sqrt(n)
+def my_attention(q, k, v, allowed):
+    z = np.where(allowed, q @ k.T / np.sqrt(len(q)), -np.inf)
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p @ v, p
+
+
+# attention_backward: dv first
+# says: you return dv, dq, dk; return dq, dk, dv, in this order
+def my_attention_backward(q, k, v, p, dout):
+    dp, dv = dout @ v.T, p.T @ dout
+    dz = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) / np.sqrt(q.shape[-1])
+    return dv, dz @ k, dz.T @ q
+
+
+# attention_backward: dq and dk exchanged
+# says: you return dk, dq, dv; return dq, dk, dv, in this order
+def my_attention_backward(q, k, v, p, dout):
+    dp, dv = dout @ v.T, p.T @ dout
+    dz = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) / np.sqrt(q.shape[-1])
+    return dz.T @ q, dz @ k, dv
+
+
+# attention_backward: the sign of dk
+# says: dk for n = 3, d = 2 is wrong: its sign
+def my_attention_backward(q, k, v, p, dout):
+    dp, dv = dout @ v.T, p.T @ dout
+    dz = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) / np.sqrt(q.shape[-1])
+    return dz @ k, -dz.T @ q, dv
+
+
+# attention_backward: the sum of all rows
+# says: of the softmax, the sum belongs to a row, axis=-1
+def my_attention_backward(q, k, v, p, dout):
+    dp, dv = dout @ v.T, p.T @ dout
+    dz = p * (dp - (dp * p).sum()) / np.sqrt(q.shape[-1])
+    return dz @ k, dz.T @ q, dv
+
+
+# attention_backward: the sum of the columns
+# says: of the softmax, the sum is along axis -1, not 0
+def my_attention_backward(q, k, v, p, dout):
+    dp, dv = dout @ v.T, p.T @ dout
+    dz = p * (dp - (dp * p).sum(axis=0)) / np.sqrt(q.shape[-1])
+    return dz @ k, dz.T @ q, dv

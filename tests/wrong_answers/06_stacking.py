@@ -116,3 +116,56 @@ def my_sublayer(x, norm, g, drop):
 def my_sublayer(x, norm, g, drop):
     c, _ = drop(g(norm(x)[0])[0])
     return x + c, lambda dy: dy
+
+
+# inverted_dropout: overwrites what it saved
+# says: overwrites what it saved: a second call with the same dy gives another gradient
+def my_dropout(x, keep, rate):
+    factor = keep / (1 - rate)
+    y = x * factor
+
+    def backward(dy):
+        dx = factor
+        dx *= dy
+        return dx
+
+    return y, backward
+
+
+# inverted_dropout: writes dx into y
+# says: backward changes the result y in place
+def my_dropout(x, keep, rate):
+    y = x * keep / (1 - rate)
+
+    def backward(dy):
+        y[...] = dy * keep / (1 - rate)
+        return y
+
+    return y, backward
+
+
+# inverted_dropout: sees from y what was dropped
+# says: whether a number stays says keep; it may be 0
+def my_dropout(x, keep, rate):
+    y = x * keep / (1 - rate)
+    return y, lambda dy: dy * (y != 0) / (1 - rate)
+
+
+# inverted_dropout: y over x
+# says: dx for rate 0.5 is nan at (0, 0)
+def my_dropout(x, keep, rate):
+    y = x * keep / (1 - rate)
+    return y, lambda dy: dy * y / x
+
+
+# sublayer: a second mask on the way back
+# says: you call drop more than once: each call draws a mask of its own
+def my_sublayer(x, norm, g, drop):
+    y = x + drop(g(norm(x)[0])[0])[0]
+
+    def backward(dy):
+        a, norm_back = norm(x)
+        b, g_back = g(a)
+        return dy + norm_back(g_back(drop(b)[1](dy)))
+
+    return y, backward

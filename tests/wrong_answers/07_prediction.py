@@ -84,3 +84,23 @@ my_W1, my_b1, my_W2, my_b2 = np.eye(2), np.ones(2), np.array([[0, 1], [-1, 0]]),
 # seasons: a matrix for a vector
 # says: b1 has shape (2, 2), expected (2,)
 my_W1, my_b1, my_W2, my_b2 = np.eye(2), np.eye(2), np.eye(2), np.zeros(2)
+
+
+# top_k: -9 for minus infinity
+# says: where all scores are below -1,000: -inf is lower
+def my_top_k(F, N, seen, k):
+    scores = F @ N.T
+    scores[:, 0] = -9
+    for row, items in zip(scores, seen, strict=True):
+        row[items] = -9
+    return np.argsort(-scores, axis=1)[:, :k]
+
+
+# top_k: the smallest score for minus infinity
+# says: where all scores are below -1,000: -inf is lower
+def my_top_k(F, N, seen, k):
+    scores = F @ N.T
+    scores[:, 0] = scores.min()
+    for row, items in zip(scores, seen, strict=True):
+        row[items] = scores.min()
+    return np.argsort(-scores, axis=1)[:, :k]

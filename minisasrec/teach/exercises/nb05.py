@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,16 @@ import numpy as np
 from minisasrec.autograd.gradcheck import gradcheck
 from minisasrec.errors import GradientError
 from minisasrec.ops.attention import attention_weights
-from minisasrec.teach.exercises import Wrong, array, compare, exercise, fresh, pair, untouched
+from minisasrec.teach.exercises import (
+    Wrong,
+    array,
+    compare,
+    equal,
+    exercise,
+    fresh,
+    pair,
+    untouched,
+)
 
 
 @exercise(
@@ -66,27 +76,64 @@ def _mask_as_defined(answer: Any, real: np.ndarray) -> None:
 )
 def _(answer: Any) -> str:
     rng = np.random.default_rng(0)
-    cases = ((4, 2, 1, 0), (3, 5, 1, 0), (1, 3, 1, 0), (4, 3, 1, 2), (4, 2, 1000, 0))
-    for n, d, size, padded in cases:
-        q, k, v = size * rng.normal(size=(3, n, d))
+    for n, d, padded in ((4, 3, 0), (3, 5, 0), (1, 3, 0), (4, 3, 2)):
+        q, k, v = rng.normal(size=(3, n, d))
         allowed = np.tril(np.ones((n, n), dtype=bool))
         allowed &= (np.arange(n) >= padded) | np.eye(n, dtype=bool)
-        given = f"for n = {n}, d = {d}" + (", scores up to a million" if size > 1 else "")
+        given = f"for n = {n}, d = {d}"
         given += f" with the first {padded} slots padding" if padded else ""
-        with np.errstate(all="ignore"):
-            result = untouched(answer, q=q, k=k, v=v, allowed=allowed)
-            out, p = pair(result, "two arrays: out, p")
-            p, out = array(p, "p"), array(out, "out")
-            if p.shape == (n, n) and not np.isfinite(p).all():
-                raise Wrong(
-                    f"{given} p holds NaN: e^z overflows; take the largest number of the row away "
-                    "from z first"
-                    if size > 1
-                    else f"{given} p holds NaN or infinity"
-                )
-            compare(p, attention_weights(q, k, allowed), f"p {given}", _wrong_p(q, k, allowed))
+        p, out = _weights(answer, q, k, v, allowed, f"{given} p holds NaN or infinity")
+        compare(p, attention_weights(q, k, allowed), f"p {given}", _wrong_p(q, k, allowed))
         compare(out, p @ v, f"out {given}", {"p enters transposed": p.T @ v})
+    allowed = np.tril(np.ones((4, 4), dtype=bool))
+    for given, rows, columns, why in LARGE:
+        q, k, v = rng.normal(size=(3, 4, 2))
+        q[:, 0], k[:, 0] = rows, columns
+        p, out = _weights(answer, q, k, v, allowed, f"for {given} p holds NaN: {why}")
+        if p.shape == (4, 4) and p[~allowed].any():
+            raise Wrong(
+                f"for {given} p is not 0 where a row may not look: the masked scores must be -inf, "
+                "which no score comes near"
+            )
+        equal(p, attention_weights(q, k, allowed), f"p for {given}")
+        equal(out, p @ v, f"out for {given}")
     return "weights and output as by the formula; none of the future, none overflows"
+
+
+LARGE = (  # large scores, by the first numbers of q's rows and of k's; what makes NaN of them
+    (
+        "scores of about 1,000",
+        40,
+        40,
+        "e^z overflows; take the largest number of the row away from z first",
+    ),
+    (
+        "scores of about -1,000 in row 0, 1,000 in the others",
+        (-40, 40, 40, 40),
+        40,
+        "take away from each row its own largest number",
+    ),
+    (
+        "a masked score that is larger than the rest of its row by 1,000",
+        40,
+        (0, 0, 0, 40),
+        "mask z first; of what is left in a row take the largest number away, then e^z",
+    ),
+    ("scores of about -10 million", -4000, 4000, "z may be as large as that"),
+)
+
+
+def _weights(
+    answer: Any, q: np.ndarray, k: np.ndarray, v: np.ndarray, allowed: np.ndarray, no_number: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """p and out of an answer; `Wrong` says `no_number` where p is not finite."""
+    with np.errstate(all="ignore"):
+        result = untouched(answer, q=q, k=k, v=v, allowed=allowed)
+    out, p = pair(result, "two arrays: out, p")
+    p, out = array(p, "p"), array(out, "out")
+    if p.shape == allowed.shape and not np.isfinite(p).all():
+        raise Wrong(no_number)
+    return p, out
 
 
 def _wrong_p(q: np.ndarray, k: np.ndarray, allowed: np.ndarray) -> dict[str, np.ndarray]:
@@ -103,6 +150,9 @@ def _wrong_p(q: np.ndarray, k: np.ndarray, allowed: np.ndarray) -> dict[str, np.
         ),
         "the scores are not divided by sqrt(d)": attention_weights(q * root, k, allowed),
         "the scores are divided by sqrt(d), not by d": attention_weights(q / root, k, allowed),
+        "the scores are divided by sqrt(d), not by sqrt(n)": attention_weights(
+            q * root / np.sqrt(n), k, allowed
+        ),
         "the softmax is over each row (axis=-1)": e / e.sum(axis=0),
         "q and k are swapped": attention_weights(k, q, allowed),
         "these are the scores e^z; divide by the sum of the row": e,
@@ -152,17 +202,31 @@ def _(answer: Any) -> str:
         p = attention_weights(q, k, np.tril(np.ones((n, n), dtype=bool)))
         attention(q, k, v)[1](dout)  # shapes first: what follows takes them for granted
         dq, dk, dv = answer(q, k, v, p, dout)
-        compare(dv, p.T @ dout, f"dv for n = {n}, d = {d}", {"p enters transposed": p @ dout})
         dp = dout @ v.T
         along = (dp * p).sum(axis=-1, keepdims=True)
         dz, scale = p * (dp - along), 1 / np.sqrt(d)
+        want = {"dq": dz @ k * scale, "dk": dz.T @ q * scale, "dv": p.T @ dout}
+        for order in permutations(want):
+            in_order = (np.allclose(g, want[x]) for g, x in zip((dq, dk, dv), order, strict=True))
+            if all(in_order) and n > 1 and order != tuple(want):
+                raise Wrong(f"you return {', '.join(order)}; return dq, dk, dv, in this order")
+        compare(
+            dv,
+            want["dv"],
+            f"dv for n = {n}, d = {d}",
+            {"p enters transposed": p @ dout, "its sign": -want["dv"]},
+        )
         for name, got, one, other in (("dq", dq, dz, k), ("dk", dk, dz.T, q)):
             wrong_dz = {
                 "the softmax between p and z is left out": dp,
                 "of the softmax, the sum over the row is missing": p * dp,
                 "of the softmax, p outside the bracket is missing": dp - along,
+                "of the softmax, the sum belongs to a row, axis=-1": p * (dp - (dp * p).sum()),
+                "of the softmax, the sum is along axis -1, not 0": p * (dp - (dp * p).sum(axis=0)),
+                "of the softmax, the sum is taken away, not added": p * (dp + along),
             }
             mistakes = {
+                "its sign": -want[name],
                 "the factor 1 / sqrt(d) is missing": one @ other,
                 "z is divided by sqrt(d), not by d": one @ other / d,
                 "times 1 / sqrt(d), once": one @ other * np.sqrt(d),
@@ -172,7 +236,7 @@ def _(answer: Any) -> str:
                 },
             }
             if n > 1:  # with one slot there is nothing to tell apart
-                compare(got, one @ other * scale, f"{name} for n = {n}, d = {d}", mistakes)
+                compare(got, want[name], f"{name} for n = {n}, d = {d}", mistakes)
         try:
             gradcheck(attention, q, k, v)
         except GradientError as error:

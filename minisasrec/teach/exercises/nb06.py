@@ -25,12 +25,13 @@ def _(answer: Any) -> str:
     for shape, rate in (((2, 3), 0.5), ((3, 4), 0.2), ((4,), 0.9), ((2, 2), 0.0)):
         x, dy = rng.normal(size=(2, *shape))
         keep = rng.random(shape) >= rate
-        keep.flat[0] = True
+        x.flat[0], keep.flat[:2] = 0, True  # a 0 that stays, as after a ReLU
         y, backward = _pair(untouched(answer, x=x, keep=keep, rate=rate))
         got, what = array(y, f"y for rate {rate}"), f"y for rate {rate}"
-        if got.shape == shape and rate and np.allclose(got, x * keep):
+        wrong = got.shape == shape and not np.allclose(got, x * keep / (1 - rate))
+        if wrong and np.allclose(got, x * keep):
             raise Wrong(f"{what} is x with some numbers dropped: what stays must grow")
-        if got.shape == shape and rate and np.allclose(got, x * keep / keep.mean()):
+        if wrong and np.allclose(got, x * keep / keep.mean()):
             raise Wrong(
                 f"{what} is divided by {keep.mean():.3g}, the share that happened to stay; divide "
                 f"by the one that stays on average, {1 - rate:.3g}"
@@ -47,9 +48,11 @@ def _(answer: Any) -> str:
             "dy is handed on as it is": dy,
             "the factor is there, times x; the slope is the factor alone": dy * x * keep,
             "that is the slope without dy": keep / (1 - rate),
+            "whether a number stays says keep; it may be 0": dy * keep * (x != 0) / (1 - rate),
         }
         dx = _one(untouched(backward, dy=dy))
         compare(dx, dy * keep / (1 - rate), f"dx for rate {rate}", mistakes)
+        _gradcheck(answer, x, keep, rate)  # it calls backward twice, too
     return "y and dx are right for rates of 0, 0.2, 0.5 and 0.9; on average y is x"
 
 
@@ -72,7 +75,13 @@ def _(answer: Any) -> str:
         a, norm_back = norm(x)
         b, g_back = g(a)
         c, drop_back = drop(b)
-        y, backward = _pair(untouched(answer, x=x, norm=norm, g=g, drop=drop))
+        drawn: list[np.ndarray] = []
+
+        def draw(x: np.ndarray, drop: Any = drop, drawn: list[np.ndarray] = drawn) -> Any:
+            drawn.append(x)
+            return drop(x)
+
+        y, backward = _pair(untouched(answer, x=x, norm=norm, g=g, drop=draw))
         if np.shape(y) == shape:
             for other, why in (
                 (c, "x itself is not added"),
@@ -85,10 +94,12 @@ def _(answer: Any) -> str:
         dx = _one(untouched(backward, dy=dy))
         if dx.shape == shape and np.allclose(dx, norm_back(g_back(drop_back(dy)))):
             raise Wrong("dx lacks the direct way: y contains x itself, with slope 1")
-        try:
-            gradcheck(_as_op(answer, norm, g, drop), x)
-        except GradientError as error:
-            raise Wrong(str(error).replace("sublayer: gradient of argument 0", "dx")) from None
+        if len(drawn) > 1:
+            raise Wrong(
+                "you call drop more than once: each call draws a mask of its own, so dx belongs to "
+                "another y; keep what the first call returned"
+            )
+        _gradcheck(answer, x, norm, g, drop)
     return "y is the paper's, and dx agrees with finite differences on both ways"
 
 
@@ -107,14 +118,18 @@ def _parts(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Any, Any, 
     )
 
 
-def _as_op(answer: Any, *parts: Any) -> Any:
-    """The answer in the form that `gradcheck` takes."""
+def _gradcheck(answer: Any, x: np.ndarray, *given: Any) -> None:
+    """`gradcheck` of an answer, which returns y and backward, at x; `Wrong` speaks of dx."""
 
-    def sublayer(x: np.ndarray) -> Any:
-        y, backward = answer(x, *parts)
+    def op(x: np.ndarray) -> Any:
+        y, backward = answer(x, *given)
         return np.asarray(y), lambda dy: (_one(backward(dy)),)
 
-    return sublayer
+    try:
+        gradcheck(op, x)
+    except GradientError as error:
+        text = str(error).replace("op: gradient of argument 0", "dx").removeprefix("op: ")
+        raise Wrong(text) from None
 
 
 def _pair(result: Any) -> tuple[Any, Any]:

@@ -31,29 +31,38 @@ def _(answer: Any) -> str:
         F, N = rng.normal(size=(B, d)), rng.normal(size=(items + 1, d))
         N[0] = 0  # beats every negative score
         seen = [1 + rng.permutation(items)[: rng.integers(1, items - k + 1)] for _ in range(B)]
-        got = array(untouched(answer, F=F, N=N, seen=seen, k=k), "the result")
-        where = f"for B = {B}, |I| = {items}, k = {k}"
-        if got.shape != (B, k):
-            raise Wrong(f"the result has shape {got.shape}, expected (B, k) = ({B}, {k}), {where}")
-        if got.dtype.kind not in "iu":
-            raise Wrong(f"item ids are integers, yours are {got.dtype}")
-        for b in range(B):
-            scores = N @ F[b]
-            scores[0] = scores[seen[b]] = -np.inf
-            want = np.argsort(-scores)[:k]
-            if (got[b] == want - 1).all():
-                raise Wrong(f"row {b} is one too small throughout: columns from 0, items from 1")
-            if (got[b] == 0).any():
-                raise Wrong(f"row {b} recommends item 0, the padding, {where}")
-            if np.isin(got[b], seen[b]).any():
-                again = int(got[b][np.isin(got[b], seen[b])][0])
-                raise Wrong(f"row {b} recommends item {again}, which was seen, {where}")
-            if (got[b] == np.argsort(np.where(np.isinf(scores), np.inf, scores))[:k]).all():
-                raise Wrong(f"row {b} has the lowest scores; the highest are wanted, {where}")
-            if set(got[b].tolist()) == set(want.tolist()) and (got[b] != want).any():
-                raise Wrong(f"row {b} has the right items in another order; best first, {where}")
-            equal(got[b], want, f"row {b} {where}")
+        _lists(answer, F, N, seen, k, f"for B = {B}, |I| = {items}, k = {k}")
+    F, N = np.array([[1000.0, 0]]), -np.array([[0.0, 0], [2, 1], [5, 1], [3, 1], [4, 1]])
+    _lists(answer, F, N, [np.array([1])], 3, "where all scores are below -1,000: -inf is lower")
     return "the best items first, without padding and without what was seen, in every history"
+
+
+def _lists(
+    answer: Any, F: np.ndarray, N: np.ndarray, seen: list[np.ndarray], k: int, where: str
+) -> None:
+    B = len(F)
+    got = array(untouched(answer, F=F, N=N, seen=seen, k=k), "the result")
+    if got.shape != (B, k):
+        raise Wrong(f"the result has shape {got.shape}, expected (B, k) = ({B}, {k}), {where}")
+    if got.dtype.kind not in "iu":
+        raise Wrong(f"item ids are integers, yours are {got.dtype}")
+    for b in range(B):
+        scores = N @ F[b]
+        scores[0] = scores[seen[b]] = -np.inf
+        want = np.argsort(-scores)[:k]
+        if (got[b] == want - 1).all():
+            raise Wrong(f"row {b} is one too small throughout: columns from 0, items from 1")
+        if (got[b] == 0).any():
+            raise Wrong(f"row {b} recommends item 0, the padding, {where}")
+        if np.isin(got[b], seen[b]).any():
+            again = int(got[b][np.isin(got[b], seen[b])][0])
+            raise Wrong(f"row {b} recommends item {again}, which was seen, {where}")
+        lowest = np.argsort(np.where(np.isinf(scores), np.inf, scores))[:k]
+        if (got[b] == lowest).all() and (got[b] != want).any():
+            raise Wrong(f"row {b} has the lowest scores; the highest are wanted, {where}")
+        if set(got[b].tolist()) == set(want.tolist()) and (got[b] != want).any():
+            raise Wrong(f"row {b} has the right items in another order; best first, {where}")
+        equal(got[b], want, f"row {b} {where}")
 
 
 @exercise(
