@@ -198,7 +198,7 @@ def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
 
 
 # adam_step: the betas turned round
-# says: m of step 1 ... beta1 and 1 - beta1 are swapped
+# says: m of step 2 ... beta1 and 1 - beta1 are swapped
 def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
     m, v = (1 - beta1) * m + beta1 * g, (1 - beta2) * v + beta2 * g**2
     return w - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
@@ -212,7 +212,7 @@ def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
 
 
 # adam_step: float32, so that the first six digits agree
-# says: w of step 1 ... is ... expected
+# says: w of step 2 ... is ... expected
 def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
     m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
     new = w - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
@@ -232,3 +232,93 @@ def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
 # says: return three arrays: w, m, v
 def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
     return w - lr * g
+
+
+# shifted_targets: one array with two names
+# says: you return the targets twice; a = b = np.zeros(...) makes one array with two names
+def my_inputs_and_targets(sequences, n):
+    inputs = targets = np.zeros((len(sequences), n), dtype=int)
+    for b, S in enumerate(sequences):
+        S = S[-(n + 1) :]
+        inputs[b, n - len(S) + 1 :] = S[:-1]
+        targets[b, n - len(S) + 1 :] = S[1:]
+    return inputs, targets
+
+
+# bce_backward: the sign of one term
+# says: dF is wrong: the sign of the targets' term
+def my_bce_backward(F, N, targets, negatives):
+    dF, dN = np.zeros_like(F), np.zeros_like(N)
+    count = np.count_nonzero(targets)
+    for t, (o, j) in enumerate(zip(targets, negatives, strict=True)):
+        if o:
+            a = (1 - stable_sigmoid(F[t] @ N[o])) / count
+            b = stable_sigmoid(F[t] @ N[j]) / count
+            dF[t] = a * N[o] + b * N[j]
+            dN[o] += a * F[t]
+            dN[j] += b * F[t]
+    return dF, dN
+
+
+# bce_backward: negatives without a target
+# says: without a target a position's negative counts no more
+def my_bce_backward(F, N, targets, negatives):
+    dF, dN = np.zeros_like(F), np.zeros_like(N)
+    count = np.count_nonzero(targets)
+    for t, (o, j) in enumerate(zip(targets, negatives, strict=True)):
+        a = (o > 0) * (stable_sigmoid(F[t] @ N[o]) - 1) / count
+        b = stable_sigmoid(F[t] @ N[j]) / count
+        dF[t] = a * N[o] + b * N[j]
+        dN[o] += a * F[t]
+        dN[j] += b * F[t]
+    return dF, dN
+
+
+# bce_backward: overflows
+# says: dF holds NaN with scores of 800 ... stable_sigmoid takes any score
+def my_bce_backward(F, N, targets, negatives):
+    dF, dN = np.zeros_like(F), np.zeros_like(N)
+    count = np.count_nonzero(targets)
+    for t, (o, j) in enumerate(zip(targets, negatives, strict=True)):
+        if o:
+            e = np.exp([F[t] @ N[o], F[t] @ N[j]])
+            a, b = (e / (1 + e) - [1, 0]) / count
+            dF[t] = a * N[o] + b * N[j]
+            dN[o] += a * F[t]
+            dN[j] += b * F[t]
+    return dF, dN
+
+
+# adam_step: a sum of gradients
+# says: m of step 2 ... is wrong: g has the factor 1 - beta1
+def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
+    m, v = beta1 * m + g, beta2 * v + (1 - beta2) * g**2
+    return w - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
+
+
+# adam_step: a sum of squares
+# says: v of step 2 ... is wrong: the old v has the factor beta2, g squared 1 - beta2
+def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
+    m, v = beta1 * m + (1 - beta1) * g, v + g**2
+    return w - lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
+
+
+# adam_step: one hat
+# says: v is not corrected; it takes both hats
+def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    return w - lr * m / (1 - beta1**t) / (np.sqrt(v) + eps), m, v
+
+
+# adam_step: beta times t
+# says: the correction has beta to the power of t, not times t
+def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    return w - lr * m / (1 - beta1 * t) / (np.sqrt(v / (1 - beta2 * t)) + eps), m, v
+
+
+# adam_step: eps before the correction
+# says: eps is added to the root of v hat, after the correction
+def my_adam_step(w, g, m, v, t, lr=0.001, beta1=0.9, beta2=0.98, eps=1e-8):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    return w - lr * np.sqrt(1 - beta2**t) * m / (1 - beta1**t) / (np.sqrt(v) + eps), m, v

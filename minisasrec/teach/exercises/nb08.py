@@ -50,9 +50,13 @@ def _(answer: Any) -> str:
             inputs[b, n + 1 - len(kept) :] = kept[:-1]
             targets[b, n + 1 - len(kept) :] = kept[1:]
         got_inputs, got_targets = array(got[0], "inputs", "iu"), array(got[1], "targets", "iu")
-        if got_inputs.shape == inputs.shape and (got_inputs == targets).all():
+        if _same(got_inputs, targets) and _same(got_targets, inputs):
             raise Wrong("inputs and targets are swapped; return inputs, targets")
-        if got_targets.shape == targets.shape and (got_targets == got_inputs).all():
+        if _same(got_inputs, targets) and _same(got_targets, targets):
+            raise Wrong(
+                "you return the targets twice; a = b = np.zeros(...) makes one array with two names"
+            )
+        if _same(got_targets, got_inputs):
             raise Wrong("targets equal inputs: the model would only have to copy; shift by one")
         for name, found, want in (
             ("inputs", got_inputs, inputs),
@@ -66,6 +70,10 @@ def _(answer: Any) -> str:
                 )
             equal(found, want, f"{name} for {len(sequences)} histories and n = {n}")
     return "short, long and exactly fitting histories: each position has the item that came next"
+
+
+def _same(got: np.ndarray, want: np.ndarray) -> bool:
+    return got.shape == want.shape and bool((got == want).all())
 
 
 @exercise(
@@ -91,6 +99,11 @@ def _(answer: Any) -> str:
                 for name, gradient, like in (("dF", got[0], F), ("dN", got[1], N)):
                     if array(gradient, name).shape != like.shape:
                         raise Wrong(f"{name} has shape {np.shape(gradient)}, expected {like.shape}")
+                    if np.abs(F @ N.T).max() > 700 and not np.isfinite(gradient).all():
+                        raise Wrong(
+                            f"{name} holds NaN with scores of 800, where e^x is too large for a "
+                            "computer; stable_sigmoid takes any score"
+                        )
                 _explain_bce(*got, F, N, targets, negatives)
                 return tuple(dloss * np.asarray(gradient) for gradient in got)
 
@@ -103,6 +116,12 @@ def _(answer: Any) -> str:
     for targets, negatives in (([2], [1]), ([4, 0, 1], [2, 5, 4]), ([3, 3, 0, 5], [1, 1, 2, 3])):
         op = loss(np.array(targets), np.array(negatives))
         gradcheck(op, rng.normal(size=(len(targets), 3)), rng.normal(size=(6, 3)))
+    F, N = (
+        np.array([[40.0, 0], [0, 40]]),
+        np.array([[0.0, 0], [20, 0], [0, -20], [-20, 0], [0, 20]]),
+    )
+    with np.errstate(all="ignore"):
+        loss(np.array([1, 2]), np.array([3, 4]))(F, N)[1](np.ones(()))
     return "dF and dN agree with finite differences, with missing targets and repeated items"
 
 
@@ -117,11 +136,15 @@ def _(answer: Any) -> str:
 )
 def _(answer: Any) -> str:
     rng = np.random.default_rng(0)
-    for lr, beta1, beta2, eps in ((0.001, 0.9, 0.98, 1e-8), (0.1, 0.5, 0.9, 0.01)):
+    for first, lr, beta1, beta2, eps in (
+        (2, 0.1, 0.3, 0.4, 0.01),  # first a step that tells the mistakes apart
+        (1, 0.1, 0.6, 0.9, 0.01),
+        (1, 0.001, 0.9, 0.98, 1e-8),
+    ):
         settings = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         w = rng.normal(size=(2, 3))
-        m, v = np.zeros((2, 2, 3))
-        for t in range(1, 5):
+        m, v = (first > 1) * rng.normal(size=(2, 2, 3)) ** [[[1]], [[2]]]
+        for t in range(first, 5):
             g = rng.normal(size=w.shape) * 10.0 ** rng.integers(-3, 3, w.shape)
             got = untouched(functools.partial(_with, answer, settings), w=w, g=g, m=m, v=v, t=t)
             if not isinstance(got, tuple | list) or len(got) != 3:
@@ -131,23 +154,36 @@ def _(answer: Any) -> str:
             m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
             new = w - lr * m_hat / (np.sqrt(v_hat) + eps)
             step = f"of step {t} with lr {lr}, beta1 {beta1}, beta2 {beta2}, eps {eps:g}"
-            swapped_m = (1 - beta1) * old_m + beta1 * g
-            for name, state, want, hat, mistakes in (
-                ("m", got[1], m, m_hat, {"beta1 and 1 - beta1 are swapped": swapped_m}),
-                ("v", got[2], v, v_hat, {"v averages g squared": beta2 * old_v + (1 - beta2) * g}),
-            ):
-                if np.shape(state) == want.shape and np.allclose(state, hat, rtol=1e-9, atol=0):
-                    raise Wrong(f"you return {name} hat; return {name}, the hat is for this step")
-                compare(state, want, f"{name} {step}", mistakes, rtol=1e-9, atol=0)
+            mistakes_m = {
+                "you return m hat; return m, the hat is for this step": m_hat,
+                "beta1 and 1 - beta1 are swapped": (1 - beta1) * old_m + beta1 * g,
+                "g has the factor 1 - beta1": beta1 * old_m + g,
+            }
+            mistakes_v = {
+                "you return v hat; return v, the hat is for this step": v_hat,
+                "beta2 and 1 - beta2 are swapped": (1 - beta2) * old_v + beta2 * g * g,
+                "g squared has the factor 1 - beta2": beta2 * old_v + g * g,
+                "the old v has the factor beta2, g squared 1 - beta2": old_v + g * g,
+                "v averages g squared": beta2 * old_v + (1 - beta2) * g,
+            }
+            compare(got[1], m, f"m {step}", mistakes_m, rtol=1e-9, atol=0)
+            compare(got[2], v, f"v {step}", mistakes_v, rtol=1e-9, atol=0)
+            m_times, v_times = m / (1 - beta1 * t), v / (1 - beta2 * t)
             stories = {
                 "the bias correction is missing": w - lr * m / (np.sqrt(v) + eps),
+                "m is not corrected; it takes both hats": w - lr * m / (np.sqrt(v_hat) + eps),
+                "v is not corrected; it takes both hats": w - lr * m_hat / (np.sqrt(v) + eps),
+                "the correction has beta to the power of t, not times t": w
+                - lr * m_times / (np.sqrt(np.abs(v_times)) + eps),
+                "eps is added to the root of v hat, after the correction": w
+                - lr * m_hat * np.sqrt(1 - beta2**t) / (np.sqrt(v) + eps),
                 "w went up the gradient": w + lr * m_hat / (np.sqrt(v_hat) + eps),
                 "eps belongs outside the root": w - lr * m_hat / np.sqrt(v_hat + eps),
                 "divide by the root of v hat, not by v hat": w - lr * m_hat / (v_hat + eps),
             }
             compare(got[0], new, f"w {step}", stories, rtol=1e-9, atol=0)
             w = new
-    return "four steps with two sets of settings, gradients from 0.001 to 100: Adam to rounding"
+    return "steps 1 to 4 with several settings, gradients from 0.001 to 100: Adam to rounding"
 
 
 def _with(answer: Any, settings: dict[str, float], *args: Any) -> Any:
@@ -182,6 +218,9 @@ def _explain_bce(
         "the sign": (-a, -b),
         "the slope of -log sigmoid is sigmoid - 1": (real * positive / count, b),
         "the negatives' slope is sigmoid, not sigmoid - 1": (a, real * (negative - 1) / count),
+        "the sign of the targets' term": (-a, b),
+        "the sign of the negatives' term": (a, -b),
+        "without a target a position's negative counts no more": (a, negative / count),
     }
     want = gradients(a, b)
     told = {why: gradients(*parts) for why, parts in wrong.items()}

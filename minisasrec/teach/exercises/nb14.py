@@ -72,15 +72,16 @@ def _(answer: Any) -> str:
     hints=(
         "Forward: scores = h @ items[1:].T, (T, |I|). Find dscores first, then dh = dscores @ ... "
         "and ditems[1:] = dscores.T @ ..., as for any matrix product.",
-        "dscores is the softmax of each row, minus 1 at column targets - 1, divided by the number "
-        "of targets, and 0 in rows without a target.",
+        "dscores is the softmax of each row (its largest number taken away first), minus 1 at "
+        "column targets - 1, divided by the number of targets, and 0 in rows without a target.",
         "dscores[rows, targets[rows] - 1] -= 1 with rows = np.flatnonzero(targets); ditems = "
         "np.zeros_like(items), then ditems[1:] = dscores.T @ h",
     ),
 )
 def _(answer: Any) -> str:
     rng = np.random.default_rng(0)
-    for targets in ([2], [1, 3, 1], [0, 4, 2, 0, 3]):
+    cases = [2], [1, 3, 1], [0, 4, 2, 0, 3]
+    for targets, size in (*((case, 1) for case in cases), *((case, 1000) for case in cases)):
         ids = np.array(targets)
 
         def mean_loss(h: np.ndarray, items: np.ndarray, ids: np.ndarray = ids) -> Any:
@@ -99,12 +100,23 @@ def _(answer: Any) -> str:
                         f"for targets {ids.tolist()} the shapes are {dh.shape} and "
                         f"{ditems.shape}, expected those of h {h.shape} and items {items.shape}"
                     )
+                if scores.max() > 700 and not np.isfinite(np.vstack([dh, ditems])).all():
+                    raise Wrong(
+                        "with scores of about 1,000 you return NaN: e^1000 is too much for a "
+                        "computer; take the largest number of the row away first"
+                    )
                 _explain(dh, ditems, ids, h, items)
                 return dloss * dh, dloss * ditems
 
             return losses.mean(), backward
 
-        gradcheck(mean_loss, rng.normal(size=(len(ids), 3)), rng.normal(size=(5, 3)))
+        h, items = rng.normal(size=(len(ids), 3)), rng.normal(size=(5, 3))
+        if size == 1:
+            gradcheck(mean_loss, h, items)
+        else:  # scores of about 1,000
+            h[:, 0], items[:, 0] = size, 1
+            with np.errstate(all="ignore"):
+                mean_loss(h, items)[1](np.ones(()))
     return "dh and ditems agree with finite differences, with positions that have no target, too"
 
 
@@ -115,8 +127,10 @@ def _explain(
         raise Wrong(f"for targets {targets.tolist()} a position without a target has a gradient")
     if np.any(ditems[0]):
         raise Wrong("ditems[0] is not 0, but the padding item takes no part")
-    q = np.exp(h @ items[1:].T)
+    scores = h @ items[1:].T
+    q = np.exp(scores - scores.max(axis=1, keepdims=True))
     q /= q.sum(axis=1, keepdims=True)
+    columns = np.exp(scores - scores.max(axis=0))
     hot = np.eye(len(items))[targets][:, 1:]
     real = (targets != 0)[:, None].astype(float)
     count, T = real.sum(), len(targets)
@@ -136,7 +150,7 @@ def _explain(
         * (q - np.eye(len(items))[targets % (len(items) - 1)][:, :-1])
         / count,
         "the softmax is over a row's items, axis=1": real
-        * (np.exp(h @ items[1:].T) / np.exp(h @ items[1:].T).sum(axis=0) - hot)
+        * (columns / columns.sum(axis=0) - hot)
         / count,
     }
     told = {why: gradients(dscores) for why, dscores in wrong.items()}
