@@ -50,3 +50,26 @@ def become_fism(model):
 # says: the model has other settings now
 def become_fism(model):
     return SASRec(6, SASRecConfig(n=8, d=model.config.d, blocks=0))
+
+
+# become_fism: a weight in double precision
+# says: blocks.0.attention.value.W holds float64 now, and the other weights float32
+def become_fism(model):
+    attention, ffn = model.blocks[0].attention, model.blocks[0].ffn
+    identity, lift = np.eye(model.config.d), 2
+    for layer, W, b in ((attention.query, 0, 0), (attention.value, identity, 0),
+                        (ffn.layer1, identity, lift), (ffn.layer2, identity, -lift)):  # fmt: skip
+        layer.W.data[:], layer.b.data[:] = W, b
+    attention.value.W.data = identity
+    return model
+
+
+# become_fism: lifted too high
+# says: float32 keeps few digits: take a smaller b1
+def become_fism(model):
+    attention, ffn = model.blocks[0].attention, model.blocks[0].ffn
+    identity, lift = np.eye(model.config.d), 1e4
+    for layer, W, b in ((attention.query, 0, 0), (attention.value, identity, 0),
+                        (ffn.layer1, identity, lift), (ffn.layer2, identity, -lift)):  # fmt: skip
+        layer.W.data[:], layer.b.data[:] = W, b
+    return model

@@ -102,3 +102,19 @@ def my_sampled_hit(rank, others, negatives=100, k=10):
 # says: the result for rank=3
 def my_sampled_hit(rank, others, negatives=100, k=10):
     return float(rank <= k)
+
+
+# sampled_hit: from 1 on
+# says: add up j = 0 to k - 1, not 1 to k
+def my_sampled_hit(rank, others, negatives=100, k=10):
+    better = rank - 1
+    ways = sum(comb(better, j) * comb(others - better, negatives - j) for j in range(1, k + 1))
+    return ways / comb(others, negatives)
+
+
+# sampled_hit: one term too few
+# says: k=1 is 0, expected 0.357143
+def my_sampled_hit(rank, others, negatives=100, k=10):
+    better = rank - 1
+    ways = sum(comb(better, j) * comb(others - better, negatives - j) for j in range(k - 1))
+    return ways / comb(others, negatives)

@@ -9,12 +9,12 @@ import numpy as np
 
 from minisasrec.models.sasrec import SASRec
 from minisasrec.models.sasrec_config import SASRecConfig
-from minisasrec.teach.exercises import Wrong, array, exercise, fresh
+from minisasrec.teach.exercises import Wrong, array, exercise, fresh, untouched
 
 
 def _whole_number(answer: Any, what: str) -> int:
     found = array(answer, what)
-    if found.ndim or int(found) != found:
+    if found.ndim or not float(found).is_integer():
         raise Wrong(f"{what} should be a whole number, yours is {answer!r}")
     return int(found)
 
@@ -30,12 +30,13 @@ def _whole_number(answer: Any, what: str) -> int:
     ),
 )
 def _(answer: Any) -> str:
-    plain = SASRecConfig(n=9, d=6)
+    plain = SASRecConfig(n=23, d=6, blocks=3)  # sizes that tell the pieces apart
     changes: list[dict[str, Any]] = [
-        {"blocks": 3, "heads": 2, "dropout": 0.5},  # sizes that tell the pieces apart
+        {"heads": 2, "dropout": 0.5},
         {},
         {"d": 10, "n": 20},
         {"blocks": 0},
+        {"blocks": 2},
         {"positions": False},
         {"shared_embedding": False},
         {"layer_norm": False},
@@ -48,7 +49,8 @@ def _(answer: Any) -> str:
         config = dataclasses.replace(plain, **change)
         for num_items in (12, 100):
             want = SASRec(num_items, config).num_parameters()
-            setting = ", ".join(f"{k} = {v}" for k, v in ({"n": 9, "d": 6} | change).items())
+            settings = {"n": plain.n, "d": plain.d, "blocks": plain.blocks} | change
+            setting = ", ".join(f"{k} = {v}" for k, v in settings.items())
             what = f"the number of parameters for {num_items} items, {setting},"
             got = _whole_number(answer(num_items, config), what)
             if got != want:
@@ -71,9 +73,9 @@ def _(answer: Any) -> str:
 def _(answer: Any) -> str:
     rng = fresh()
     cases = (
-        ([4], 3, 1, 0),
+        ([4], 5, 1, 6),
         ([1], 2, 0, 9),
-        ([5], 4, 2, 20),
+        ([5], 7, 2, 20),
         ([6, 1, 3], 4, 2, 10),
         ([2] * 7, 5, 3, 8),
         *(_drawn_batch(rng) for _ in range(3)),
@@ -81,7 +83,8 @@ def _(answer: Any) -> str:
     for lengths, d, blocks, num_items in cases:
         want = _counted(lengths, d, blocks, num_items)
         what = f"lengths {lengths}, d = {d}, blocks = {blocks}, num_items = {num_items}"
-        got = _whole_number(answer(list(lengths), d, blocks, num_items), f"the count for {what}")
+        got = untouched(answer, lengths=lengths, d=d, blocks=blocks, num_items=num_items)
+        got = _whole_number(got, f"the count for {what}")
         if got == want:
             continue
         n, B = max(lengths), len(lengths)
@@ -100,9 +103,11 @@ def _(answer: Any) -> str:
             "packed histories are not as long as the longest": as_long + scoring,
             "scores and weighted sum take as many multiply-adds each": want - causal // 2,
             "a multiply-add counts once here": 2 * want,
+            "scoring all items counts, too": want - scoring,
         }
-        story = next((text for text, value in stories.items() if value == got), "")
-        raise Wrong(f"{what}: {want:,}, yours is {got:,}" + (f"; {story}" if story else ""))
+        told = [text for text, value in stories.items() if value == got]
+        story = f"; {told[0]}" if len(told) == 1 else ""
+        raise Wrong(f"{what}: {want:,}, yours is {got:,}{story}")
     return "the formula equals a count, one by one, for short and long histories side by side"
 
 
@@ -127,6 +132,7 @@ def _pieces_left_out(num_items: int, config: SASRecConfig) -> dict[int, str]:
         d: "each table has a row for padding, too",
         config.positions * config.n * d: "P has n rows",
         -config.n * d * (not config.positions): "without positions there is no P",
+        blocks * d * config.output_projection: "output_projection has a bias, too",
         blocks * layers * d: "each d x d layer has a bias",
         config.layer_norm * (2 * blocks + 1) * 2 * d: "the layer norms have two vectors each",
         config.layer_norm * (2 * blocks + 1) * d: "a layer norm has two vectors, gamma and beta",

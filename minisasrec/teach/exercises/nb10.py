@@ -55,6 +55,12 @@ def _(answer: Any) -> str:
             and np.array_equal(model.output_embedding.data, output)
         ):
             raise Wrong("the item tables M and N were to stay as they are")
+        for name, parameter in model.named_parameters():
+            if parameter.data.dtype != np.float32:
+                raise Wrong(
+                    f"{name} holds {parameter.data.dtype} now, and the other weights float32; "
+                    ".data[:] = ... keeps what it was"
+                )
         for history in HISTORIES:
             _compare(model, table, history, f"d={d}, history {history}")
     return "F is the mean of the history's embeddings, so its scores are those of FISM"
@@ -73,4 +79,9 @@ def _compare(model: SASRec, table: np.ndarray, history: list[int], where: str) -
             f"for {where} F is the mean with its negative features cut to 0: the ReLU is in the way"
         )
     at = int(np.abs(got - want).argmax())
-    raise Wrong(f"for {where} feature {at} of F is {got[at]:.4f}, that of the mean {want[at]:.4f}")
+    lift = np.abs(model.blocks[0].ffn.layer1.b.data).max()
+    lifted = "; of a number lifted so high float32 keeps few digits: take a smaller b1"
+    raise Wrong(
+        f"for {where} feature {at} of F is {got[at]:.4f}, that of the mean {want[at]:.4f}"
+        + lifted * bool(lift > 99)
+    )

@@ -75,7 +75,7 @@ def _compare(answer: Any, better: int, ties: int, k: int) -> None:
     ),
 )
 def _(answer: Any) -> str:
-    for rank, others, negatives, k in [(1, 5, 2, 1), (3, 5, 2, 1), (4, 6, 3, 2), (7, 6, 3, 2)]:
+    for rank, others, negatives, k in [(3, 8, 3, 1), (4, 7, 3, 2), (7, 6, 3, 2), (1, 5, 2, 1)]:
         draws = list(combinations(range(others), negatives))  # items 0 .. rank - 2 are better
         hits = [sum(item < rank - 1 for item in draw) < k for draw in draws]
         what = f"rank={rank}, others={others}, negatives={negatives}, k={k}"
@@ -88,6 +88,9 @@ def _(answer: Any) -> str:
             "there are rank - 1 better items, not rank": _drawn(rank, others, negatives, k),
             "exactly j = k - 1 better ones; add up j = 0 to k - 1": np.mean(
                 [sum(item < rank - 1 for item in draw) == k - 1 for draw in draws]
+            ),
+            "add up j = 0 to k - 1, not 1 to k": np.mean(
+                [1 <= sum(item < rank - 1 for item in draw) <= k for draw in draws]
             ),
             "that is a miss; a hit has fewer than k better ones drawn": 1 - np.mean(hits),
             "the ways are counted; divide by comb(others, negatives)": np.sum(hits),
