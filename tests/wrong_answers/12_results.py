@@ -79,3 +79,35 @@ def my_bootstrap(a, b, samples, rng):
 def my_bootstrap(a, b, samples, rng):
     d, U = a - b, len(a)
     return [d[rng.integers(U, size=U)].mean() for _ in range(samples)]
+
+
+# paired_bootstrap: never the last user
+# says: draw each of the U users with the same probability
+def my_bootstrap(a, b, samples, rng):
+    d, U = a - b, len(a)
+    means = [d[rng.integers(U - 1, size=U)].mean() for _ in range(samples)]
+    return np.quantile(means, 0.025), np.quantile(means, 0.975)
+
+
+# paired_bootstrap: never the first user
+# says: draw each of the U users with the same probability
+def my_bootstrap(a, b, samples, rng):
+    d, U = a - b, len(a)
+    means = [d[rng.integers(1, U, size=U)].mean() for _ in range(samples)]
+    return np.quantile(means, 0.025), np.quantile(means, 0.975)
+
+
+# paired_bootstrap: a generator of its own
+# says: from the same rng you draw two different intervals
+def my_bootstrap(a, b, samples, rng):
+    d, U = a - b, len(a)
+    means = [d[np.random.default_rng().integers(U, size=U)].mean() for _ in range(samples)]
+    return np.quantile(means, 0.025), np.quantile(means, 0.975)
+
+
+# paired_bootstrap: always two thousand samples
+# says: 400 and 300 samples give the same interval
+def my_bootstrap(a, b, samples, rng):
+    d, U = a - b, len(a)
+    means = [d[rng.integers(U, size=U)].mean() for _ in range(2000)]
+    return np.quantile(means, 0.025), np.quantile(means, 0.975)

@@ -138,3 +138,23 @@ def my_spreads(scores):
 # says: return (of_order, of_seed); got a float
 def my_spreads(scores):
     return float(np.ptp(scores.mean(axis=1)))
+
+
+# last_items: an unstable sort
+# says: 8 users with 50 actions each ... unless it is stable (kind="stable")
+def my_last_items(users, items, times):
+    order = np.argsort(times)
+    found = dict(zip(users[order], items[order]))
+    return [found[u] for u in sorted(found)]
+
+
+# last_items: an unstable sort for each user
+# says: unless it is stable (kind="stable")
+def my_last_items(users, items, times):
+    return [items[users == u][np.argsort(times[users == u])[-1]] for u in np.unique(users)]
+
+
+# spreads: both along the wrong axis
+# says: of_order ... the mean over the orders; average over the seeds, axis 1
+def my_spreads(scores):
+    return np.ptp(scores.mean(axis=0)), np.ptp(scores, axis=0).mean()

@@ -54,7 +54,8 @@ def _(answer: Any) -> str:
                 raise Wrong(f"{what}, {wanted}: you have the middle 90%, 2.5% belong to each side")
         raise Wrong(f"{what}, {wanted}")
     _skewed(answer)
-    return "in five cases the interval is that of 10,000 draws of the package, to within chance"
+    _few(answer)
+    return "the interval is that of 10,000 draws of the package, to within chance, in every case"
 
 
 def _interval(answer: Any, a: np.ndarray, b: np.ndarray, samples: int, seed: int) -> np.ndarray:
@@ -89,3 +90,19 @@ def _skewed(answer: Any) -> None:
             "quantiles of the drawn means"
         )
     raise Wrong(what)
+
+
+def _few(answer: Any) -> None:
+    """Two users, of whom each must be drawn; `samples` and `rng` must count."""
+    got = _interval(answer, np.array([0.0, 1]), np.zeros(2), 2000, 5)
+    if not np.allclose(got, [0, 1]):
+        raise Wrong(
+            f"for two users, with a - b of 0 and 1, the interval is {got[0]:.3f} to {got[1]:.3f}, "
+            "expected 0 to 1: draw each of the U users with the same probability"
+        )
+    a, b = np.random.default_rng(6).normal(size=(2, 50))
+    once, again, fewer = (_interval(answer, a, b, samples, 6) for samples in (400, 400, 300))
+    if not np.array_equal(once, again):
+        raise Wrong("from the same rng you draw two different intervals; draw with it alone")
+    if np.array_equal(once, fewer):
+        raise Wrong("400 and 300 samples give the same interval; draw as often as samples says")

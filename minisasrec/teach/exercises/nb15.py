@@ -19,7 +19,7 @@ from minisasrec.teach.exercises import (
 
 LOGS = (  # users, items and times of the rows of a file, first row first
     ([0, 0, 0, 1, 1], [7, 3, 9, 4, 2], [1, 2, 3, 1, 2]),
-    ([0, 1, 0, 1, 0, 1], [9, 2, 5, 6, 7, 1], [4, 4, 4, 4, 1, 2]),
+    ([0, 1, 0, 1, 0, 1, 0, 1], [9, 2, 5, 6, 7, 1, 8, 3], [4, 4, 4, 4, 1, 2, 3, 3]),
     ([1, 0, 1, 0, 0, 1], [3, 8, 5, 4, 6, 2], [5, 9, 5, 9, 9, 5]),
     ([2, 0, 1, 0], [4, 11, 10, 2], [3, 8, 8, 8]),
 )
@@ -37,29 +37,53 @@ LOGS = (  # users, items and times of the rows of a file, first row first
     ),
 )
 def _(answer: Any) -> str:
-    for log in (*LOGS, _drawn_log()):
+    rng = np.random.default_rng(0)
+    long = rng.permutation(400) % 8, rng.permutation(400), rng.integers(3, size=400)
+    _stable(answer, *long)
+    for log in (*LOGS, _drawn_log(), long):
         users, items, times = map(np.array, log)
-        what = f"the last items of the rows (user, item, time) {_rows(log)}"
+        rows = ", ".join(map(str, zip(*log, strict=True))) if len(items) < 99 else "of a long log"
+        what = f"the last items of the rows (user, item, time) {rows}"
         got = array(untouched(answer, users=users, items=items, times=times), what)
         want = _last(users, np.lexsort((np.arange(len(times)), times)), items)
-        row = np.arange(len(times))
-        mistakes = {
-            "at equal times you take the row that comes first in the file": _last(
-                users, np.lexsort((-row, times)), items
-            ),
-            "at equal times you take the largest item number; the order of the file decides": _last(
-                users, np.lexsort((items, times)), items
-            ),
-            "at equal times you take the smallest item number; the order of the file decides": (
-                _last(users, np.lexsort((-items, times)), items)
-            ),
-            "these are the last rows of the file; times come before that": _last(users, row, items),
-            "these are the first items": _last(users, np.lexsort((-row, -times)), items),
-        }
         if got.ndim == 1 and len(got) == len(items) != len(want):
             raise Wrong(f"{what} have one entry for each row, expected one for each user")
-        compare(got, want, what, mistakes)
-    return "times decide, and at equal times the order of the file, in five logs"
+        compare(got, want, what, _mistakes(users, items, times))
+    return "times decide, and at equal times the order of the file, in six logs"
+
+
+def _mistakes(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
+    row = np.arange(len(times))
+    orders = {
+        "at equal times you take the row that comes first in the file": (-row, times),
+        "at equal times you take the largest item number; the order of the file decides": (
+            items,
+            times,
+        ),
+        "at equal times you take the smallest item number; the order of the file decides": (
+            -items,
+            times,
+        ),
+        "these are the last rows of the file; times come before that": (row,),
+        "these are the first items": (-row, -times),
+    }
+    return {why: _last(users, np.lexsort(keys), items) for why, keys in orders.items()}
+
+
+def _stable(answer: Any, users: np.ndarray, items: np.ndarray, times: np.ndarray) -> None:
+    """Many rows and few times: a sort that does not keep the order of equal times shows."""
+    what = "the last items of 8 users with 50 actions each, within three seconds,"
+    got = array(untouched(answer, users=users, items=items, times=times), what)
+    want = _last(users, np.argsort(times, kind="stable"), items)
+    known = (want, *_mistakes(users, items, times).values())
+    if got.shape != want.shape or any(np.array_equal(got, each) for each in known):
+        return
+    last = [items[(users == u) & (times == times[users == u].max())] for u in range(8)]
+    if all(item in its for item, its in zip(got, last, strict=True)):
+        raise Wrong(
+            f"{what} are of the last second, but not the last in the file: a sort may lose the "
+            'order of equal times, unless it is stable (kind="stable")'
+        )
 
 
 def _drawn_log() -> tuple[list[int], list[int], list[int]]:
@@ -67,10 +91,6 @@ def _drawn_log() -> tuple[list[int], list[int], list[int]]:
     rng = fresh()
     users = rng.permutation([*range(5), *rng.integers(5, size=15)])
     return users.tolist(), (rng.permutation(99)[:20] + 1).tolist(), rng.integers(1, 5, 20).tolist()
-
-
-def _rows(log: tuple[list[int], ...]) -> str:
-    return ", ".join(map(str, zip(*log, strict=True)))
 
 
 def _last(users: np.ndarray, order: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -136,7 +156,7 @@ def _(answer: Any) -> str:
 )
 def _(answer: Any) -> str:
     fixed = np.random.default_rng(0)
-    for rng, shape in ((fixed, (2, 2)), (fixed, (3, 2)), (fixed, (2, 4)), (fresh(), (3, 4))):
+    for rng, shape in ((fixed, (3, 2)), (fixed, (2, 4)), (fixed, (2, 2)), (fresh(), (3, 4))):
         scores = 0.3 + 0.03 * rng.random(shape) + 0.05 * rng.random((shape[0], 1))
         scores = scores.round(3)
         got = pair(untouched(answer, scores=scores), "(of_order, of_seed)")
