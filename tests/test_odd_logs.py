@@ -496,6 +496,218 @@ def test_a_time_of_day_may_have_a_date_of_nothing(zero: str, tmp_path: Path) -> 
     assert found == IN_ORDER and "with the time of day in 'time'" in notes
 
 
+CLOCKS = {
+    "hhmm": ("1405", "930", "2200"),
+    "clock": ("14:05", "9:30", "22:00"),
+    "part of a day": ("0.5868", "0.3958", "0.9167"),
+    "Uhr": ("14:05 Uhr", "9:30 Uhr", "22:00 Uhr"),
+    "half days": ("2 PM", "9 AM", "10 p. m."),
+    "French": ("14h05", "9h30", "22h00"),
+    "zones": ("16:05:00+02:00", "09:30:00Z", "20:00:00-0200"),
+}
+KNOWN_DAYS = {
+    "as Excel counts": ("45352", "45352", "45351"),
+    "since 1970": ("19783", "19783", "19782"),
+    "midnight in UTC": ("2024-03-01T00:00:00Z", "2024-03-01T00:00:00Z", "2024-02-29T00:00:00Z"),
+    "midnight elsewhere": ("2024-03-01T00:00:00-03:00", "2024-03-01T00:00:00-03:00",
+                           "2024-02-29T00:00:00-03:00"),
+    "midnight as AM": ("3/1/2024 12:00:00 AM", "3/1/2024 12:00:00 AM", "2/29/2024 12:00:00 AM"),
+    "midnight of German Excel": ("01.03.2024 0:00", "01.03.2024 0:00", "29.02.2024 0:00"),
+    "midnight in milliseconds": ("1709251200000", "1709251200000", "1709164800000"),
+    "floats": ("20240301.0", "20240301.0", "20240229.0"),
+}  # fmt: skip
+
+
+def two_columns(
+    path: Path, days: Any, clocks: Any, names: str = "date,time", **options: Any
+) -> Any:
+    """Items 3 and 2 of a day, then 1 of the day before, which is the last by its time of day."""
+    rows = [f'a,{i},{d},"{c}"\n' for i, d, c in zip("321", days, clocks, strict=True)]
+    return read(path, f"user,item,{names}\n" + "".join(rows), **options)
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("day", KNOWN_DAYS)
+def test_a_day_in_any_spelling_goes_with_its_time_of_day(
+    day: str, clock: str, tmp_path: Path
+) -> None:
+    for options in ({}, {"time_column": "date"}):
+        found, notes = two_columns(tmp_path / "log.csv", KNOWN_DAYS[day], CLOCKS[clock], **options)
+        assert found == IN_ORDER and "the time is 'date' with the time of day in 'time'" in notes
+
+
+def test_a_day_and_its_time_of_day_are_a_moment() -> None:
+    for days in KNOWN_DAYS.values():
+        log = pd.DataFrame({"user": "a", "item": [3, 2, 1], "date": days, "time": "14:05"})
+        times = load(log).times
+        zone = 3 * 3600 if "-03:00" in days[0] else 0
+        assert times is not None and times[2] - zone in (1_709_301_900, 1_709_301_900 - zone)
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize(
+    ("days", "time_format"),
+    [
+        (("1. Mai 2024", "1. Mai 2024", "30. April 2024"), None),
+        (("1 janv. 2024", "1 janv. 2024", "31 d\u00e9c. 2023"), None),
+        (("Mar-24", "Mar-24", "Feb-24"), "%b-%y"),
+        (("010324", "010324", "290224"), "%d%m%y"),
+        (("01032024", "01032024", "29022024"), "%d%m%Y"),
+        (("202403", "202403", "202402"), "%Y%m"),
+        (("2", "2", "1"), None),
+    ],
+)
+def test_nothing_is_sorted_by_the_time_of_day_alone(
+    days: tuple[str, ...], time_format: str | None, clock: str, tmp_path: Path
+) -> None:
+    says = f"'time' is a time of day .*'date' .such as '{days[0]}'. is not understood.*--time-form"
+    with pytest.raises(DataError, match=says) as told:
+        two_columns(tmp_path / "log.csv", days, CLOCKS[clock])
+    assert "\n" not in str(told.value)
+    if time_format:
+        options = {"time_format": time_format}
+        assert two_columns(tmp_path / "log.csv", days, CLOCKS[clock], **options)[0] == IN_ORDER
+
+
+def test_a_time_format_counts_as_the_file_is_written(tmp_path: Path) -> None:
+    days = ("20240301", "20240301", "20240229")
+    options = {"time_format": "%Y%m%d"}
+    found, notes = two_columns(tmp_path / "log.csv", days, CLOCKS["clock"], **options)
+    assert found == IN_ORDER and "time of day in 'time'" in notes
+    with pytest.raises(DataError, match="must be written as '%Y%m%d', got '2024-02-3'"):
+        two_columns(tmp_path / "log.csv", (*days[:2], "2024-02-3"), CLOCKS["clock"], **options,
+                    time_column="date")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/Berlin", "America/New_York", "Europe/London", "Asia/Tokyo"]
+)
+def test_midnights_of_a_zone_are_days(zone: str) -> None:
+    days = pd.to_datetime(["2024-04-01", "2024-03-31", "2024-03-31", "2024-03-30"])
+    clocks = ["00:10", "23:50", "0:05", "23:00"]  # the clock changes in Europe on the 31st
+    frame = {"user": "a", "item": [4, 3, 2, 1], "date": days.tz_localize(zone), "time": clocks}
+    assert sequences(load(pd.DataFrame(frame))) == {"a": ["1", "2", "3", "4"]}
+    frame["time"] = pd.to_timedelta([f"{clock}:00" for clock in clocks])
+    assert sequences(load(pd.DataFrame(frame))) == {"a": ["1", "2", "3", "4"]}
+    other = pd.DataFrame({**frame, "watched": frame["time"]}).drop(columns="time")
+    assert sequences(load(other))["a"][-1] == "4" and "time of day" not in " ".join(
+        load(other).warnings
+    )
+
+
+def test_a_year_a_month_and_a_day_go_with_hours_as_numbers(tmp_path: Path) -> None:
+    days = ("2024,3,1", "2024,3,1", "2024,2,29")
+    found, notes = two_columns(tmp_path / "log.csv", days, CLOCKS["hhmm"], "year,month,day,time")
+    assert found == IN_ORDER and "'year', 'month', 'day' with the time of day in 'time'" in notes
+
+
+@pytest.mark.parametrize("clock", ["order_hour_of_day", "hr", "hora", "stunde", "event_hour"])
+def test_hours_have_many_names(clock: str, tmp_path: Path) -> None:
+    days = ("2024-03-01", "2024-03-01", "2024-02-29")
+    for options in ({}, {"time_column": "date"}):
+        names = f"date,{clock}"
+        found, notes = two_columns(tmp_path / "log.csv", days, (14, 9, 22), names, **options)
+        assert found == IN_ORDER and f"time of day in '{clock}'" in notes
+    names = "date,transaction_time"
+    assert two_columns(tmp_path / "log.csv", days, CLOCKS["hhmm"], names)[0] == IN_ORDER
+
+
+def test_a_moment_needs_no_time_of_day(tmp_path: Path) -> None:
+    moments = ("2024-03-01 14:05:09", "2024-03-01 09:30:01", "2024-02-29 22:00:00")
+    for clock in ("hhmm", "clock"):
+        found, notes = two_columns(tmp_path / "log.csv", moments, CLOCKS[clock])
+        assert found == IN_ORDER and "time of day" not in notes
+    rows = [f"a,{n},2024-03-01,22:00\n" for n in range(300)]
+    rows += ["a,300,2024-03-02 09:30,21:00\n", "a,301,2024-03-02 08:30,23:00\n"]
+    found, notes = read(tmp_path / "log.csv", "user,item,date,time\n" + "".join(rows))
+    assert found["a"][-2:] == ["301", "300"] and "the time of day in 'time' is not added" in notes
+
+
+def test_small_numbers_beside_days_may_count(tmp_path: Path) -> None:
+    rows = "user,item,day,time\na,2,1,2\na,1,1,1\na,3,2,3\n"
+    found, notes = read(tmp_path / "log.csv", rows)
+    assert found == IN_ORDER and "'day' looks like a time, too: --time-column day" in notes
+
+
+@pytest.mark.parametrize(
+    "name", ["dt", "bought_on", "order_date_key", "timestamp", "time", "created"]
+)
+def test_digits_of_dates_are_refused_whatever_their_name(name: str, tmp_path: Path) -> None:
+    for dates, says in (
+        (("280224", "150324", "010424"), '"%d%m%y"'),
+        (("11.2023", "12.2023", "1.2024"), '"%m.%Y"'),
+        (("2023.9", "2023.10", "2023.11"), '"%Y.%m"'),
+        (("2812202309", "0101202410", "0201202409"), '"%d%m%Y%H"'),
+    ):
+        rows = [f"a,{item},{date}\n" for item, date in zip("123", dates, strict=True)]
+        table = f"user,item,{name}\n" + "".join(rows)
+        with pytest.raises(DataError, match=f"in no order .*{says}"):
+            read(tmp_path / "log.csv", table, time_column=name)
+        options = {"time_column": name, "time_format": says.strip('"')}
+        assert read(tmp_path / "log.csv", table, **options)[0] == IN_ORDER
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        ("1", "15", "31"),
+        ("100524", "110533", "120499"),  # seconds since some start
+        ("201112", "201201", "201203"),  # months of a year
+        ("280251", "150366", "010485"),  # no dates up to now, or too old ones
+        ("2023.1", "2023.4", "2023.9"),
+        ("2023.09", "2023.1", "2023.11"),
+        ("1951.1", "1962.11", "1962.12"),
+        ("1700000101", "1700000202", "1700000303"),
+    ],
+)
+def test_numbers_that_may_count_stay_numbers(numbers: tuple[str, ...], tmp_path: Path) -> None:
+    rows = [f"a,{item},{n}\n" for item, n in sorted(zip("123", numbers, strict=True), reverse=True)]
+    for name in ("time", "timestamp"):
+        in_order = [i for _, i in sorted(zip(map(float, numbers), "123", strict=True))]
+        found, _ = read(tmp_path / "log.csv", f"user,item,{name}\n" + "".join(rows))
+        assert found == {"a": in_order}
+
+
+def test_hours_as_digits_are_dates() -> None:
+    log = [(f"u{n}", "old", 2024040110 + n) for n in range(10)]
+    log += [(f"v{n}", "new", 2024053110 + n) for n in range(4)]
+    frame = pd.DataFrame(log, columns=["user", "item", "date"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        recent = Recommender("recentpop", days=7).fit(frame, min_actions=0, progress=False)
+        old, new = (recent.recommend(histories=[[i]], k=1)["score"][0] for i in ("new", "old"))
+        assert old < 1 and new > 4  # April is no more among the last seven days
+        recent.update(pd.DataFrame({"user": ["u0"], "item": ["late"], "date": [1_719_800_000]}))
+        dataset = load(frame)
+    known = recent.known.split.dataset
+    assert sequences(known)["u0"] == ["old", "late"]
+    assert dataset.times is not None and dataset.times[0] == 1_711_965_600  # 2024-04-01 10:00
+    assert "14 time(s) such as 2024040110 are read as YYYYMMDDHH" in dataset.warnings
+    mixed = pd.DataFrame({"user": "a", "item": [2, 1], "time": [2024053112, 1_717_156_000]})
+    assert sequences(load(mixed)) == {"a": ["1", "2"]}
+    for late in (2_024_053_125, 2_024_130_112, 2_099_010_112):  # no hour, no month, or not yet
+        log = pd.DataFrame({"user": "a", "item": [1, 2], "time": [2024053112, late]})
+        times = load(log).times
+        assert times is not None and times.tolist() == [2024053112, late]
+
+
+def test_the_last_day_of_all_in_seconds_is_told(tmp_path: Path) -> None:
+    for never, unit in ((253_402_300_799, 1), (253_402_214_400_000, 1000)):
+        table = f"{HEADER}a,3,{never}\na,2,{1_600_000_001 * unit}\na,1,{1_600_000_000 * unit}\n"
+        found, notes = read(tmp_path / "log.csv", table)
+        assert found == IN_ORDER and "put right" not in notes
+        assert f"1 row(s) have the time {never}, that is 9999-12-31" in notes
+    table = f"{HEADER}a,3,253402300799\na,2,1600000001000\na,1,1600000000\n"
+    found, notes = read(tmp_path / "log.csv", table)
+    assert found == IN_ORDER and "1 in seconds, 1 in milliseconds" in notes
+
+
+def test_the_last_of_several_titles_is_that_of_the_file(tmp_path: Path) -> None:
+    table = "user,item,time,name\na,x,2,New\na,x,1,Old\n"
+    _, notes = read(tmp_path / "log.csv", table, title_column="name")
+    assert "more than one title in 'name'; the last in the file counts" in notes
+
+
 # --- which lines are rows -----------------------------------------------------------------------
 
 AS_COLUMNS = {"header": False, "columns": "item,user,time"}

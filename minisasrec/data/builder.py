@@ -13,7 +13,14 @@ from minisasrec.budget import check
 from minisasrec.data.actions import Actions
 from minisasrec.data.columns import Header, Roles, choose
 from minisasrec.data.options import Condition, ReadingOptions, number, spelled
-from minisasrec.data.times import TimeColumn, clock_seconds, days, joined, within_a_day
+from minisasrec.data.times import (
+    TimeColumn,
+    clock_seconds,
+    days,
+    joined,
+    whole_days,
+    within_a_day,
+)
 from minisasrec.data.values import (
     MISSING,
     Ids,
@@ -126,7 +133,7 @@ class ActionsBuilder:
         times = clock = None
         if self.times is not None:
             times = _one(self.roles.time, column, "-")
-            if self.roles.clock:
+            if self.roles.clock and "%" not in (self.options.time_format or ""):
                 times = days(times)
             no_time = self.times.missing(times)
             if self.roles.clock:
@@ -341,7 +348,18 @@ class ActionsBuilder:
             raise DataError(f"{self.header.source}, column {column!r}: {error}") from None
         notes += told
         if self.clocks:
-            times = times + within_a_day(np.concatenate(self.clocks))
+            midnights = whole_days(times, self.times.kind == "number")
+            if midnights is None:
+                name = self.header.columns
+                day, clock = (name[p[0]] for p in (self.roles.time, self.roles.clock))
+                notes[:] = [note for note in notes if "with the time of day in" not in note]
+                notes.append(
+                    f"the time is the column {day!r} alone: not all of its values are whole days, "
+                    f"so the time of day in {clock!r} is not added"
+                )
+                self.roles.clock = ()
+            else:
+                times = midnights + within_a_day(np.concatenate(self.clocks))
         if len(times) > 1 and times.min() == times.max():
             notes.append("all times are equal: the order of the rows counts")
         return times
@@ -368,7 +386,7 @@ class ActionsBuilder:
         if self.titles.renamed:
             notes.append(
                 f"{self.titles.renamed:,} item(s) have more than one title in {column!r}; the last "
-                "counts"
+                "in the file counts"
             )
         return {names[c if change is None else change[c]]: t for c, t in by_code.items()}
 

@@ -10,9 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from minisasrec.data.options import Condition, ReadingOptions, conditions, spelled
-from minisasrec.data.times import are_of_1970, are_of_the_days, kind_of, whole_number
-from minisasrec.data.values import MISSING, Unusable, as_text, looks_like_data
+from minisasrec.data.options import TIME_UNITS, Condition, ReadingOptions, conditions, spelled
+from minisasrec.data.times import (
+    LONGEST_DATE,
+    are_of_1970,
+    are_of_the_days,
+    called_a_date,
+    follow,
+    hold_days,
+    kind_of,
+    whole_number,
+)
+from minisasrec.data.values import MISSING, Unusable, as_text, looks_like_data, shown
 from minisasrec.errors import DataError
 
 # Usual names, most specific first, in lower case without blanks and marks between words.
@@ -44,16 +53,21 @@ TIME_COLUMNS = (
 # numbers that may be a time of day, and below what; no "hours" and "seconds", which are played
 CLOCK_COLUMNS = {
     **dict.fromkeys(
-        "time hrmn hourmin timeofday clock eventtime ordertime transtime uhrzeit zeit".split(),
+        (
+            "time hrmn hourmin timeofday clock eventtime ordertime transtime transactiontime "
+            "uhrzeit zeit"
+        ).split(),
         240_000,
     ),
-    **{"hour": 24, "minuteofday": 1_440, "secondofday": 86_400},
+    **dict.fromkeys("hour hr hourofday orderhourofday hora heure stunde".split(), 24),
+    **{"minuteofday": 1_440, "secondofday": 86_400},
     "timeframe": np.inf,  # Diginetica: milliseconds of a session
 }
 # a date, or a time of day, in several columns, and the least and most of each
 DATE_PARTS = {"year": (1900, 2100), "month": (1, 12), "day": (1, 31)}
 CLOCK_PARTS = {"hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
 COUNTED_DAYS = frozenset("day daynumber dayindex week weekno weeknumber".split())
+LENGTHS = re.compile("dur|length|runtime|elapsed|spent|watch")  # in names of times that take long
 # how their names begin
 PARTS_OF = ("", "date", "time", "event", "order", "purchase", "visit")
 TITLE_COLUMNS = (
@@ -306,29 +320,38 @@ def _time(
 ) -> None:
     """Set the time column of `roles`, or two: one of days and one of the time of day."""
     name = header.columns
-    if options.time_column is not None:
-        roles.time = (header.named(options.time_column, "time_column"),)
-        return
     free = [p for p in range(len(name)) if p not in (roles.user, roles.item)]
-    usual = [p for p in header.usual(TIME_COLUMNS, "time_column") if p in free]
-    kinds = {p: kind_of(sample[p]) for p in free}
-    for p in free:  # the date of a time that has none, or of a clock that began at 0
-        if kinds[p] == "moment" and header.names[p] in CLOCK_COLUMNS and are_of_1970(sample[p]):
-            kinds[p] = "clock"
-    days = [p for p in usual if kinds[p] == "day"]
+    named = options.time_column is not None
+    if options.time_column is not None:
+        usual = [header.named(options.time_column, "time_column")]
+        free = [p for p in free if p != usual[0]]
+    else:
+        usual = [p for p in header.usual(TIME_COLUMNS, "time_column") if p in free]
+    kinds = _kinds(header, sample, options, free, usual)
     clocks = [p for p in free if kinds[p] == "clock"]
-    if not days and clocks:
+    numbers = [p for p in free if kinds[p] == "number"]
+    numbers = [p for p in numbers if _is_clock(header.names[p], sample[p])]
+    certain = clocks or [p for p in numbers if _are_clocks(sample[p])]
+    clock = _parts(header, sample, free, CLOCK_PARTS)
+    dated = usual if named else [p for p in free if called_a_date(header.names[p])]
+    if clocks or numbers or clock:
+        for p in {*usual, *dated} - {*clocks, *numbers, *clock}:
+            if kinds[p] == "moment" or (kinds[p] == "number" and p in dated):
+                kinds[p] = "day" if hold_days(sample[p]) else kinds[p]
+    days = [p for p in usual if kinds[p] == "day"]
+    if not days and certain and not named:
         days = [p for p in free if kinds[p] == "day"]
-    parts = () if usual or days else _parts(header, sample, free, DATE_PARTS)
-    if not clocks and (days or len(parts) == len(DATE_PARTS)):
-        clock = _parts(header, sample, free, CLOCK_PARTS)
-        numbers = [p for p in free if kinds[p] == "number"]
-        numbers = [p for p in numbers if _is_clock(header.names[p], sample[p])]
+    parts = (
+        () if named or days or {*usual} - {*certain} else _parts(header, sample, free, DATE_PARTS)
+    )
+    have_days = bool(days) or len(parts) == len(DATE_PARTS)
+    if not clocks and have_days:
         clocks = [*(clock if len(clock) > 1 else ()), *numbers, *clock]
     else:
-        clock = ()
+        clock, clocks = (), certain
     # a time of day orders nothing without its day; alone it is kept, for an error that says so
-    whole = [p for p in usual if p not in clocks or not days]
+    dates = have_days or any(kinds[p] == "moment" for p in usual)
+    whole = [p for p in usual if p not in clocks or not dates]
     if whole or days:
         chosen = (whole or days)[0]
         if kinds[chosen] == "day":  # a moment of that day says more
@@ -338,14 +361,27 @@ def _time(
         roles.time = (chosen,)
     elif len(parts) == len(DATE_PARTS):
         roles.time = parts
-    if len(roles.time) > 1 or (roles.time and kinds[roles.time[0]] == "day"):
+    by_unit = options.time_format in TIME_UNITS
+    if len(roles.time) > 1 or (roles.time and kinds[roles.time[0]] == "day" and not by_unit):
         roles.clock = clock if len(clock) > 1 else tuple(clocks[:1])
+    if named and not roles.clock:
+        return
+    small: set[int] = set()
+    unknown = [p for p in dated if p not in roles.time and kinds[p] in (None, "number")]
+    unknown = [p for p in unknown if _have_digits(sample[p])]
+    if roles.time and roles.time[0] in {*certain, *numbers} and not by_unit:
+        if roles.time[0] not in certain:  # small numbers may both count something
+            small = {p for p in unknown if kinds[p] and _most(sample[p]) < 10_000}
+        _refuse_time_of_day(header, sample, roles.time[0], [p for p in unknown if p not in small])
+    else:
+        unknown = []
     others = [
         p
         for p in free
         if kinds[p] == "day"
         or (kinds[p] == "moment" and _is_like_a_time(header.names[p], sample[p]))
         or (kinds[p] == "number" and header.names[p] in COUNTED_DAYS and not roles.time)
+        or p in unknown
     ]
     others = [p for p in others if p not in roles.time + roles.clock]
     option = f": {spelled('time_column', name[others[0]])}" if others else ""
@@ -367,6 +403,51 @@ def _time(
         roles.notes.append(
             f"the time is the column {name[roles.time[0]]!r}; {name[others[0]]!r} looks like a "
             f"time, too{option}"
+        )
+
+
+def _kinds(
+    header: Header,
+    sample: Sequence[Sequence[Any]],
+    options: ReadingOptions,
+    free: Sequence[int],
+    usual: Sequence[int],
+) -> dict[int, str | None]:
+    """What each column looks like, see `kind_of`, by its name and `time_format`, too."""
+    kinds = {p: kind_of(sample[p]) for p in (*free, *usual)}
+    for p, kind in kinds.items():
+        name = header.names[p]
+        if name in CLOCK_COLUMNS:  # the date of a time that has none, or of a clock that began at 0
+            if kind == "moment" and are_of_1970(sample[p]):
+                kinds[p] = "clock"
+        elif kind == "clock" and (
+            LENGTHS.search(name) or any(str(v).startswith("0 days") for v in sample[p])
+        ):
+            kinds[p] = None
+    form = options.time_format or ""
+    if re.search("%[YyGmdjcx]", form):
+        dates = [p for p in free if called_a_date(header.names[p]) and not options.time_column]
+        for p in [p for p in (*dates, *usual) if follow(sample[p], form)][:1]:
+            kinds[p] = "moment" if re.search("%[HIcXs]", form) else "day"
+    return kinds
+
+
+def _refuse_time_of_day(
+    header: Header, sample: Sequence[Sequence[Any]], clock: int, dates: Sequence[int]
+) -> None:
+    """`DataError` if there are columns of dates that are not understood beside a time of day."""
+    if dates:
+        date = header.columns[dates[0]]
+        given = [
+            next((v for v in sample[p] if str(v).strip() not in MISSING), "")
+            for p in (clock, dates[0])
+        ]
+        raise DataError(
+            f"{header.source}: the column {header.columns[clock]!r} is a time of day (such as "
+            f"{shown(given[0])}), and its date in {date!r} (such as {shown(given[1])}) is not "
+            "understood: write it as 2024-05-31, say how it is written, for example by "
+            f"{spelled('time_format', '%d%m%y')}, or name the column with the whole time by "
+            f"{spelled('time_column')}"
         )
 
 
@@ -397,8 +478,31 @@ def _parts(
 
 def _is_clock(name: str, values: Sequence[Any]) -> bool:
     """Whether numbers are times of day: an hour, or hours, minutes and seconds as in 235959."""
-    numbers = [float(v) for v in values if str(v).replace(".", "", 1).isdecimal()]
-    return max(numbers, default=0) < CLOCK_COLUMNS.get(name, 0)
+    return _most(values) < CLOCK_COLUMNS.get(name, 0)
+
+
+def _have_digits(values: Sequence[Any]) -> bool:
+    """Whether all are short and have a digit, as dates in any spelling do."""
+    texts = [str(v) for v in values if str(v).strip() not in MISSING]
+    return bool(texts) and all(re.search(r"\d", t) and len(t) <= LONGEST_DATE for t in texts)
+
+
+def _most(values: Sequence[Any]) -> float:
+    return max((float(v) for v in values if str(v).replace(".", "", 1).isdecimal()), default=0)
+
+
+def _are_clocks(values: Sequence[Any]) -> bool:
+    """Whether numbers can hardly be anything else: 1405, 140559, or parts of a day such as .5."""
+    fields = [str(v).strip().replace(",", ".") for v in values if str(v).strip() not in MISSING]
+    if not all(re.fullmatch(r"\d*\.?\d+", field) for field in fields):
+        return False
+    numbers = [*map(float, fields)]
+    most = max(numbers, default=0)
+    if any(n % 1 for n in numbers):
+        return most < 1
+    seconds = [n % 100 for n in numbers] if most >= 2_400 else [0]
+    minutes = [n // (100 if most >= 2_400 else 1) % 100 for n in numbers]
+    return most >= 100 and max(*seconds, *minutes) < 60
 
 
 def _is_like_a_time(name: str, values: Sequence[Any]) -> bool:

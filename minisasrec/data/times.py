@@ -25,6 +25,7 @@ UNITS = {"seconds": 1e8, "milliseconds": 1e11, "microseconds": 1e14, "nanosecond
 DAY = 86_400  # seconds
 # 1900-01-02 and 2100: dates outside, and 1970-01-01 itself, are seldom those of an action
 EARLIEST, LATEST = -2_208_902_400, 4_102_444_800
+NEVER = (253_402_214, 253_402_300)  # 9999-12-31 in thousands of seconds, its first and its last
 SPREAD = 100  # largest over smallest time: above this, epochs are not all of one unit
 EXPECTED = "the time must be a number >= 0, or a date such as 2024-05-31 12:00:00, all lines alike"
 
@@ -45,8 +46,8 @@ DURATION = re.compile(r"-?\d+ days?\b")  # as pandas writes one: 0 days 00:00:03
 CLOCK_ALONE = re.compile(r"\d{1,2}(:\d{2})+")
 NOT_PLAIN = re.compile(r"(?i)utc|gmt|sept\b|[ap]\. ?m\.|[\[(]")
 YEAR_LAST = re.compile(r"\d{1,2}([./])\d{1,2}\1\d{2}(?!\d)")
-DATE_NAMES = frozenset("date day datum tag fecha data jour month monat tdat".split())
-DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240531
+DATE_NAMES = frozenset("date day datum tag fecha data jour month monat tdat dt".split())
+DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\.0)?")  # 20240531
 ZONE = re.compile(r"[+-]\d{2}:?\d{2}(?!\d)")
 DECIMAL_COMMA = re.compile(r"\d{4,},\d+")  # no thousands: those would have a comma before, too
 LONGEST_DATE = 100  # characters; a field of 70,000 would take seconds to tell from one
@@ -54,7 +55,18 @@ CLOCK_IN = re.compile(r":|\dT\d")
 # what Access, Excel and others write before a time of day that has no date
 NO_DATE = re.compile(r"(1899-12-3[01]|12/3[01]/1899|3[01][./]12[./]1899)[ T](?=\d{1,2}:)")
 OF_1970 = re.compile(r"1970-01-01[ T](?=\d{1,2}:)")
-CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?\s*([AaPp])?\.?[Mm]?\.?")
+# 23:59:59.9, 9:05 p.m., 9h30, 9:00 Uhr, 09:00:00+02:00, 9 AM; pandas' timedelta of a day
+CLOCK = re.compile(
+    r"(?:0 days )?(\d{1,2})(?:"
+    r"[:h](\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?: ?Uhr)?"
+    r"\s*([AaPp])?\.? ?[Mm]?\.?\s*(Z|[+-]\d{2}:?\d{2})?"
+    r"| ?Uhr| ?([AaPp])\.? ?[Mm]\.?)"
+)
+MIDNIGHT = re.compile(
+    r"(?i)[T ](0?0:00(:00([.,]0+)?)?( ?(Z|UTC|GMT|[+-]\d{2}:?\d{2}))?|12:00(:00)? ?AM)$"
+)
+# days since 1970 are from 1997 to today, those of Excel count from 1899-12-30
+FIRST_DAY, EXCEL_DAYS, EXCEL_1970 = 10_000, (20_000, 80_000), 25_569
 
 
 def pattern_of(text: str, order: str) -> str | None:
@@ -214,7 +226,7 @@ class TimeColumn:
     def __init__(self, time_format: str | None = None, name: str = "") -> None:
         """``time_format`` as in `ReadingOptions`; ``name`` is the column's, in small letters."""
         self.time_format = time_format
-        self.called_a_date = name in DATE_NAMES or name.endswith(("date", "datum"))
+        self.called_a_date = called_a_date(name)
         self.kind = "number" if time_format in TIME_UNITS else None
         self.numbers: list[NDArray[Any]] = []
         self.coarse = 0.0  # how far apart the numbers of a short type are, if they are whole ones
@@ -349,14 +361,14 @@ class TimeColumn:
                 f"are in no order as numbers: {spelled('time_format', pattern)}, or "
                 f"{spelled('time_format', 's')} if they are numbers"
             )
-        if not self.time_format and self.called_a_date and (patterns := _two_digit_years(times)):
+        if not self.time_format and (patterns := _not_in_order(times, self.called_a_date)):
             raise Unusable(
                 f"the dates are numbers (such as {times[0]}), which are in no order as they are: "
                 f"say how they are written by {spelled('time_format', patterns[0])}"
                 + "".join(f", or {pattern}" for pattern in patterns[1:])
                 + f", or {spelled('time_format', 's')} if they count something"
             )
-        times, notes = (times, []) if self.time_format else one_unit(times)
+        times, notes = (times, []) if self.time_format else _as_moments(times)
         if self.coarse:
             notes.append(
                 f"the times are floats that hold such numbers to the nearest {self.coarse:.0f} "
@@ -404,10 +416,10 @@ def _year_at_the_end(times: NDArray[Any]) -> str | None:
     """The pattern of dates that are written as numbers, 31012012 or 310120121405; else None."""
     if times.dtype.kind not in "iu" or not len(times) or (times[0] == times).all():
         return None
-    for clock, shift in (("", 1), ("%H%M", 10**4), ("%H%M%S", 10**6)):
+    for clock, shift in (("", 1), ("%H", 10**2), ("%H%M", 10**4), ("%H%M%S", 10**6)):
         date, rest = np.divmod(times, shift)
         first, second, year = date // 10**6, date // 10**4 % 100, date % 10**4
-        minutes = rest if shift < 10**6 else rest // 100
+        minutes = rest * 100 if shift == 10**2 else rest if shift < 10**6 else rest // 100
         dates = (year >= 1900) & (year < 2100) & (minutes % 100 < 60) & (minutes < 2400)
         dates &= (first >= 1) & (second >= 1) & (rest % 100 < 60)
         if not dates.all():
@@ -419,20 +431,41 @@ def _year_at_the_end(times: NDArray[Any]) -> str | None:
     return None
 
 
-def _two_digit_years(times: NDArray[Any]) -> list[str]:
-    """The patterns by which 310524 or 12.2023 are dates, if that is not the order of the numbers.
+def _not_in_order(times: NDArray[Any], called_a_date: bool) -> list[str]:
+    """The patterns by which 310524, 12.2023 or 2023.12 are dates, if that is not their order.
 
     Nobody acts in the future: patterns that lead there are not meant. All of five digits are
-    rather days that are counted, as spreadsheets do.
+    rather days that are counted, as spreadsheets do. Where the column's name says nothing, all
+    dates are to be of 1990 or later.
     """
     some = times[:: max(1, len(times) // 1000)]  # most columns are settled by these
-    if len(times) < 3 or not _as_dates(some) or len(np.unique(times)) < 3:
+    if len(times) < 3 or len(np.unique(some)) < 2:
+        return []
+    if _year_and_month(some, called_a_date) and _year_and_month(times, called_a_date):
+        return ["%Y.%m"]
+    if not _as_dates(some) or len(np.unique(times)) < 3:
         return []
     now = int(time.strftime("%Y%m%d")) * 10**4 + 2400
-    likely = {p: dates for p, dates in _as_dates(times).items() if dates.max() <= now}
+    least = 0 if called_a_date else 1990 * 10**8
+    found = _as_dates(times).items()
+    likely = {p: dates for p, dates in found if dates.max() <= now and dates.min() >= least}
     order = np.argsort(times, kind="stable")
     wrong = any((np.diff(dates[order]) < 0).any() for dates in likely.values())
     return list(likely) if wrong else []
+
+
+def _year_and_month(times: NDArray[Any], called_a_date: bool) -> bool:
+    """Whether all are as 2024.9, 2024.10 and 2024.11, of which 2024.1 may be the first."""
+    if times.dtype.kind != "f" or not 1990 <= times.min() <= times.max() < 2100:
+        return False
+    month = np.rint(times % 1 * 100)
+    if np.abs(times % 1 * 100 - month).max() > 1e-6 or (month <= 12).all():
+        return False  # 2024.09 sorts as it is
+    written = np.unique(month)
+    telling = (11, 12) if called_a_date is False else (10, 11, 12)
+    return bool(
+        np.isin(written, [*range(10, 91, 10), 11, 12]).all() & np.isin(telling, written).any()
+    )
 
 
 def _as_dates(times: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -444,6 +477,8 @@ def _as_dates(times: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return _dates_by({"%m.%Y": "m.Y"}, whole.astype(np.int64), 0)
     if _dates_by({"%Y%m%d%H": "Ymd"}, times // 100, times % 100 * 100):
         return {}  # 2024053114 sorts as it is
+    if 199_000 < times.min() and times.max() < 209_913 and (times % 100 - 1 < 12).all():
+        return {}  # and so does 202405
     orders = {"%d%m%y": "dmy", "%m%d%y": "mdy", "%y%m%d": "ymd"}
     found = _dates_by(orders, times, 0) | _dates_by({"%m%Y": "m.Y"}, times, 0)
     date, clock = np.divmod(times, 10**4)
@@ -473,6 +508,38 @@ def _dates_by(ways: dict[str, str], date: NDArray[Any], clock: Any) -> dict[str,
     return found
 
 
+def _as_moments(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Times in one unit; hours that are written as 2024053112 become seconds since 1970."""
+    rows = hours(times)
+    if not rows.any():
+        return one_unit(times)
+    day, hour = np.divmod(times[rows].astype(np.int64), 100)
+    month = ((day // 10_000 - 1970) * 12 + day // 100 % 100 - 1).astype("datetime64[M]")
+    days = month.astype("datetime64[D]").astype(np.int64) + day % 100 - 1
+    example = f"{times[rows][0]:.0f}"
+    times = times.copy()
+    times[rows] = days * DAY + hour * 3600
+    times, notes = one_unit(times)
+    return times, [f"{rows.sum():,} time(s) such as {example} are read as YYYYMMDDHH", *notes]
+
+
+def hours(times: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which times are dates as YYYYMMDDHH: as seconds since 1970 these would be in the future.
+
+    None of them where another time is in those years, 2032 to 2036, and no such date.
+    """
+    tomorrow = time.time() + DAY
+    found = (times >= max(1_970_010_100, tomorrow)) & (times < 2_100_000_000)
+    if found.any():
+        day, hour = np.divmod(times[found], 100)
+        month, of_month = day // 100 % 100, day % 100
+        good = (hour < 24) & (hour % 1 == 0) & (month >= 1) & (month <= 12)
+        good &= (of_month >= 1) & (of_month <= 31)
+        good &= day <= int(time.strftime("%Y%m%d", time.gmtime(tomorrow)))
+        found &= bool(good.all())
+    return found
+
+
 def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Epochs in seconds, milliseconds and so on, mixed, are put right; a note says so."""
     if not len(times) or times.max() < max(1e8, SPREAD * float(times.min())):
@@ -486,6 +553,18 @@ def one_unit(times: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     if (unit < 0).any():
         few = int((times < 1e8).sum())
         return times, [f"{spread} {few:,} row(s) are below {1e8:.0f}, that is before 1973"]
+    # 9999-12-31 in seconds is a day of 1978 in milliseconds, and so on
+    never = np.isin(times // 10.0 ** (3 * unit), NEVER) & (unit > unit.min())
+    if never.any():
+        rest, notes = one_unit(times[~never])
+        right = times.astype(np.float64)
+        right[~never] = rest
+        right[never] = max(right[never].max(), rest.max())
+        return (right if notes else times), [
+            *notes,
+            f"{never.sum():,} row(s) have the time {times[never][0]:.0f}, that is 9999-12-31, "
+            f"which may stand for one that is missing; {spelled('where')} can leave them out",
+        ]
     right = np.empty(len(times), dtype=np.float64)
     counts = []
     for number, (name, least) in enumerate(UNITS.items()):
@@ -503,29 +582,39 @@ def clock_seconds(values: NDArray[Any]) -> NDArray[np.float64] | None:
     """Times of day as numbers to sort by: 23:59, 11:59 PM, 235959, an hour; else None."""
     if values.dtype.kind in "iuf":
         return values.astype(np.float64)
+    import pandas
+
     try:
-        strings = texts(values)
+        codes, strings = pandas.factorize(as_objects(texts(values)))
     except Unusable:
-        return None
+        if not isinstance(values[0], timedelta):
+            return None
+        return clock_seconds(as_objects([*map(str, values.tolist())]))
     seconds = np.empty(len(strings))
     for row, text in enumerate(strings):
-        match = CLOCK.fullmatch(OF_1970.sub("", NO_DATE.sub("", text)))
+        match = CLOCK.fullmatch(OF_1970.sub("", NO_DATE.sub("", text)).strip())
         if match is None:
             seconds[row] = number = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else np.nan
             if np.isnan(number):
                 return None
             continue
-        hour, minute, second, half = match.groups()
-        hours = int(hour) % 12 + 12 * (half in "Pp") if half else int(hour)
-        seconds[row] = 3600 * hours + 60 * int(minute) + float((second or "0").replace(",", "."))
-    return seconds
+        hour, minute, second, half, zone, late = match.groups()
+        half = half or late
+        at = int(hour) % 12 + 12 * (half in "Pp") if half else int(hour)
+        seconds[row] = 3600 * at + 60 * int(minute or 0)
+        seconds[row] += float((second or "0").replace(",", "."))
+        if zone and zone != "Z":  # as the dates, in UTC
+            away = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+            seconds[row] -= away if zone[0] == "+" else -away
+    return np.asarray(seconds[codes])
 
 
 def within_a_day(clock: NDArray[np.float64]) -> NDArray[np.float64]:
     """Times of day as seconds below 86,400; larger numbers are scaled into one day, in order."""
     most = float(clock.max(initial=0))
-    if most < 24:
-        return clock * 3600
+    if len(clock) and (clock >= 0).all() and most < 24:
+        fraction = most < 1 and bool((clock % 1).any())  # .5 is noon
+        return clock * (DAY if fraction else 3600)
     if most < 86_400 or not len(clock):
         return clock
     return clock / (most + 1) * 86_400
@@ -533,15 +622,64 @@ def within_a_day(clock: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def days(values: NDArray[Any]) -> NDArray[Any]:
     """Days that are written as numbers, 20240531, as texts that are read as dates."""
-    if values.dtype.kind in "iu":
-        values = as_objects([str(v) for v in values.tolist()])
+    if values.dtype.kind in "iuf":
+        values = as_objects(values.tolist())
     if values.dtype.kind == "O":
-        strings = (v.strip() if isinstance(v, str) else v for v in values.tolist())
+        strings = [v.strip() if isinstance(v, str) else str(v) for v in values.tolist()]
         return as_objects(
-            [f"{v[:4]}-{v[4:6]}-{v[6:]}" if isinstance(v, str) and DAY_NUMBER.fullmatch(v) else v
-             for v in strings]
+            [f"{text[:4]}-{text[4:6]}-{text[6:8]}" if DAY_NUMBER.fullmatch(text) else value
+             for text, value in zip(strings, values.tolist(), strict=True)]
         )  # fmt: skip
     return values
+
+
+def whole_days(times: NDArray[Any], are_numbers: bool) -> NDArray[np.float64] | None:
+    """The seconds at which days begin, of times that have no time of day; else None.
+
+    Numbers may be days since 1970, as Excel counts them, or epochs. Midnights of another zone are
+    all of one time of day in UTC, or of two that are an hour apart.
+    """
+    if are_numbers:
+        low, high = times.min(), times.max()
+        if FIRST_DAY <= low and high <= time.time() / DAY + 1 and not (times % 1).any():
+            return times.astype(np.float64) * DAY
+        if EXCEL_DAYS[0] <= low and high <= EXCEL_DAYS[1] and not (times % 1).any():
+            return (times.astype(np.float64) - EXCEL_1970) * DAY
+        if low < 1e8:
+            return None
+        times = times / 1000.0 ** (np.searchsorted([*UNITS.values()], high, side="right") - 1)
+    clock = times % DAY
+    if not clock.any():
+        return np.asarray(times, dtype=np.float64)
+    at = np.unique(clock)
+    if len(at) > 2 or (at % 900).any() or at[-1] - at[0] not in (0, 3600, DAY - 3600):
+        return None
+    return np.asarray(np.floor((times + 11 * 3600) / DAY) * DAY)
+
+
+def hold_days(values: Sequence[Any]) -> bool:
+    """Whether the first values of a column are moments or counts that stand for whole days."""
+    strings = [_time_text(v) for v in values if not _is_missing_time(v)]
+    times = _numbers(strings)
+    if are_numbers := not np.isnan(times).any():
+        return bool(len(times)) and whole_days(times, are_numbers) is not None
+    read = [_Dates(order).read(strings) for order in DAY_ORDERS]
+    return any(not np.isnan(t).any() and whole_days(t, are_numbers) is not None for t in read)
+
+
+def follow(values: Sequence[Any], pattern: str) -> bool:
+    """Whether the first values of a column are dates by this pattern of strptime."""
+    try:
+        strings = [_time_text(v) for v in values if not _is_missing_time(v)]
+    except Unusable:
+        return False
+    reader = _Dates("day-first", [" ".join(pattern.split())], only=True)
+    return bool(strings) and not np.isnan(reader.read(strings)).any()
+
+
+def called_a_date(name: str) -> bool:
+    """Whether a column of this name, in small letters, is likely to hold dates."""
+    return name in DATE_NAMES or name.endswith(("date", "datum", "dateid", "datekey"))
 
 
 def are_of_the_days(moments: Sequence[Any], dates: Sequence[Any]) -> bool:
@@ -606,9 +744,8 @@ def kind_of(values: Sequence[Any], most: int = 20) -> str | None:
         return "clock"
     if all(np.isnan(_Dates(order).read(strings)).any() for order in DAY_ORDERS):
         return None
-    midnight = re.compile(r"[T ]00:00(:00(\.0+)?)?$")
     return (
-        "moment" if any(CLOCK_IN.search(s) and not midnight.search(s) for s in strings) else "day"
+        "moment" if any(CLOCK_IN.search(s) and not MIDNIGHT.search(s) for s in strings) else "day"
     )
 
 
