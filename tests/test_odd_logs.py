@@ -612,6 +612,15 @@ def test_hours_have_many_names(clock: str, tmp_path: Path) -> None:
     assert two_columns(tmp_path / "log.csv", days, CLOCKS["hhmm"], names)[0] == IN_ORDER
 
 
+@pytest.mark.parametrize("name", ["size", "duration", "Watch time"])
+def test_what_takes_long_is_no_time_of_day(name: str, tmp_path: Path) -> None:
+    days = ("2024-03-01", "2024-03-01", "2024-02-29")
+    found, notes = two_columns(tmp_path / "log.csv", days, CLOCKS["French"], f"date,{name}")
+    assert found == {"a": ["1", "3", "2"]} and "time of day" not in notes
+    found, notes = two_columns(tmp_path / "log.csv", days, CLOCKS["clock"], "date,watched_at")
+    assert found == IN_ORDER and "time of day in 'watched_at'" in notes
+
+
 def test_a_moment_needs_no_time_of_day(tmp_path: Path) -> None:
     moments = ("2024-03-01 14:05:09", "2024-03-01 09:30:01", "2024-02-29 22:00:00")
     for clock in ("hhmm", "clock"):
@@ -1047,6 +1056,12 @@ def test_counted_days_are_told(tmp_path: Path) -> None:
     found, notes = read(tmp_path / "log.csv", table)
     assert found == {"a": ["2", "1"]} and "'DAY' looks like one: --time-column DAY" in notes
     assert read(tmp_path / "log.csv", table, time_column="DAY")[0] == {"a": ["1", "2"]}
+    table += "a,4,3,2300\na,3,3,900\n"
+    found, notes = read(tmp_path / "log.csv", table, time_column="DAY")
+    assert found == {"a": ["1", "2", "3", "4"]}
+    assert "the time is 'DAY' with the time of day in 'TRANS_TIME'" in notes
+    table = "user,item,week,time\na,1,1,1100\na,2,2,900\n"
+    assert "'week' looks like a time, too: --time-" in read(tmp_path / "log.csv", table)[1]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,9 @@ CLOCK_COLUMNS = {
 DATE_PARTS = {"year": (1900, 2100), "month": (1, 12), "day": (1, 31)}
 CLOCK_PARTS = {"hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
 COUNTED_DAYS = frozenset("day daynumber dayindex week weekno weeknumber".split())
-LENGTHS = re.compile("dur|length|runtime|elapsed|spent|watch")  # in names of times that take long
+# in names of what takes time, and of what is a time of day though it is written as if it did
+LENGTHS = re.compile("durat|duree|dauer|length|runtime|elapsed|spent|watchtime")
+MOMENTS = re.compile("time|hour|heure|hora|hr|uhr|zeit|clock")
 # how their names begin
 PARTS_OF = ("", "date", "time", "event", "order", "purchase", "visit")
 TITLE_COLUMNS = (
@@ -336,7 +338,9 @@ def _time(
     dated = usual if named else [p for p in free if called_a_date(header.names[p])]
     if clocks or numbers or clock:
         for p in {*usual, *dated} - {*clocks, *numbers, *clock}:
-            if kinds[p] == "moment" or (kinds[p] == "number" and p in dated):
+            counted = named and header.names[p] in COUNTED_DAYS and "day" in header.names[p]
+            number = kinds[p] == "number" and p in dated
+            if kinds[p] == "moment" or (number and (counted or _most(sample[p]) >= 10_000)):
                 kinds[p] = "day" if hold_days(sample[p]) else kinds[p]
     days = [p for p in usual if kinds[p] == "day"]
     if not days and certain and not named:
@@ -380,7 +384,11 @@ def _time(
         for p in free
         if kinds[p] == "day"
         or (kinds[p] == "moment" and _is_like_a_time(header.names[p], sample[p]))
-        or (kinds[p] == "number" and header.names[p] in COUNTED_DAYS and not roles.time)
+        or (
+            kinds[p] == "number"
+            and header.names[p] in COUNTED_DAYS
+            and (not roles.time or roles.time[0] in certain)
+        )
         or p in unknown
     ]
     others = [p for p in others if p not in roles.time + roles.clock]
@@ -421,7 +429,11 @@ def _kinds(
             if kind == "moment" and are_of_1970(sample[p]):
                 kinds[p] = "clock"
         elif kind == "clock" and (
-            LENGTHS.search(name) or any(str(v).startswith("0 days") for v in sample[p])
+            LENGTHS.search(name)
+            or (
+                not MOMENTS.search(name)
+                and any(re.match(r"0 days|\d+h", str(v)) for v in sample[p])
+            )
         ):
             kinds[p] = None
     form = options.time_format or ""

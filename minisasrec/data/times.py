@@ -636,12 +636,13 @@ def days(values: NDArray[Any]) -> NDArray[Any]:
 def whole_days(times: NDArray[Any], are_numbers: bool) -> NDArray[np.float64] | None:
     """The seconds at which days begin, of times that have no time of day; else None.
 
-    Numbers may be days since 1970, as Excel counts them, or epochs. Midnights of another zone are
-    all of one time of day in UTC, or of two that are an hour apart.
+    Numbers may be days since 1970, or since any day, as Excel counts them, or epochs. Midnights of
+    another zone are all of one time of day in UTC, or of two that are an hour apart.
     """
     if are_numbers:
         low, high = times.min(), times.max()
-        if FIRST_DAY <= low and high <= time.time() / DAY + 1 and not (times % 1).any():
+        since_1970 = FIRST_DAY <= low and high <= time.time() / DAY + 1
+        if (since_1970 or high < FIRST_DAY) and not (times % 1).any():
             return times.astype(np.float64) * DAY
         if EXCEL_DAYS[0] <= low and high <= EXCEL_DAYS[1] and not (times % 1).any():
             return (times.astype(np.float64) - EXCEL_1970) * DAY
