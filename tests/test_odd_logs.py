@@ -632,6 +632,40 @@ def test_a_moment_needs_no_time_of_day(tmp_path: Path) -> None:
     assert found["a"][-2:] == ["301", "300"] and "the time of day in 'time' is not added" in notes
 
 
+TIME_ALONE = {  # a column called time that is no time of day, beside another
+    "counter and tag": ("time,tag", ("1,top10", "2,top10", "3,top5")),
+    "counter and month": ("time,month", ("1,M9", "2,M8", "3,M1")),
+    "counter and candidate": ("time,candidate", ("1,c17", "2,c3", "3,c5")),
+    "counter and last update": (
+        "time,last_update",
+        ("1,3 days ago", "2,2 days ago", "3,1 day ago"),
+    ),
+    "share and release": ("time,release_date", (".1,1999-05-03", ".2,1980-01-01", ".9,1990-01-01")),
+    "counter and birthday": (
+        "time,birthday",
+        ("101,1999-05-03", "102,1980-01-01", "103,1990-01-01"),
+    ),
+    "counter and year": ("time,release_date", ("101,1999", "102,1980", "103,1990")),
+    "moment and seconds": ("timestamp,time", ("1600041600,35", "1600041600,12", "1600128000,1")),
+}
+
+
+@pytest.mark.parametrize("what", TIME_ALONE)
+def test_a_time_that_is_none_of_day_stays_alone(what: str, tmp_path: Path) -> None:
+    columns, values = TIME_ALONE[what]
+    rows = "".join(f"a,{n},{value}\n" for n, value in enumerate(values, 1))
+    found, notes = read(tmp_path / "log.csv", f"user,item,{columns}\n{rows}")
+    assert found == IN_ORDER and "with the time of day" not in notes
+
+
+def test_a_time_that_is_named_takes_no_length(tmp_path: Path) -> None:
+    rows = "user,item,date,{}\na,1,2024-05-01,0:35\na,2,2024-05-01,0:10\na,3,2024-05-02,0:05\n"
+    for name in ("listening_time", "playtime", "watched", "time_spent"):
+        content = rows.format(name)
+        found, notes = read(tmp_path / "log.csv", content, time_column="date")
+        assert found == IN_ORDER and "time of day" not in notes
+
+
 def test_small_numbers_beside_days_may_count(tmp_path: Path) -> None:
     rows = "user,item,day,time\na,2,1,2\na,1,1,1\na,3,2,3\n"
     found, notes = read(tmp_path / "log.csv", rows)
@@ -868,7 +902,9 @@ def test_a_quote_that_swallows_rows_of_words_is_told(tmp_path: Path) -> None:
     assert found == {"u1": ["t1"], "u2": ["t2"]}
     assert "a quote opened in line 2 is closed in line 4, and lines between look like rows" in notes
     prose = 'user,item,text\nu1,t1,"Dear all, hello, and\nbye, dear, friends"\nu2,t2,X\n'
-    assert "look like rows" not in read(tmp_path / "log.csv", prose)[1]
+    review = 'user,item,text\nA1,B2,"Great, but\nslow,heavy, and loud\n"\nA2,B3,X\n'
+    for text in (prose, review):
+        assert "look like rows" not in read(tmp_path / "log.csv", text)[1]
 
 
 SEPARATORS = {  # rows without a header, and the names of their columns: both u1 bought a
@@ -877,8 +913,17 @@ SEPARATORS = {  # rows without a header, and the names of their columns: both u1
     "bar, comma in a text": ("u1|a|K, S, T\nu1|b|X, Y, Z\n", "user,item,-"),
     "semicolon, decimal commas": ("u1;a;48,1;11,5\nu1;b;47,0;12,5\n", "user,item,-,-"),
     "comma, bars in a text": ("u1,a,X|Y|Z\nu1,b,X\n", "user,item,-"),
+    "comma, bars in each text": ("u1,a,X|Y|Z,1\nu1,b,X|V|W,2\n", "user,item,-,time"),
     "comma, a semicolon in a text": ("u1,a,X; Y\nu1,b,X; Z\n", "user,item,-"),
 }
+
+
+def test_the_header_says_what_stands_between_fields(tmp_path: Path) -> None:
+    odd = "user,item,time,price;eur\na,1,2,1;2\na,2,3,1;2,\n"
+    assert read(tmp_path / "log.csv", odd)[0] == {"a": ["1", "2"]}
+    (tmp_path / "bare.csv").write_text("1,5,x|y|z,1\n1,6,x|y|w,2\n")
+    with pytest.raises(DataError, match="has 4 fields"):
+        load(tmp_path / "bare.csv", header=False, columns="user,item,genres")
 
 
 @pytest.mark.parametrize("ending", ["tsv", "csv"])
@@ -1098,6 +1143,9 @@ def test_a_page_is_rather_the_item_than_a_place(tmp_path: Path) -> None:
         (["12E4", "120000", "1.2E+5", "120000.0"], "x=120000", [1, 2, 3]),
         (["0e12", "0e99", "0"], "x=0", [2]),
         (["1_0", "10"], "x=10", [1]),
+        (["1.2E7", "5.0", "2.0E7", "1e3"], "x>=6", [0, 2, 3]),
+        (["1.0E7", "10000000"], "x=10000000", [0, 1]),
+        (["1.2E7", "5"], "x>=1e1", [0]),
         (["1,234.50", "1", "1234.5", "234.50"], "x=1,234.50", [0, 2]),
         (["1", "234", "1,234"], "x=1,234", [0, 1]),
         (["A", "\\N", "NULL", "", "null"], "x!=", [0]),

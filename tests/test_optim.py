@@ -500,8 +500,22 @@ def test_a_parameter_of_the_class_is_refused():
         double = staticmethod(lambda x: layer(layer(x)))
 
     for kind, name in ((Default, "forward"), (Static, "double")):
-        with pytest.raises(ConfigError, match=f"{name} has a parameter that belongs to the class"):
+        with pytest.raises(ConfigError, match=f"{kind.__name__}.{name} is a .* holds parameters"):
             kind().parameters()
+
+    base, calls = parameter(), {}
+
+    class Own(Module):
+        def __init__(self):
+            self.weight = base
+
+        def forward(self, x):
+            calls[self] = 1
+            return x * base
+
+    module = Own()
+    module(np.ones((2, 2), np.float32))
+    assert list(module.state()) == ["weight"]  # base and the module itself are found already
 
 
 @pytest.mark.parametrize(

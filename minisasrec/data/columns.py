@@ -12,6 +12,7 @@ import numpy as np
 
 from minisasrec.data.options import TIME_UNITS, Condition, ReadingOptions, conditions, spelled
 from minisasrec.data.times import (
+    DAY,
     LONGEST_DATE,
     are_of_1970,
     are_of_the_days,
@@ -68,7 +69,7 @@ DATE_PARTS = {"year": (1900, 2100), "month": (1, 12), "day": (1, 31)}
 CLOCK_PARTS = {"hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
 COUNTED_DAYS = frozenset("day daynumber dayindex week weekno weeknumber".split())
 # in names of what takes time, and of what is a time of day though it is written as if it did
-LENGTHS = re.compile("durat|duree|dauer|length|runtime|elapsed|spent|watchtime")
+LENGTHS = re.compile("durat|duree|dauer|length|elapsed|spent|dwell|(run|play|listening|watch)time")
 MOMENTS = re.compile("time|hour|heure|hora|hr|uhr|zeit|clock")
 # how their names begin
 PARTS_OF = ("", "date", "time", "event", "order", "purchase", "visit")
@@ -333,17 +334,19 @@ def _time(
     clocks = [p for p in free if kinds[p] == "clock"]
     numbers = [p for p in free if kinds[p] == "number"]
     numbers = [p for p in numbers if _is_clock(header.names[p], sample[p])]
-    certain = clocks or [p for p in numbers if _are_clocks(sample[p])]
+    if named:  # a time that is named is of no length of another column
+        clocks = [p for p in clocks if header.names[p] in CLOCK_COLUMNS]
+    certain = clocks or [p for p in numbers if _are_clocks(header.names[p], sample[p])]
     clock = _parts(header, sample, free, CLOCK_PARTS)
-    dated = usual if named else [p for p in free if called_a_date(header.names[p])]
-    if clocks or numbers or clock:
-        for p in {*usual, *dated} - {*clocks, *numbers, *clock}:
+    dated = usual if named else [p for p in usual if called_a_date(header.names[p])]
+    if certain or clock:
+        for p in {*usual} - {*clocks, *numbers, *clock}:
             counted = named and header.names[p] in COUNTED_DAYS and "day" in header.names[p]
             number = kinds[p] == "number" and p in dated
             if kinds[p] == "moment" or (number and (counted or _most(sample[p]) >= 10_000)):
                 kinds[p] = "day" if hold_days(sample[p]) else kinds[p]
     days = [p for p in usual if kinds[p] == "day"]
-    if not days and certain and not named:
+    if not days and clocks and not named:
         days = [p for p in free if kinds[p] == "day"]
     parts = (
         () if named or days or {*usual} - {*certain} else _parts(header, sample, free, DATE_PARTS)
@@ -370,15 +373,12 @@ def _time(
         roles.clock = clock if len(clock) > 1 else tuple(clocks[:1])
     if named and not roles.clock:
         return
-    small: set[int] = set()
-    unknown = [p for p in dated if p not in roles.time and kinds[p] in (None, "number")]
-    unknown = [p for p in unknown if _have_digits(sample[p])]
+    unknown: list[int] = []
     if roles.time and roles.time[0] in {*certain, *numbers} and not by_unit:
-        if roles.time[0] not in certain:  # small numbers may both count something
-            small = {p for p in unknown if kinds[p] and _most(sample[p]) < 10_000}
-        _refuse_time_of_day(header, sample, roles.time[0], [p for p in unknown if p not in small])
-    else:
-        unknown = []
+        unknown = [p for p in dated if p not in roles.time and kinds[p] in (None, "number")]
+        unknown = [p for p in unknown if _have_digits(sample[p])]
+        if roles.time[0] in certain:  # other numbers may count something
+            _refuse_time_of_day(header, sample, roles.time[0], unknown)
     others = [
         p
         for p in free
@@ -387,7 +387,7 @@ def _time(
         or (
             kinds[p] == "number"
             and header.names[p] in COUNTED_DAYS
-            and (not roles.time or roles.time[0] in certain)
+            and (not roles.time or roles.time[0] in {*certain, *numbers})
         )
         or p in unknown
     ]
@@ -430,10 +430,8 @@ def _kinds(
                 kinds[p] = "clock"
         elif kind == "clock" and (
             LENGTHS.search(name)
-            or (
-                not MOMENTS.search(name)
-                and any(re.match(r"0 days|\d+h", str(v)) for v in sample[p])
-            )
+            or any(re.match("0 days", str(v)) for v in sample[p])  # as pandas writes a length
+            or (not MOMENTS.search(name) and any(re.match(r"\d+h", str(v)) for v in sample[p]))
         ):
             kinds[p] = None
     form = options.time_format or ""
@@ -503,8 +501,11 @@ def _most(values: Sequence[Any]) -> float:
     return max((float(v) for v in values if str(v).replace(".", "", 1).isdecimal()), default=0)
 
 
-def _are_clocks(values: Sequence[Any]) -> bool:
-    """Whether numbers can hardly be anything else: 1405, 140559, or parts of a day such as .5."""
+def _are_clocks(name: str, values: Sequence[Any]) -> bool:
+    """Whether numbers can hardly be anything else: 1405, 140559, parts of a day such as .5, or an
+    hour that is called one."""
+    if CLOCK_COLUMNS.get(name, np.inf) <= DAY:
+        return True
     fields = [str(v).strip().replace(",", ".") for v in values if str(v).strip() not in MISSING]
     if not all(re.fullmatch(r"\d*\.?\d+", field) for field in fields):
         return False

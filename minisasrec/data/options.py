@@ -200,8 +200,8 @@ class Condition:
                 value in self.values
                 or (value in MISSING and "" in self.values)
                 or (
-                    any(number(v) == mine for v in self.values if not FIRST_ZERO.match(v))
-                    if mine is not None and not FIRST_ZERO.match(value)
+                    any(number(v) == mine for v in self.values if not NAME.fullmatch(v))
+                    if mine is not None and not NAME.fullmatch(value)
                     else value in ("True", "False") and value.lower() in map(str.lower, self.values)
                 )
             )
@@ -217,14 +217,16 @@ class Condition:
         }[self.operator]
 
 
-FIRST_ZERO = re.compile(r"-?0[0-9]")  # 007 is a name and not 7, as in the ids
+# for = and !=, 007 is a name and not 7, as in the ids, and so is 12E4: programs write 1.2E5
+NAME = re.compile(r"-?0[0-9].*|[0-9]+e[0-9]+|[-+]?inf.*", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"-?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+),[0-9]{1,2}")  # 7,50 and 1.234,50
 THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")  # 1,234 and 1,234.50
 BOTH_MARKS = re.compile(  # one number, where 1,234 may be two
     r"-?[1-9][0-9]{0,2}((,[0-9]{3})+\.[0-9]+|(\.[0-9]{3})+,[0-9]+)"
 )
-# programs write an exponent with its sign: 12E4 is more likely a name
-DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+][0-9]{1,3})?")
+DECIMAL = re.compile(
+    r"[-+]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]{1,3})?|inf(inity)?)", re.IGNORECASE
+)
 
 
 def number(text: str) -> Decimal | None:

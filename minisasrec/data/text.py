@@ -64,7 +64,7 @@ class TextTable:
             expected = columns.replace(",", " ") if columns else "a header line with column names"
             raise DataError(f"{source} is empty: expected {expected}")
         head = first[:65536]
-        separator = separator or hint or _most_frequent(head, len(given))
+        separator = separator or hint or _most_frequent(head, rows_of)
         if separator == BLANKS and all(map(_is_whole, head.partition("\n")[0].split())):
             separator = " "  # R puts one between fields in quotes, in which there may be more
         self.separator = separator
@@ -384,19 +384,16 @@ class TextTable:
 
     def _look_inside_quotes(self, text: str, line: int) -> None:
         """Remember the first record of several lines in which one looks like a row of its own:
-        as many fields, and a number or one word wherever the record has one."""
+        as many fields, and a number wherever the record has one, or the same first field."""
         lines = text.split("\n")
         records = [*self._records(text, line, strict=True), (line + _count_lines(text), [])]
         for (begin, fields), (end, _) in pairwise(records):
             numbers = [p for p, field in enumerate(fields) if is_number(field)]
-            words = [p for p, field in enumerate(fields) if re.fullmatch(r"\S+", field)]
-            for one in lines[begin + 1 - line : end - line] if words else ():
+            for one in lines[begin + 1 - line : end - line]:
                 parts = one.split(self.separator)
-                if (
-                    len(parts) == self.width
-                    and all(is_number(parts[p]) for p in numbers)
-                    and all(re.fullmatch(r"\S+", parts[p]) for p in words)
-                ):
+                if len(parts) != self.width or not all(is_number(parts[p]) for p in numbers):
+                    continue
+                if numbers or parts[0].strip() == fields[0].strip():  # perhaps the same user
                     self.swallowed = (begin, end - 1)
                     return
 
@@ -487,20 +484,17 @@ def _count_lines(text: str) -> int:
 def _most_frequent(head: str, width: int = 0) -> str:
     """The separator of the first line: of the usual ones the most frequent outside quotes.
 
-    One that makes so many fields as there are names of columns (`width`), or the same number on all
-    first lines, comes before one that does not; a comma in a text has a blank behind it.
+    Without a header, for which `width` tells how many columns are named, one that stands as often
+    on all first lines comes before; a header decides itself. Where that leaves several, it is the
+    one that makes `width` fields, and a comma in a text has a blank behind it.
     """
     lines = [re.sub(r'"[^"\n]*"', "", line) for line in head.split("\n")[:SAMPLE]]
     first, lines = lines[0], [line for line in lines[:-1] if line.strip()]
 
-    def evidence(mark: str) -> tuple[bool, bool, int, int]:
-        same = len({line.count(mark) for line in lines}) == 1
-        return (
-            first.count(mark) + 1 == width,
-            same,
-            first.count(mark),
-            -sum(line.count(mark + " ") for line in lines),
-        )
+    def evidence(mark: str) -> tuple[int, ...]:
+        count, same = first.count(mark), len({line.count(mark) for line in lines}) == 1
+        blanks = sum(line.count(mark + " ") for line in lines)
+        return (same and width > 0, count, count + 1 == width, same, -blanks)
 
     if marks := [mark for mark in "\t;,|" if mark in first]:
         return max(marks, key=evidence)

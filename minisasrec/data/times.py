@@ -441,7 +441,7 @@ def _not_in_order(times: NDArray[Any], called_a_date: bool) -> list[str]:
     some = times[:: max(1, len(times) // 1000)]  # most columns are settled by these
     if len(times) < 3 or len(np.unique(some)) < 2:
         return []
-    if _year_and_month(some, called_a_date) and _year_and_month(times, called_a_date):
+    if _year_and_month(some) and _year_and_month(times):
         return ["%Y.%m"]
     if not _as_dates(some) or len(np.unique(times)) < 3:
         return []
@@ -454,7 +454,7 @@ def _not_in_order(times: NDArray[Any], called_a_date: bool) -> list[str]:
     return list(likely) if wrong else []
 
 
-def _year_and_month(times: NDArray[Any], called_a_date: bool) -> bool:
+def _year_and_month(times: NDArray[Any]) -> bool:
     """Whether all are as 2024.9, 2024.10 and 2024.11, of which 2024.1 may be the first."""
     if times.dtype.kind != "f" or not 1990 <= times.min() <= times.max() < 2100:
         return False
@@ -462,10 +462,8 @@ def _year_and_month(times: NDArray[Any], called_a_date: bool) -> bool:
     if np.abs(times % 1 * 100 - month).max() > 1e-6 or (month <= 12).all():
         return False  # 2024.09 sorts as it is
     written = np.unique(month)
-    telling = (11, 12) if called_a_date is False else (10, 11, 12)
-    return bool(
-        np.isin(written, [*range(10, 91, 10), 11, 12]).all() & np.isin(telling, written).any()
-    )
+    months = np.isin(written, [*range(10, 91, 10), 11, 12])
+    return bool(months.all() & np.isin((11, 12), written).any())  # tenths of a year are no months
 
 
 def _as_dates(times: NDArray[Any]) -> dict[str, NDArray[Any]]:

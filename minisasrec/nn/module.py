@@ -146,6 +146,8 @@ def _found_in(
         seen.add(id(value))
         if isinstance(value, dict):
             others.append((f"{name}.keys()", list(value)))
+        elif isinstance(value, Module):
+            others += _functions_of(type(value))
         for key, entry in _entries(value):
             yield from _found_in(entry, f"{name}.{key}" if name else str(key), seen, others)
     else:
@@ -157,13 +159,11 @@ def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(value, Module):
         for kind in type(value).__mro__:
             for key, entry in vars(kind).items():
-                looked_into = isinstance(entry, (list, tuple, dict, *FUNCTIONS))
-                contains = looked_into and _holds_more(entry, set())
+                contains = isinstance(entry, list | tuple | dict) and _holds_more(entry, set())
                 if contains or isinstance(entry, Parameter | Module):
-                    has = " has a parameter that" if isinstance(entry, FUNCTIONS) else ""
                     raise ConfigError(
-                        f"{kind.__name__}.{key}{has} belongs to the class, so that all of its "
-                        "modules would share it; set it in __init__"
+                        f"{kind.__name__}.{key} belongs to the class, so that all of its modules "
+                        "would share it; set it in __init__"
                     )
             slots = vars(kind).get("__slots__", ())
             for key in (slots,) if isinstance(slots, str) else slots:
@@ -174,6 +174,16 @@ def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from value.items()
     else:
         yield from enumerate(value)
+
+
+def _functions_of(kind: type) -> list[tuple[str, Any]]:
+    """What a class can compute with: parameters may hide in a default or in a closure."""
+    return [
+        (f"{owner.__name__}.{key}", entry)
+        for owner in kind.__mro__
+        for key, entry in vars(owner).items()
+        if isinstance(entry, FUNCTIONS)
+    ]
 
 
 def _holds_more(value: Any, seen: set[int]) -> bool:
