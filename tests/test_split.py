@@ -237,7 +237,6 @@ def test_moments_are_shown_as_dates() -> None:
         assert units_per_day(np.array([NEW_YEAR * unit])) == DAY * unit
     assert units_per_day(np.array([20_240_531])) is None  # 2024-05-31 as a number
     assert units_per_day(np.arange(10)) is None
-    assert units_per_day(np.array([2_024_053_112, 2_024_060_100])) is None  # YYYYMMDDHH
 
 
 def test_the_fingerprint_is_of_the_data_and_what_is_held_out() -> None:

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minisasrec.data.dataset import Dataset, DataWarning
-from minisasrec.data.times import hours
 from minisasrec.errors import ConfigError, DataError
 
 Part = Literal["valid", "test"]
@@ -329,10 +328,8 @@ def units_per_day(times: NDArray[Any]) -> float | None:
     """How much a time grows in a day, or None where the times seem to be no dates.
 
     By the size of the latest: seconds, milliseconds, microseconds or nanoseconds since 1970, if
-    that makes a year from 1980 to 2100. Hours that are written as 2024053112 are none of these.
+    that makes a year from 1980 to 2100.
     """
-    if hours(times).all():
-        return None
     latest = float(times.max())
     for units in (1.0, 1e3, 1e6, 1e9):
         if 10 * 365.25 <= latest / (units * 86_400) < 130 * 365.25:

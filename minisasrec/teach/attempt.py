@@ -93,12 +93,11 @@ def is_compiled(function: Any) -> bool:
     if "numba" not in sys.modules:  # there is none in a browser
         return False
     from numba.extending import is_jitted
-    from numba.np.ufunc.gufunc import GUFunc
 
     named = [function]
     if inspect.isfunction(function):
         named += [function.__globals__.get(name) for name in function.__code__.co_names]
-    return any(is_jitted(each) or isinstance(each, GUFunc) for each in named)
+    return any(is_jitted(each) or type(each).__module__.startswith("numba.") for each in named)
 
 
 def untouched(answer: Callable[..., Any], **given: Any) -> Any:
